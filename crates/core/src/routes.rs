@@ -1,0 +1,76 @@
+//! The route table: where the proxy sends each request. Plain data, applied whole.
+
+use crate::name::{AppName, Color, ContainerId, DeploymentId};
+use crate::spec::Route;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// What tells one life of one container from every other: Docker hands a freed address to the next
+/// container at once, so an address alone is no identity.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct UpstreamId {
+    /// The container.
+    pub container: ContainerId,
+    /// When this run of it began.
+    pub started_at: Timestamp,
+}
+
+/// A place to send requests to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Upstream {
+    /// Which life of which container.
+    pub id: UpstreamId,
+    /// Where it listens.
+    pub addr: SocketAddr,
+}
+
+/// The containers of one color that share an app's traffic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The color that serves.
+    pub color: Color,
+    /// The deployment whose containers these are.
+    pub deployment: DeploymentId,
+    /// One per replica that can be reached; empty: none can, the proxy answers 503.
+    pub upstreams: Vec<Upstream>,
+}
+
+/// All routes of one app, and where they lead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppRoutes {
+    /// The app.
+    pub app: AppName,
+    /// Where its traffic comes in.
+    pub routes: Vec<Route>,
+    /// Where it goes; `None`: nowhere yet, the proxy answers 503.
+    pub target: Option<Target>,
+}
+
+/// The whole table under its revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteTable {
+    /// Grows with every table; the proxy refuses one that is not newer than its own.
+    pub revision: u64,
+    /// Sorted by app name, each app at most once.
+    pub apps: Vec<AppRoutes>,
+}
+
+/// What is in flight on one upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamLoad {
+    /// Which upstream.
+    pub id: UpstreamId,
+    /// Requests from their acceptance until the last byte of the answer.
+    pub requests: u64,
+    /// Upgraded connections (WebSocket and the like) that are open.
+    pub upgraded: u64,
+}
+
+impl UpstreamLoad {
+    /// Whether nothing is in flight.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        self.requests == 0 && self.upgraded == 0
+    }
+}
