@@ -472,9 +472,9 @@ pub struct SpecError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{reference} of environment variable {variable} cannot be resolved: {message}")]
 pub struct ResolveError {
-    /// The variable, or the env_file.
+    /// The variable, or the `env_file`.
     pub variable: String,
-    /// `${env:X}`, `${file:PATH}`, or the path of an env_file.
+    /// `${env:X}`, `${file:PATH}`, or the path of an `env_file`.
     pub reference: String,
     /// Why.
     pub message: String,

@@ -1,6 +1,8 @@
 //! The route table: where the proxy sends each request. Plain data, applied whole.
 
+use crate::machine::Machine;
 use crate::name::{AppName, Color, ContainerId, DeploymentId};
+use crate::ports::Container;
 use crate::spec::Route;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -54,6 +56,29 @@ pub struct RouteTable {
     pub revision: u64,
     /// Sorted by app name, each app at most once.
     pub apps: Vec<AppRoutes>,
+}
+
+impl AppRoutes {
+    /// The routes of one app: a pure function of its state, with the containers that Docker shows.
+    /// `None` when nothing is routed.
+    #[must_use]
+    pub fn of(machine: &Machine, containers: &[Container]) -> Option<Self> {
+        let intent = machine.route();
+        if intent.routes.is_empty() {
+            return None;
+        }
+        let target = intent.to.map(|release| Target {
+            color: release.color,
+            deployment: release.origin,
+            upstreams: containers
+                .iter()
+                .filter(|container| container.app == *machine.app() && container.deployment == release.origin)
+                .filter(|container| container.color == release.color)
+                .filter_map(|container| container.upstream.clone())
+                .collect(),
+        });
+        Some(Self { app: machine.app().clone(), routes: intent.routes.to_vec(), target })
+    }
 }
 
 /// What is in flight on one upstream.

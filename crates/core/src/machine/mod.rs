@@ -1,8 +1,27 @@
-//! The machine of one app. (Being written: the public surface below is stable.)
+//! The machine of one app: a typed blue-green state machine that decides and does nothing.
+//!
+//! [`Machine::step`] gives a [`Transition`] or a [`Refusal`] and changes nothing; the next state is
+//! in force only after a commit ([`Transition::committed`]). [`Machine::owed`] says what the world
+//! still owes the state: the persisted state is the to-do list.
 
-use crate::name::{AppName, DeploymentId, Version};
-use crate::ports::Image;
-use crate::records::{CurrentState, DeploymentWrite, EventRecord};
+#![allow(clippy::large_enum_variant, reason = "an app has one phase at a time: its size does not matter")]
+
+mod event;
+mod owed;
+mod phase;
+mod refusal;
+mod release;
+mod step;
+mod transition;
+
+pub use event::{Event, Failure, Fallback, Observation, Order, OrderReason, OrderTarget};
+pub use owed::{Alarm, AlarmKind, Effect, Owed, RouteIntent, Upkeep, Watch};
+pub use phase::{Attempt, Candidate, Cause, Failed, Ground, Phase, RetireStage, Tried, UndoStage};
+pub use refusal::Refusal;
+pub use release::{Plan, Release, Serving, Standby, Warmth};
+pub use transition::{ReplayError, Transition};
+
+use crate::name::{AppName, Color, ConfigId, DeploymentId, Version};
 use serde::{Deserialize, Serialize};
 
 /// The state of one app: what is decided about it, and thereby what is owed to it.
@@ -10,68 +29,250 @@ use serde::{Deserialize, Serialize};
 pub struct Machine {
     app: AppName,
     version: Version,
+    /// The newest config that a deployment was begun for: what an edit is compared with.
+    considered: Option<ConfigId>,
+    phase: Phase,
+}
+
+/// What an edit or an order meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// A deployment can begin at once.
+    Ready,
+    /// A deployment is in flight that a newer version supersedes.
+    Superseding,
+    /// Something is in flight that has to end first.
+    Busy,
 }
 
 impl Machine {
+    /// An app that nothing is known of yet. It has no row until its first transition is committed.
+    #[must_use]
+    pub const fn new(app: AppName) -> Self {
+        Self { app, version: Version(0), considered: None, phase: Phase::Settled(Ground::Pending(None)) }
+    }
+
     /// Whose machine it is.
     #[must_use]
-    pub fn app(&self) -> &AppName {
+    pub const fn app(&self) -> &AppName {
         &self.app
     }
 
     /// How many transitions it has made.
     #[must_use]
-    pub fn version(&self) -> Version {
+    pub const fn version(&self) -> Version {
         self.version
     }
+
+    /// Where it stands.
+    #[must_use]
+    pub const fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// The newest config that a deployment was begun for.
+    #[must_use]
+    pub const fn considered(&self) -> Option<ConfigId> {
+        self.considered
+    }
+
+    /// The state's name, as in `current_state.status`.
+    #[must_use]
+    pub const fn state(&self) -> &'static str {
+        self.phase.name()
+    }
+
+    /// What is owed to it.
+    #[must_use]
+    pub fn owed(&self) -> Owed {
+        self.phase.owed()
+    }
+
+    /// Where its traffic comes in and goes: the route table is made of nothing else.
+    #[must_use]
+    pub fn route(&self) -> RouteIntent<'_> {
+        self.phase.route()
+    }
+
+    /// What must be so as long as the phase lasts.
+    #[must_use]
+    pub fn upkeep(&self) -> Upkeep {
+        self.phase.upkeep()
+    }
+
+    /// What has the traffic, as far as the proxy has confirmed.
+    #[must_use]
+    pub fn serving(&self) -> Option<&Serving> {
+        self.phase.serving()
+    }
+
+    /// The deployment in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> Option<DeploymentId> {
+        self.phase.in_flight()
+    }
+
+    /// The deployment in flight, else the one that serves, else the last one.
+    #[must_use]
+    pub fn deployment(&self) -> Option<DeploymentId> {
+        self.phase.deployment()
+    }
+
+    /// The color that the phase is about.
+    #[must_use]
+    pub fn color(&self) -> Option<Color> {
+        self.phase.color()
+    }
+
+    /// What an edit meets.
+    #[must_use]
+    pub const fn readiness(&self) -> Readiness {
+        match &self.phase {
+            Phase::Settled(_) => Readiness::Ready,
+            Phase::Pulling(_) | Phase::Starting(_) | Phase::HealthCheck(_) | Phase::AwaitingPromotion(_) => {
+                Readiness::Superseding
+            }
+            Phase::Switching(_)
+            | Phase::Draining(_)
+            | Phase::Watching(_)
+            | Phase::Stopping(_)
+            | Phase::RollingBack(_)
+            | Phase::Retiring(_) => Readiness::Busy,
+        }
+    }
+
+    /// Every release that the state still has a use for: containers of others are debris.
+    #[must_use]
+    pub fn releases(&self) -> Vec<&Release> {
+        self.phase.releases()
+    }
 }
 
-/// A decided step that is not in force yet: only a commit makes it so.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Transition {
-    expected: Version,
-    after: Machine,
-    event: EventRecord,
-    deployments: Vec<DeploymentWrite>,
-    current: CurrentState,
-    image: Option<(DeploymentId, Image)>,
-}
-
-impl Transition {
-    /// The version that the app's machine must still have; 0 when this is its first transition and
-    /// it must have no row yet.
+impl Phase {
+    /// The state's name.
     #[must_use]
-    pub fn expected(&self) -> Version {
-        self.expected
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Settled(Ground::Pending(_)) => "pending",
+            Self::Settled(Ground::Serving(_)) => "stable",
+            Self::Settled(Ground::Failed(_)) => "failed",
+            Self::Settled(Ground::Retired { .. }) => "retired",
+            Self::Pulling(_) => "pulling",
+            Self::Starting(_) => "starting",
+            Self::HealthCheck(_) => "health_check",
+            Self::AwaitingPromotion(_) => "awaiting_promotion",
+            Self::Switching(_) => "switching",
+            Self::Draining(_) => "draining",
+            Self::Watching(_) => "watching",
+            Self::Stopping(_) => "stopping",
+            Self::RollingBack(_) => "rolling_back",
+            Self::Retiring(retiring) => match retiring.stage() {
+                RetireStage::Unrouting | RetireStage::Draining { .. } => "draining",
+                RetireStage::Removing => "stopping",
+            },
+        }
     }
 
-    /// The machine after the step.
-    #[must_use]
-    pub fn after(&self) -> &Machine {
-        &self.after
+    fn ground(&self) -> Option<&Ground> {
+        match self {
+            Self::Settled(ground) => Some(ground),
+            Self::Pulling(pulling) => Some(&pulling.request().0.ground),
+            Self::Starting(starting) => Some(&starting.attempt().ground),
+            Self::HealthCheck(gate) => Some(&gate.attempt().ground),
+            Self::AwaitingPromotion(waiting) => Some(&waiting.attempt().ground),
+            Self::Switching(switching) => Some(&switching.attempt().ground),
+            Self::RollingBack(_)
+            | Self::Draining(_)
+            | Self::Watching(_)
+            | Self::Stopping(_)
+            | Self::Retiring(_) => None,
+        }
     }
 
-    /// The event row.
-    #[must_use]
-    pub fn event(&self) -> &EventRecord {
-        &self.event
+    fn serving(&self) -> Option<&Serving> {
+        match self {
+            Self::Draining(draining) => Some(draining.taken().serving()),
+            Self::Watching(watching) => Some(watching.taken().serving()),
+            Self::Stopping(stopping) => Some(stopping.serving()),
+            Self::RollingBack(undoing) => undoing.confirmed(),
+            Self::Retiring(retiring) => match retiring.stage() {
+                RetireStage::Unrouting => retiring.serving(),
+                RetireStage::Draining { .. } | RetireStage::Removing => None,
+            },
+            Self::Settled(_)
+            | Self::Pulling(_)
+            | Self::Starting(_)
+            | Self::HealthCheck(_)
+            | Self::AwaitingPromotion(_)
+            | Self::Switching(_) => self.ground().and_then(Ground::serving),
+        }
     }
 
-    /// The changes of `deployments`, in order.
-    #[must_use]
-    pub fn deployments(&self) -> &[DeploymentWrite] {
-        &self.deployments
+    fn in_flight(&self) -> Option<DeploymentId> {
+        match self {
+            Self::Settled(_) | Self::Stopping(_) | Self::Retiring(_) => None,
+            Self::Pulling(pulling) => Some(pulling.request().0.deployment),
+            Self::Starting(starting) => Some(starting.attempt().deployment),
+            Self::HealthCheck(gate) => Some(gate.attempt().deployment),
+            Self::AwaitingPromotion(waiting) => Some(waiting.attempt().deployment),
+            Self::Switching(switching) => Some(switching.attempt().deployment),
+            Self::Draining(draining) => Some(draining.taken().serving().deployment),
+            Self::Watching(watching) => Some(watching.taken().serving().deployment),
+            Self::RollingBack(undoing) => Some(undoing.deployment()),
+        }
     }
 
-    /// The row of `current_state`.
-    #[must_use]
-    pub fn current(&self) -> &CurrentState {
-        &self.current
+    fn deployment(&self) -> Option<DeploymentId> {
+        match self {
+            Self::Settled(ground) => ground.deployment(),
+            Self::Stopping(stopping) => Some(stopping.serving().deployment),
+            Self::Retiring(retiring) => Some(retiring.last()),
+            Self::Pulling(_)
+            | Self::Starting(_)
+            | Self::HealthCheck(_)
+            | Self::AwaitingPromotion(_)
+            | Self::Switching(_)
+            | Self::Draining(_)
+            | Self::Watching(_)
+            | Self::RollingBack(_) => self.in_flight(),
+        }
     }
 
-    /// The image that a deployment turned out to run.
-    #[must_use]
-    pub fn image(&self) -> Option<&(DeploymentId, Image)> {
-        self.image.as_ref()
+    fn releases(&self) -> Vec<&Release> {
+        let candidate = match self {
+            Self::Starting(starting) => Some(starting.candidate()),
+            Self::HealthCheck(gate) => Some(gate.candidate()),
+            Self::AwaitingPromotion(waiting) => Some(waiting.candidate()),
+            Self::Switching(switching) => Some(switching.candidate()),
+            Self::RollingBack(undoing) => match undoing.candidate() {
+                Candidate::Release(release) => Some(release),
+                Candidate::Nothing { .. } => None,
+            },
+            Self::Settled(_)
+            | Self::Pulling(_)
+            | Self::Draining(_)
+            | Self::Watching(_)
+            | Self::Stopping(_)
+            | Self::Retiring(_) => None,
+        };
+        let grounds = match self {
+            Self::RollingBack(undoing) => undoing.ground().serving(),
+            Self::Retiring(retiring) => retiring.serving(),
+            Self::Settled(_)
+            | Self::Pulling(_)
+            | Self::Starting(_)
+            | Self::HealthCheck(_)
+            | Self::AwaitingPromotion(_)
+            | Self::Switching(_)
+            | Self::Draining(_)
+            | Self::Watching(_)
+            | Self::Stopping(_) => self.serving(),
+        };
+        let mut releases: Vec<&Release> = candidate.into_iter().collect();
+        if let Some(serving) = grounds {
+            releases.push(&serving.live);
+            releases.extend(serving.standby.as_ref().map(|standby| &standby.release));
+        }
+        releases
     }
 }

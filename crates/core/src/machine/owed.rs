@@ -1,0 +1,303 @@
+//! What the world owes a phase. Effects belong to the phase, not to the arrow that led to it: after
+//! a crash the same question gives the same answer, and doing it again is always right.
+
+use super::phase::{Candidate, Ground, Phase, RetireStage, UndoStage};
+use super::release::{Plan, Release, Serving, Warmth};
+use crate::name::{Color, DeploymentId, ImageId};
+use crate::spec::Route;
+use crate::time::Timestamp;
+
+/// What is owed to a phase.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owed {
+    /// The one effect that moves it on, when one does.
+    pub effect: Option<Effect>,
+    /// The event that time alone brings.
+    pub alarm: Option<Alarm>,
+    /// What must be watched, because the phase has an arrow for its failure.
+    pub watch: Option<Watch>,
+}
+
+/// An effect that moves a phase on: each ends in a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Bring the image onto the host: `image_ready` or `image_failed`.
+    Pull {
+        /// Whose image.
+        deployment: DeploymentId,
+        /// What is to be deployed.
+        plan: Plan,
+        /// The very image, for a rollback.
+        pinned: Option<ImageId>,
+    },
+    /// Clear the slot of everything else, and run the release: `container_started` or
+    /// `container_failed`.
+    Run(Release),
+    /// Bring every replica through its gate: `health_check_passed` or `health_check_failed`.
+    Probe {
+        /// Which release.
+        release: Release,
+        /// At the latest.
+        until: Timestamp,
+    },
+    /// Have the proxy confirm the phase's route: `traffic_switched` or `switch_failed`; where
+    /// traffic goes back, `rollback_failed`.
+    Route,
+    /// Wait until nothing is in flight on the release, and close what is left:
+    /// `drain_complete` or `drain_timed_out`.
+    Drain {
+        /// Which release; `None`: nothing was serving.
+        release: Option<Release>,
+        /// At the latest.
+        until: Timestamp,
+    },
+    /// Stop the release, and keep its containers: `container_stopped` or `stop_failed`.
+    Stop(Release),
+    /// Remove what the deployment created: `rollback_complete` or `rollback_failed`.
+    Undo(Option<Release>),
+    /// Remove every container of the app: `container_stopped` or `stop_failed`.
+    RemoveAll,
+}
+
+/// An event that time alone brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// When.
+    pub at: Timestamp,
+    /// Which.
+    pub kind: AlarmKind,
+}
+
+/// Which event time brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlarmKind {
+    /// `watch_passed`.
+    WatchPassed,
+    /// `window_passed`.
+    WindowPassed,
+}
+
+/// A release whose failure the phase has an arrow for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Which must stay healthy.
+    pub release: Release,
+    /// Which could take the traffic.
+    pub fallback: Option<Release>,
+}
+
+/// Where an app's traffic comes in and goes, in a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteIntent<'a> {
+    /// Where it comes in; empty: nowhere, the proxy answers 404.
+    pub routes: &'a [Route],
+    /// Where it goes; `None`: nowhere yet, the proxy answers 503.
+    pub to: Option<&'a Release>,
+}
+
+/// What must be so, as long as the phase lasts, whatever moves it on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    /// Serves and is settled: it is healed, and runs under its restart policy.
+    pub live: Option<Release>,
+    /// Must run.
+    pub warm: Vec<Release>,
+    /// Must not run, and must be kept.
+    pub cold: Vec<Release>,
+}
+
+impl Phase {
+    /// What is owed.
+    pub(super) fn owed(&self) -> Owed {
+        match self {
+            Self::Settled(ground) => Owed { alarm: ground.alarm(), ..Owed::default() },
+            Self::Pulling(pulling) => {
+                let (attempt, _, plan, pinned) = pulling.request();
+                Owed::effect(Effect::Pull {
+                    deployment: attempt.deployment,
+                    plan: plan.clone(),
+                    pinned: pinned.cloned(),
+                })
+            }
+            Self::Starting(starting) => Owed::effect(Effect::Run(starting.candidate().clone())),
+            Self::HealthCheck(gate) => {
+                Owed::effect(Effect::Probe { release: gate.candidate().clone(), until: gate.until() })
+            }
+            Self::AwaitingPromotion(waiting) => Owed {
+                watch: Some(Watch { release: waiting.candidate().clone(), fallback: None }),
+                ..Owed::default()
+            },
+            Self::Switching(_) => Owed::effect(Effect::Route),
+            Self::Draining(draining) => Owed {
+                effect: Some(Effect::Drain {
+                    release: draining.previous().cloned(),
+                    until: draining.until(),
+                }),
+                watch: Some(draining.taken().serving().watch()),
+                alarm: None,
+            },
+            Self::Watching(watching) => Owed {
+                effect: None,
+                watch: Some(watching.taken().serving().watch()),
+                alarm: Some(Alarm { at: watching.taken().watch_until(), kind: AlarmKind::WatchPassed }),
+            },
+            Self::Stopping(stopping) => Owed {
+                effect: stopping
+                    .serving()
+                    .standby
+                    .as_ref()
+                    .map(|standby| Effect::Stop(standby.release.clone())),
+                ..Owed::default()
+            },
+            Self::RollingBack(undoing) => {
+                let release = match undoing.candidate() {
+                    Candidate::Nothing { .. } => None,
+                    Candidate::Release(release) => Some(release.clone()),
+                };
+                Owed::effect(match undoing.stage() {
+                    UndoStage::Routing { .. } => Effect::Route,
+                    UndoStage::Draining { until } => Effect::Drain { release, until: *until },
+                    UndoStage::Removing => Effect::Undo(release),
+                })
+            }
+            Self::Retiring(retiring) => Owed::effect(match retiring.stage() {
+                RetireStage::Unrouting => Effect::Route,
+                RetireStage::Draining { until } => {
+                    let release = retiring.serving().map(|serving| serving.live.clone());
+                    Effect::Drain { release, until }
+                }
+                RetireStage::Removing => Effect::RemoveAll,
+            }),
+        }
+    }
+
+    /// Where traffic comes in and goes.
+    pub(super) fn route(&self) -> RouteIntent<'_> {
+        match self {
+            Self::Settled(ground) => ground.route(&[]),
+            Self::Pulling(pulling) => {
+                let (attempt, _, plan, _) = pulling.request();
+                attempt.ground.route(&plan.routes)
+            }
+            Self::Starting(starting) => starting.attempt().ground.route(&starting.candidate().plan.routes),
+            Self::HealthCheck(gate) => gate.attempt().ground.route(&gate.candidate().plan.routes),
+            Self::AwaitingPromotion(waiting) => {
+                waiting.attempt().ground.route(&waiting.candidate().plan.routes)
+            }
+            Self::Switching(switching) => RouteIntent::to(switching.candidate()),
+            Self::Draining(draining) => RouteIntent::to(&draining.taken().serving().live),
+            Self::Watching(watching) => RouteIntent::to(&watching.taken().serving().live),
+            Self::Stopping(stopping) => RouteIntent::to(&stopping.serving().live),
+            Self::RollingBack(undoing) => undoing.ground().route(match undoing.candidate() {
+                Candidate::Nothing { routes } => routes,
+                Candidate::Release(release) => &release.plan.routes,
+            }),
+            Self::Retiring(_) => RouteIntent { routes: &[], to: None },
+        }
+    }
+
+    /// What must be so all along.
+    pub(super) fn upkeep(&self) -> Upkeep {
+        match self {
+            Self::Settled(ground) => Upkeep::of(ground.serving()),
+            Self::Pulling(pulling) => Upkeep::of(pulling.request().0.ground.serving()),
+            // From here on the slot is the candidate's; its own failure is the gate's business.
+            Self::Starting(starting) => Upkeep::of(starting.attempt().ground.serving()),
+            Self::HealthCheck(gate) => Upkeep::of(gate.attempt().ground.serving()),
+            Self::AwaitingPromotion(waiting) => {
+                let mut upkeep = Upkeep::of(waiting.attempt().ground.serving());
+                upkeep.warm.push(waiting.candidate().clone());
+                upkeep
+            }
+            // Nothing is touched while traffic is on its way, and what took it is watched, not healed.
+            Self::Switching(_) | Self::Draining(_) | Self::Watching(_) | Self::Retiring(_) => {
+                Upkeep::default()
+            }
+            Self::Stopping(stopping) => {
+                Upkeep { live: Some(stopping.serving().live.clone()), ..Upkeep::default() }
+            }
+            Self::RollingBack(undoing) => match undoing.stage() {
+                UndoStage::Routing { .. } => Upkeep::default(),
+                UndoStage::Draining { .. } | UndoStage::Removing => Upkeep::of(undoing.ground().serving()),
+            },
+        }
+    }
+}
+
+impl Owed {
+    fn effect(effect: Effect) -> Self {
+        Self { effect: Some(effect), ..Self::default() }
+    }
+}
+
+impl Upkeep {
+    fn of(serving: Option<&Serving>) -> Self {
+        let Some(serving) = serving else { return Self::default() };
+        let mut upkeep = Self { live: Some(serving.live.clone()), ..Self::default() };
+        if let Some(standby) = &serving.standby {
+            match standby.warmth {
+                Warmth::Running { .. } => upkeep.warm.push(standby.release.clone()),
+                Warmth::Stopped => upkeep.cold.push(standby.release.clone()),
+            }
+        }
+        upkeep
+    }
+}
+
+impl<'a> RouteIntent<'a> {
+    fn to(release: &'a Release) -> Self {
+        Self { routes: &release.plan.routes, to: Some(release) }
+    }
+}
+
+impl Serving {
+    fn watch(&self) -> Watch {
+        Watch {
+            release: self.live.clone(),
+            fallback: self.standby.as_ref().map(|standby| standby.release.clone()),
+        }
+    }
+}
+
+impl Ground {
+    /// Its route; where nothing serves, `tried` are the routes that answer 503.
+    fn route<'a>(&'a self, tried: &'a [Route]) -> RouteIntent<'a> {
+        match (self.serving(), self) {
+            (Some(serving), _) => RouteIntent::to(&serving.live),
+            (None, Self::Pending(Some(before))) if tried.is_empty() => {
+                RouteIntent { routes: &before.routes, to: None }
+            }
+            (None, _) => RouteIntent { routes: tried, to: None },
+        }
+    }
+
+    fn alarm(&self) -> Option<Alarm> {
+        let Self::Serving(serving) = self else { return None };
+        match serving.standby.as_ref()?.warmth {
+            Warmth::Running { until } => Some(Alarm { at: until, kind: AlarmKind::WindowPassed }),
+            Warmth::Stopped => None,
+        }
+    }
+}
+
+impl Phase {
+    /// The color of the candidate, or of what the phase is about.
+    pub(super) fn color(&self) -> Option<Color> {
+        match self {
+            Self::Settled(ground) => ground.serving().map(|serving| serving.live.color),
+            Self::Pulling(pulling) => Some(pulling.request().1),
+            Self::Starting(starting) => Some(starting.candidate().color),
+            Self::HealthCheck(gate) => Some(gate.candidate().color),
+            Self::AwaitingPromotion(waiting) => Some(waiting.candidate().color),
+            Self::Switching(switching) => Some(switching.candidate().color),
+            Self::Draining(draining) => Some(draining.taken().serving().live.color),
+            Self::Watching(watching) => Some(watching.taken().serving().live.color),
+            Self::Stopping(stopping) => Some(stopping.serving().live.color),
+            Self::RollingBack(undoing) => match undoing.candidate() {
+                Candidate::Release(release) => Some(release.color),
+                Candidate::Nothing { .. } => None,
+            },
+            Self::Retiring(retiring) => retiring.serving().map(|serving| serving.live.color),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Why an event changes nothing: a value, recorded, not an error.
+
+use serde::Serialize;
+
+/// An event that was not accepted, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The state has no arrow for it.
+    #[error("{event} is not possible in state {state}")]
+    NotNow {
+        /// The event.
+        event: &'static str,
+        /// The state.
+        state: &'static str,
+    },
+    /// A deployment is in flight and has to end first.
+    #[error("a deployment is in flight (state {state})")]
+    Busy {
+        /// The state.
+        state: &'static str,
+    },
+    /// A report about a phase that is over.
+    #[error("{event} answers version {answers}, the app is at version {version}")]
+    Stale {
+        /// The event.
+        event: &'static str,
+        /// What it answers.
+        answers: u64,
+        /// What is in force.
+        version: u64,
+    },
+    /// A timer that rang before its time.
+    #[error("{event} came before its time")]
+    TooEarly {
+        /// The event.
+        event: &'static str,
+    },
+    /// No earlier version to give the traffic to.
+    #[error("there is no previous version that could take the traffic back")]
+    NothingToGoBackTo,
+    /// No standby that runs.
+    #[error("no standby is running that traffic could be moved to")]
+    NoWarmStandby,
+    /// Nothing of the app is healthy.
+    #[error("nothing of this app is healthy: deploy a version that is")]
+    NothingHealthy,
+    /// It is already so.
+    #[error("{event} changes nothing: it is already so")]
+    Already {
+        /// The event.
+        event: &'static str,
+    },
+}
