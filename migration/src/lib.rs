@@ -1,1 +1,48 @@
-//! Placeholder until the crate is built.
+//! The schema of dockswap's database, up and down, one file per migration.
+//!
+//! Portable over SQLite and PostgreSQL. It must not know what the rows mean: that is `core`'s
+//! business, nor how and when they are applied: that is `store`'s, which takes the lock first.
+//!
+//! Two rules for every migration: it runs inside a transaction, and once released it is never
+//! edited; a change is a new file at the end of the list.
+
+mod m20261121_000001_create_app_configs;
+mod m20261121_000002_create_deployments;
+mod m20261121_000003_create_deployment_events;
+mod m20261121_000004_create_current_state;
+mod m20261121_000005_create_app_machines;
+mod m20261121_000006_create_deployment_images;
+mod m20261121_000007_create_controller_lease;
+
+use sea_orm_migration::prelude::{ColumnDef, Expr, ExprTrait, Func};
+pub use sea_orm_migration::{MigrationTrait, MigratorTrait};
+
+/// Every migration, oldest first.
+#[derive(Clone, Copy, Debug)]
+pub struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261121_000001_create_app_configs::Migration),
+            Box::new(m20261121_000002_create_deployments::Migration),
+            Box::new(m20261121_000003_create_deployment_events::Migration),
+            Box::new(m20261121_000004_create_current_state::Migration),
+            Box::new(m20261121_000005_create_app_machines::Migration),
+            Box::new(m20261121_000006_create_deployment_images::Migration),
+            Box::new(m20261121_000007_create_controller_lease::Migration),
+        ]
+    }
+}
+
+/// The length of a time as it is written: `2026-11-21T07:38:26.123456Z`.
+const TIME_CHARS: i32 = 27;
+
+/// A point in time: UTC as text of a fixed width, so that the order of the texts is the order of
+/// the times on every database, and `sqlite3` shows what a person can read.
+fn time(name: &'static str) -> ColumnDef {
+    ColumnDef::new(name)
+        .text()
+        .check(Expr::expr(Func::cust("length").arg(Expr::col(name))).eq(TIME_CHARS))
+        .take()
+}
