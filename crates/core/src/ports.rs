@@ -65,7 +65,7 @@ pub struct ImageRequest {
 }
 
 /// An image that is on the host and pinned.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Image {
     /// What containers are created from.
     pub id: ImageId,

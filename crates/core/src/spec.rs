@@ -124,7 +124,7 @@ pub struct Volume {
 }
 
 /// What Docker does when a live container exits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RestartPolicy {
     /// Nothing.
@@ -138,7 +138,7 @@ pub enum RestartPolicy {
 }
 
 /// When an image is fetched from its registry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PullPolicy {
     /// At every deployment.
@@ -170,7 +170,7 @@ impl HostPorts {
 }
 
 /// How a container proves that it can serve.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HealthCheck {
     /// What is asked; `None`: a TCP connect, and the image's own HEALTHCHECK where it has one.
     pub http: Option<HttpCheck>,
@@ -187,7 +187,7 @@ pub struct HealthCheck {
 }
 
 /// An HTTP probe.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HttpCheck {
     /// Path and query, beginning with `/`.
     pub endpoint: String,
@@ -207,7 +207,7 @@ impl HttpCheck {
 
 /// How a deployment goes. A copy is frozen into each deployment, so that an edit never changes one
 /// that is in flight.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DeploymentPolicy {
     /// Wait before the first probe.
     #[serde(with = "millis", rename = "startup_delay_ms")]
@@ -234,7 +234,7 @@ pub struct DeploymentPolicy {
 }
 
 /// What follows when the new color turns unhealthy in its watch (`deployment.auto_rollback`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnRegression {
     /// Traffic goes back to the previous color.
@@ -244,7 +244,7 @@ pub enum OnRegression {
 }
 
 /// Who lets a healthy candidate take the traffic (`deployment.promotion`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Promotion {
     /// The controller, at once.
@@ -254,7 +254,7 @@ pub enum Promotion {
 }
 
 /// Where traffic for an app comes in.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Route {
     /// Which `Host` it answers to.
     pub host: HostPattern,
@@ -268,7 +268,7 @@ pub struct Route {
 }
 
 /// Which `Host` a route answers to. Lower case, without port and trailing dot.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HostPattern {
     /// This name.

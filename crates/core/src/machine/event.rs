@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// An event, with what must be known of it to decide, and to decide again in a replay.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
     /// A deployment is asked for.
@@ -82,7 +82,7 @@ pub enum Event {
 }
 
 /// A deployment that is asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Order {
     /// The id that it gets.
     pub deployment: DeploymentId,
@@ -93,7 +93,7 @@ pub struct Order {
 }
 
 /// What a deployment is to bring into service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderTarget {
     /// A config, with whatever image its reference means now.
@@ -110,7 +110,7 @@ pub enum OrderTarget {
 }
 
 /// Why a deployment is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderReason {
     /// The app's file was edited.
@@ -135,7 +135,7 @@ impl OrderReason {
 }
 
 /// What went wrong, for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Failure {
     /// One sentence: what failed, on what, and why.
     pub summary: String,
@@ -162,7 +162,7 @@ impl fmt::Display for Failure {
 }
 
 /// Whether the previous color could take the traffic back, as probed when it was needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fallback {
     /// It runs and is healthy.
@@ -172,7 +172,7 @@ pub enum Fallback {
 }
 
 /// What Docker shows of an app, for a manual recovery: the releases that are healthy now.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Observation {
     /// By color and by the deployment that created the containers.
     pub healthy: Vec<(Color, DeploymentId)>,

@@ -25,7 +25,7 @@ use crate::name::{AppName, Color, ConfigId, DeploymentId, Version};
 use serde::{Deserialize, Serialize};
 
 /// The state of one app: what is decided about it, and thereby what is owed to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Machine {
     app: AppName,
     version: Version,

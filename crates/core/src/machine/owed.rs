@@ -19,7 +19,7 @@ pub struct Owed {
 }
 
 /// An effect that moves a phase on: each ends in a report.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Bring the image onto the host: `image_ready` or `image_failed`.
     Pull {
@@ -60,7 +60,7 @@ pub enum Effect {
 }
 
 /// An event that time alone brings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Alarm {
     /// When.
     pub at: Timestamp,
@@ -69,7 +69,7 @@ pub struct Alarm {
 }
 
 /// Which event time brings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AlarmKind {
     /// `watch_passed`.
     WatchPassed,
@@ -78,7 +78,7 @@ pub enum AlarmKind {
 }
 
 /// A release whose failure the phase has an arrow for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Watch {
     /// Which must stay healthy.
     pub release: Release,
@@ -87,7 +87,7 @@ pub struct Watch {
 }
 
 /// Where an app's traffic comes in and goes, in a phase.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RouteIntent<'a> {
     /// Where it comes in; empty: nowhere, the proxy answers 404.
     pub routes: &'a [Route],

@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Where an app stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Phase {
     /// It stands still.
@@ -39,7 +39,7 @@ pub enum Phase {
 }
 
 /// Where an app stands when no deployment is in flight, and what stays as it is while one is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "ground", rename_all = "snake_case")]
 pub enum Ground {
     /// It has never served. After a failed first deployment: what that was.
@@ -56,7 +56,7 @@ pub enum Ground {
 }
 
 /// A first deployment that failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tried {
     /// Which.
     pub deployment: DeploymentId,
@@ -65,7 +65,7 @@ pub struct Tried {
 }
 
 /// Nothing healthy serves, or an effect kept failing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Failed {
     /// The deployment that ended here.
     pub deployment: DeploymentId,
@@ -118,7 +118,7 @@ impl Ground {
 }
 
 /// The deployment in flight, and the ground it started from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Attempt {
     /// Its row.
     pub deployment: DeploymentId,
@@ -129,7 +129,7 @@ pub struct Attempt {
 }
 
 /// The image is being fetched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Pulling {
     attempt: Attempt,
     color: Color,
@@ -138,14 +138,14 @@ pub struct Pulling {
 }
 
 /// The candidate's containers are being started.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Starting {
     attempt: Attempt,
     candidate: Release,
 }
 
 /// The candidate is at its gate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HealthCheck {
     attempt: Attempt,
     candidate: Release,
@@ -153,21 +153,21 @@ pub struct HealthCheck {
 }
 
 /// The candidate is healthy and waits for an operator.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AwaitingPromotion {
     attempt: Attempt,
     candidate: Release,
 }
 
 /// The route is being moved to the candidate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Switching {
     attempt: Attempt,
     candidate: Release,
 }
 
 /// What a confirmed switch leaves: the new color serves, the old one is its standby.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Taken {
     serving: Serving,
     /// What the deployment undid.
@@ -177,26 +177,26 @@ pub(super) struct Taken {
 }
 
 /// The new color has the traffic; the old one finishes its requests.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Draining {
     taken: Taken,
     until: Timestamp,
 }
 
 /// The new color is watched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Watching {
     taken: Taken,
 }
 
 /// The standby is being stopped.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stopping {
     serving: Serving,
 }
 
 /// The deployment is being undone: traffic first, then its requests in flight, then its containers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RollingBack {
     deployment: DeploymentId,
     /// What it had undone, which serves again.
@@ -209,7 +209,7 @@ pub struct RollingBack {
 }
 
 /// What a deployment brought into the world so far.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Candidate {
     /// No container.
@@ -222,7 +222,7 @@ pub enum Candidate {
 }
 
 /// Why a deployment is undone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// It failed before it had the traffic.
@@ -248,7 +248,7 @@ impl Cause {
 }
 
 /// How far the undoing is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UndoStage {
     /// Traffic goes back. Until that is confirmed it is on `confirmed`.
@@ -266,7 +266,7 @@ pub enum UndoStage {
 }
 
 /// The app is being taken out of service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Retiring {
     last: DeploymentId,
     serving: Option<Serving>,
@@ -274,7 +274,7 @@ pub struct Retiring {
 }
 
 /// How far the retirement is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RetireStage {
     /// Its routes are withdrawn.

@@ -6,7 +6,7 @@ use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// What a deployment was told when it began, frozen: an edit never changes one that is in flight.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Plan {
     /// The stored config that it deploys.
     pub config: ConfigId,
@@ -38,7 +38,7 @@ impl Plan {
 }
 
 /// A version in a slot: which containers it consists of, and how they are treated.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Release {
     /// The deployment that created the containers: part of their names and labels. A rollback to
     /// containers that still run is another deployment, on the same release.
@@ -52,7 +52,7 @@ pub struct Release {
 }
 
 /// The release that has the traffic, and the one that would take it back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Serving {
     /// The deployment by which `live` serves.
     pub deployment: DeploymentId,
@@ -63,7 +63,7 @@ pub struct Serving {
 }
 
 /// A release out of traffic, in the slot that the live one does not use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Standby {
     /// The deployment by which it served.
     pub deployment: DeploymentId,
@@ -74,7 +74,7 @@ pub struct Standby {
 }
 
 /// Whether a standby still runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Warmth {
     /// It runs, for an instant rollback, until the rollback window ends.
