@@ -1,1 +1,22 @@
-//! Placeholder until the crate is built.
+//! The controller: it acts. One task per app takes events in, commits what `core` decides about
+//! them, and performs what the new state is owed. It knows the ports and no adapter: Docker, the
+//! proxy and the database are whatever it was handed.
+
+mod app;
+mod controller;
+mod effects;
+mod gate;
+mod keeper;
+mod monitor;
+mod orders;
+mod probe;
+mod redact;
+mod specs;
+mod upkeep;
+mod view;
+
+pub use controller::{Controller, ControllerSettings, HealthError, Ports, StartError};
+pub use orders::{Command, OrderError, Outcome};
+pub use probe::{SystemClock, UpstreamProber};
+pub use specs::Offer;
+pub use view::{AppView, FileStatus, Notice, Progress, StandbyView};

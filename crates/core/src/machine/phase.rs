@@ -672,6 +672,11 @@ impl Retiring {
         Ground::Retired { last: self.last }
     }
 
+    /// The routes could not be withdrawn: it serves on.
+    pub(super) fn still_routed(self, reason: Failure) -> Failed {
+        Failed { deployment: self.last, serving: self.serving, reason }
+    }
+
     pub(super) fn fail(self, reason: Failure) -> Failed {
         Failed { deployment: self.last, serving: None, reason }
     }

@@ -209,6 +209,9 @@ fn from_retiring(
         (Event::DrainComplete | Event::DrainTimedOut { .. }, RetireStage::Draining { .. }) => {
             Ok(Phase::Retiring(retiring.drained()).into())
         }
+        (Event::SwitchFailed(failure), RetireStage::Unrouting) => {
+            Ok(settled(Ground::Failed(retiring.still_routed(failure.clone()))).into())
+        }
         (Event::ContainerStopped, RetireStage::Removing) => Ok(settled(retiring.complete()).into()),
         (Event::StopFailed(failure), RetireStage::Removing) => {
             Ok(settled(Ground::Failed(retiring.fail(failure.clone()))).into())

@@ -1,0 +1,425 @@
+//! The controller as a whole: it takes up what was left, starts a task per app, and passes on
+//! versions, orders and hints.
+
+use crate::app::{self, App, AppHandle, Message};
+use crate::effects::{GroupError, describe_end};
+use crate::keeper::Keeper;
+use crate::orders::{Command, OrderError, Outcome};
+use crate::specs::{Offer, Specs, Stored};
+use crate::view::{AppView, FileStatus, Notice};
+use dockswap_core::machine::{Release, Serving};
+use dockswap_core::ports::{
+    AppFiles, Clock, Container, ContainerGroup, Engine, EngineError, Hint, Probe, Prober, Router,
+    RouterError, Store,
+};
+use dockswap_core::records::{DeploymentStatus, StoreError};
+use dockswap_core::routes::AppRoutes;
+use dockswap_core::spec::RestartPolicy;
+use dockswap_core::{AppName, Color, DeploymentId};
+use futures_util::StreamExt;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Semaphore, broadcast, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How often the proxy is asked whether it still holds the table.
+const PROXY_CHECK: Duration = Duration::from_secs(2);
+
+/// How often Docker or the proxy is asked again while they do not answer at start.
+const START_RETRY: Duration = Duration::from_millis(500);
+
+/// How many earlier deployments are searched for the previous success.
+const HISTORY: u64 = 200;
+
+/// The outside, as the controller is handed it.
+#[derive(Clone)]
+pub struct Ports {
+    /// Docker.
+    pub engine: Arc<dyn Engine>,
+    /// The proxy.
+    pub router: Arc<dyn Router>,
+    /// The database.
+    pub store: Arc<dyn Store>,
+    /// The format of app files.
+    pub files: Arc<dyn AppFiles>,
+    /// Probing containers.
+    pub prober: Arc<dyn Prober>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// How the controller works.
+#[derive(Clone, Copy, Debug)]
+pub struct ControllerSettings {
+    /// Deployments in flight at once, over all apps, at least 1. Rollbacks do not wait.
+    pub max_concurrent: usize,
+}
+
+/// Why the controller cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database.
+    #[error("the recorded state cannot be read")]
+    Store(#[from] StoreError),
+    /// It was stopped while it waited for Docker or the proxy.
+    #[error("stopped before the controller was ready")]
+    Stopped,
+}
+
+/// What the tasks of all apps share.
+pub(crate) struct Shared {
+    pub(crate) ports: Ports,
+    pub(crate) keeper: Keeper,
+    pub(crate) specs: Specs,
+    pub(crate) notices: broadcast::Sender<Notice>,
+    pub(crate) turns: Arc<Semaphore>,
+    pub(crate) stop: CancellationToken,
+    deployments: AtomicI64,
+}
+
+impl Shared {
+    /// A deployment id that was never given before. One controller per database: nobody else gives
+    /// any.
+    pub(crate) fn next_deployment(&self) -> DeploymentId {
+        DeploymentId(self.deployments.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+
+    /// The highest id given.
+    pub(crate) fn last_deployment(&self) -> DeploymentId {
+        DeploymentId(self.deployments.load(Ordering::SeqCst))
+    }
+
+    /// The newest success before what serves. What was rolled back is none, and neither is the
+    /// deployment whose containers a rollback brought back.
+    pub(crate) async fn previous_success(
+        &self,
+        app: &AppName,
+        serving: &Serving,
+    ) -> Result<DeploymentId, OrderError> {
+        let rows = self.ports.store.deployments(app, HISTORY).await?;
+        rows.iter()
+            .find(|row| {
+                row.status == DeploymentStatus::Success
+                    && row.id < serving.live.origin
+                    && row.id != serving.deployment
+            })
+            .map(|row| row.id)
+            .ok_or_else(|| OrderError::NoPrevious(app.clone()))
+    }
+}
+
+/// The running controller. Dropping it does not stop it: [`Controller::shutdown`] does.
+pub struct Controller {
+    shared: Arc<Shared>,
+    apps: Mutex<BTreeMap<AppName, AppHandle>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Controller {
+    /// Takes up what the last controller left: reads every app's state, looks at Docker, applies
+    /// the whole route table, and goes on with what was in flight. Waits until Docker and the proxy
+    /// answer; until then the proxy serves what it last knew.
+    ///
+    /// # Errors
+    /// When the recorded state cannot be read, or `stop` ends the wait.
+    pub async fn start(
+        ports: Ports,
+        settings: ControllerSettings,
+        stop: CancellationToken,
+    ) -> Result<Arc<Self>, StartError> {
+        let machines = ports.store.machines().await?;
+        let last = ports.store.last_deployment().await?;
+        let (notices, _) = broadcast::channel(1024);
+        let shared = Arc::new(Shared {
+            keeper: Keeper::new(ports.router.clone()),
+            specs: Specs::new(ports.store.clone(), ports.files.clone()),
+            notices,
+            turns: Arc::new(Semaphore::new(settings.max_concurrent.max(1))),
+            stop,
+            deployments: AtomicI64::new(last.0),
+            ports,
+        });
+        let mut newest: BTreeMap<AppName, Stored> = BTreeMap::new();
+        for row in shared.ports.store.newest_configs().await? {
+            let id = row.id;
+            match shared.ports.files.parse(&row) {
+                Ok(spec) => {
+                    newest.insert(row.app.clone(), shared.specs.remember(row, spec));
+                }
+                Err(error) => {
+                    tracing::warn!(app = %row.app, config = id.0, %error, "a stored version is passed over");
+                }
+            }
+        }
+        let seen = shared.wait("docker", || shared.ports.engine.observe(None)).await?;
+        let mut containers: BTreeMap<AppName, Vec<Container>> = BTreeMap::new();
+        for container in seen {
+            containers.entry(container.app.clone()).or_default().push(container);
+        }
+        let none = Vec::new();
+        let table: BTreeMap<AppName, AppRoutes> = machines
+            .iter()
+            .filter_map(|machine| AppRoutes::of(machine, containers.get(machine.app()).unwrap_or(&none)))
+            .map(|routes| (routes.app.clone(), routes))
+            .collect();
+        let revision = shared.wait("the proxy", || shared.keeper.begin(table.clone())).await?;
+        tracing::info!(apps = machines.len(), revision, "taken up");
+
+        let controller =
+            Arc::new(Self { shared: shared.clone(), apps: Mutex::default(), tasks: Mutex::default() });
+        for machine in machines {
+            let app = machine.app().clone();
+            let seen = containers.remove(&app).unwrap_or_default();
+            controller.spawn(App::spawn(&shared, machine, newest.remove(&app), seen), app);
+        }
+        // Versions that were stored and never deployed.
+        for (app, stored) in newest {
+            let seen = containers.remove(&app).unwrap_or_default();
+            controller.spawn(App::spawn(&shared, app::unknown(app.clone()), Some(stored), seen), app);
+        }
+        let background = [tokio::spawn(follow_docker(controller.clone())), tokio::spawn(check_proxy(shared))];
+        controller.tasks().extend(background);
+        Ok(controller)
+    }
+
+    fn apps(&self) -> std::sync::MutexGuard<'_, BTreeMap<AppName, AppHandle>> {
+        self.apps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tasks(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spawn(&self, (handle, task): (AppHandle, JoinHandle<()>), app: AppName) {
+        self.apps().insert(app, handle);
+        self.tasks().push(task);
+    }
+
+    fn handle(&self, app: &AppName) -> Result<AppHandle, OrderError> {
+        self.apps().get(app).cloned().ok_or_else(|| OrderError::UnknownApp(app.clone()))
+    }
+
+    /// A version of an app's file was found. Returns once it is stored, or known not to be new;
+    /// whether it deploys is decided then, and shows in the app's view.
+    ///
+    /// # Errors
+    /// When it could not be stored: offer it again.
+    pub async fn offer(&self, offer: Offer) -> Result<(), OrderError> {
+        let app = offer.spec.name.clone();
+        let handle = {
+            let mut apps = self.apps();
+            match apps.get(&app) {
+                Some(handle) => handle.clone(),
+                None => {
+                    let (handle, task) =
+                        App::spawn(&self.shared, app::unknown(app.clone()), None, Vec::new());
+                    self.tasks().push(task);
+                    apps.insert(app, handle.clone());
+                    handle
+                }
+            }
+        };
+        let (reply, answer) = oneshot::channel();
+        let sent = handle.inbox.send(Message::Offer(offer, reply)).await;
+        sent.map_err(|_| OrderError::ShuttingDown)?;
+        answer.await.map_err(|_| OrderError::ShuttingDown)?
+    }
+
+    /// Says how an app's file stands. An app that is not known is none of ours yet.
+    pub async fn file(&self, app: &AppName, status: FileStatus) {
+        if let Ok(handle) = self.handle(app) {
+            let _ = handle.inbox.send(Message::File(status)).await;
+        }
+    }
+
+    /// Carries out a person's order. Returns once it is begun (or was refused), not once it is done.
+    ///
+    /// # Errors
+    /// Why it was not carried out; nothing has changed then.
+    pub async fn command(&self, app: &AppName, command: Command) -> Result<Outcome, OrderError> {
+        let handle = self.handle(app)?;
+        let (reply, answer) = oneshot::channel();
+        let sent = handle.inbox.send(Message::Command(command, reply)).await;
+        sent.map_err(|_| OrderError::ShuttingDown)?;
+        answer.await.map_err(|_| OrderError::ShuttingDown)?
+    }
+
+    /// Every app, by name.
+    #[must_use]
+    pub fn views(&self) -> Vec<AppView> {
+        self.apps().values().map(|handle| handle.view.borrow().clone()).collect()
+    }
+
+    /// One app.
+    #[must_use]
+    pub fn view(&self, app: &AppName) -> Option<AppView> {
+        self.apps().get(app).map(|handle| handle.view.borrow().clone())
+    }
+
+    /// What happens from now on. A follower that is too slow misses notices, not events: those are
+    /// in the database.
+    #[must_use]
+    pub fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.shared.notices.subscribe()
+    }
+
+    /// Asks the containers of both colors now.
+    ///
+    /// # Errors
+    /// When the app is not known, or Docker does not answer.
+    pub async fn health(&self, app: &AppName) -> Result<Vec<(Container, Probe)>, HealthError> {
+        let handle = self.handle(app).map_err(|_| HealthError::UnknownApp)?;
+        let seen = self.shared.ports.engine.observe(Some(app)).await?;
+        let machine = handle.machine.borrow().clone();
+        let releases: Vec<Release> = machine.releases().into_iter().cloned().collect();
+        let mut answers = Vec::new();
+        for container in seen {
+            let release = releases
+                .iter()
+                .find(|release| release.color == container.color && release.origin == container.deployment);
+            let probe = match (describe_end(&container), &container.upstream, release) {
+                (Some(ended), _, _) => Probe::Unhealthy(ended),
+                (None, Some(upstream), Some(release)) => {
+                    self.shared.ports.prober.probe(upstream, &release.plan.health_check).await
+                }
+                (None, None, _) => Probe::Unhealthy("it has no address".to_owned()),
+                (None, _, None) => Probe::Unhealthy("it belongs to no version in use".to_owned()),
+            };
+            answers.push((container, probe));
+        }
+        Ok(answers)
+    }
+
+    /// The containers of an app, of both colors.
+    ///
+    /// # Errors
+    /// When Docker does not answer.
+    pub async fn containers(&self, app: &AppName) -> Result<Vec<Container>, EngineError> {
+        self.shared.ports.engine.observe(Some(app)).await
+    }
+
+    /// What Docker runs for a color of an app; `None`: the live one. Its environment is resolved.
+    ///
+    /// # Errors
+    /// When the app or the color has no version, or its config cannot be read.
+    pub async fn group(&self, app: &AppName, color: Option<Color>) -> Result<ContainerGroup, HealthError> {
+        let handle = self.handle(app).map_err(|_| HealthError::UnknownApp)?;
+        let machine = handle.machine.borrow().clone();
+        let live = machine.serving().map(|serving| serving.live.color);
+        let release = machine
+            .releases()
+            .into_iter()
+            .find(|release| Some(release.color) == color.or(live))
+            .cloned()
+            .ok_or(HealthError::NoVersion)?;
+        self.shared.group(app, &release, RestartPolicy::UnlessStopped).await.map_err(|error| match error {
+            GroupError::Config(message) | GroupError::Environment(message) => HealthError::Config(message),
+        })
+    }
+
+    /// Whether the proxy and the database answer.
+    ///
+    /// # Errors
+    /// What does not, in words.
+    pub async fn ready(&self) -> Result<(), String> {
+        self.shared.keeper.check().await.map_err(|error| error.to_string())?;
+        self.shared.ports.store.last_deployment().await.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// Stops at a safe point: what was decided is in the database, and the next controller goes on
+    /// from there. Containers and routes stay as they are.
+    pub async fn shutdown(&self) {
+        self.shared.stop.cancel();
+        self.apps().clear();
+        let tasks = std::mem::take(&mut *self.tasks());
+        for task in tasks {
+            let _ = task.await;
+        }
+    }
+}
+
+/// Why a question about an app's containers has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HealthError {
+    /// No app of this name.
+    #[error("no such app")]
+    UnknownApp,
+    /// No version in that color.
+    #[error("no version of the app is in that color")]
+    NoVersion,
+    /// Its config cannot be read, or its environment not be resolved.
+    #[error("{0}")]
+    Config(String),
+    /// Docker.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl Shared {
+    /// Waits until `what` answers.
+    async fn wait<T, E, F, Fut>(&self, what: &str, ask: F) -> Result<T, StartError>
+    where
+        E: std::fmt::Display,
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let mut told = None;
+        loop {
+            let error = match ask().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error.to_string(),
+            };
+            if told.as_ref() != Some(&error) {
+                tracing::warn!(error, "waiting for {what}");
+                told = Some(error);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(START_RETRY) => {}
+                () = self.stop.cancelled() => return Err(StartError::Stopped),
+            }
+        }
+    }
+}
+
+/// Passes Docker's hints on to the apps.
+async fn follow_docker(controller: Arc<Controller>) {
+    let mut hints = controller.shared.ports.engine.hints();
+    loop {
+        let hint = tokio::select! {
+            hint = hints.next() => hint,
+            () = controller.shared.stop.cancelled() => return,
+        };
+        let bump = |handle: &AppHandle| handle.hint.send_modify(|count| *count += 1);
+        match hint {
+            Some(Hint::App(app)) => {
+                if let Some(handle) = controller.apps().get(&app) {
+                    bump(handle);
+                }
+            }
+            Some(Hint::Everything) => controller.apps().values().for_each(bump),
+            None => return,
+        }
+    }
+}
+
+/// Brings the table back to a proxy that was restarted or away.
+async fn check_proxy(shared: Arc<Shared>) {
+    let mut told: Option<String> = None;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(PROXY_CHECK) => {}
+            () = shared.stop.cancelled() => return,
+        }
+        let error = shared.keeper.check().await.err().map(|error: RouterError| error.to_string());
+        if error != told {
+            match &error {
+                Some(error) => tracing::error!(error, "the proxy does not hold the table"),
+                None => tracing::info!("the proxy holds the table again"),
+            }
+            told = error;
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! Performing what a phase is owed. Every effect ends in exactly one event, however Docker, the
+//! proxy or the app behave: nothing here waits without a deadline.
+
+use crate::controller::Shared;
+use crate::gate;
+use crate::redact::redact;
+use crate::view::Progress;
+use dockswap_core::machine::{Effect, Event, Failure, Machine, Phase, Plan, Release};
+use dockswap_core::name::ImageId;
+use dockswap_core::ports::{
+    Container, ContainerGroup, ContainerState, DeploymentFilter, EngineError, ImageRequest, RouterError,
+    Secret, Selector,
+};
+use dockswap_core::routes::{AppRoutes, UpstreamId};
+use dockswap_core::spec::RestartPolicy;
+use dockswap_core::{AppName, DeploymentId, Timestamp};
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// How long an effect goes on trying while Docker or the proxy does not answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a switch goes on trying: the old color serves meanwhile, so it may give up early.
+const SWITCH_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The first wait between two tries; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// One slice of a counted drain: how often people see the counts.
+const DRAIN_SLICE: Duration = Duration::from_secs(1);
+
+/// How many of the last lines of a container are kept as evidence.
+const EVIDENCE_LINES: usize = 20;
+
+/// The containers of one app as they were last seen. Shared by the app's task and its effects.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Containers(Arc<Mutex<Vec<Container>>>);
+
+impl Containers {
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<Container> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Those of one release.
+    pub(crate) fn of(&self, release: &Release) -> Vec<Container> {
+        self.all().into_iter().filter(|container| belongs(container, release)).collect()
+    }
+
+    /// What was seen replaces what was known.
+    pub(crate) fn replace(&self, seen: Vec<Container>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+
+    /// What was seen of one release replaces what was known of it.
+    fn replace_release(&self, release: &Release, seen: Vec<Container>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|container| !belongs(container, release));
+        all.extend(seen);
+    }
+}
+
+/// Whether `container` is one of `release`.
+pub(crate) fn belongs(container: &Container, release: &Release) -> bool {
+    container.color == release.color && container.deployment == release.origin
+}
+
+/// What an effect works with.
+pub(crate) struct Work {
+    pub(crate) shared: Arc<Shared>,
+    /// The state that owes the effect.
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) containers: Containers,
+    /// Changes whenever Docker may have something new to show.
+    pub(crate) changed: watch::Receiver<u64>,
+    /// The effect is no longer owed.
+    pub(crate) cancel: CancellationToken,
+    /// Where progress is shown.
+    pub(crate) show: Arc<dyn Fn(Progress) + Send + Sync>,
+}
+
+/// What an environment or a stored config withholds.
+pub(crate) enum GroupError {
+    /// The database or an old file's format.
+    Config(String),
+    /// A reference.
+    Environment(String),
+}
+
+impl From<GroupError> for Failure {
+    fn from(error: GroupError) -> Self {
+        match error {
+            GroupError::Config(message) | GroupError::Environment(message) => Self::new(message),
+        }
+    }
+}
+
+impl Shared {
+    /// What Docker should run for `release`.
+    pub(crate) async fn group(
+        &self,
+        app: &AppName,
+        release: &Release,
+        restart: RestartPolicy,
+    ) -> Result<ContainerGroup, GroupError> {
+        let stored = self
+            .specs
+            .load(release.plan.config)
+            .await
+            .map_err(|error| GroupError::Config(error.to_string()))?;
+        let environment = self
+            .ports
+            .files
+            .environment(&stored.spec, release.color)
+            .await
+            .map_err(|error| GroupError::Environment(error.to_string()))?;
+        Ok(ContainerGroup {
+            app: app.clone(),
+            color: release.color,
+            deployment: release.origin,
+            config_sha: stored.row.sha.clone(),
+            image: release.image_id.clone(),
+            replicas: release.plan.replicas,
+            options: stored.spec.container.clone(),
+            environment,
+            host_port: stored.spec.host_ports.of(release.color),
+            restart,
+        })
+    }
+
+    /// What the app wrote last in the containers that did not make it, without its secrets.
+    pub(crate) async fn evidence(
+        &self,
+        app: &AppName,
+        release: &Release,
+        container: &Container,
+    ) -> Vec<String> {
+        let Ok(lines) = self.ports.engine.last_lines(&container.id, EVIDENCE_LINES).await else {
+            return Vec::new();
+        };
+        let environment: Vec<(String, Secret)> = match self.group(app, release, RestartPolicy::No).await {
+            Ok(group) => group.environment,
+            // What cannot be masked is not shown.
+            Err(_) => return Vec::new(),
+        };
+        redact(lines, &environment)
+    }
+}
+
+/// Why a container that should run does not, in words.
+pub(crate) fn describe_end(container: &Container) -> Option<String> {
+    let name = &container.name;
+    match &container.state {
+        ContainerState::Running => None,
+        ContainerState::Created => Some(format!("container {name} was never started")),
+        ContainerState::Paused => Some(format!("container {name} is paused")),
+        ContainerState::Removing => Some(format!("container {name} is being removed")),
+        ContainerState::Exited(exit) | ContainerState::Restarting(exit) => Some(if exit.oom_killed {
+            format!("container {name} was killed: out of memory (see docker.memory_limit)")
+        } else if let Some(error) = exit.error.as_deref().filter(|error| !error.is_empty()) {
+            format!("container {name} could not run: {error}")
+        } else {
+            format!("container {name} exited with code {}", exit.code)
+        }),
+    }
+}
+
+impl Work {
+    pub(crate) fn app(&self) -> &AppName {
+        self.machine.app()
+    }
+
+    /// Performs `effect`; `None` when it was cancelled: then nobody waits for its event.
+    pub(crate) async fn perform(self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Pull { deployment, plan, pinned } => self.pull(deployment, plan, pinned).await,
+            Effect::Run(release) => Some(self.run(release).await),
+            Effect::Probe { release, until } => gate::pass(&self, &release, until).await,
+            Effect::Route => self.route().await,
+            Effect::Drain { release, until } => self.drain(release, until).await,
+            Effect::Stop(release) => Some(self.stop(&release).await),
+            Effect::Undo(release) => Some(self.undo(release).await),
+            Effect::RemoveAll => Some(self.remove_all().await),
+        }
+    }
+
+    /// Tries again while `call` says that nobody answers, for at most `patience`.
+    async fn persist<T, E, F, Fut>(
+        &self,
+        patience: Duration,
+        transient: fn(&E) -> bool,
+        call: F,
+    ) -> Result<T, E>
+    where
+        E: std::fmt::Display,
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let deadline = tokio::time::Instant::now() + patience;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let error = match call().await {
+                Err(error) if transient(&error) => error,
+                done => return done,
+            };
+            if tokio::time::Instant::now() + pause > deadline || self.cancel.is_cancelled() {
+                return Err(error);
+            }
+            tracing::warn!(app = %self.app(), %error, "trying again");
+            (self.show)(Progress::Retrying { reason: error.to_string() });
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn pull(&self, deployment: DeploymentId, plan: Plan, pinned: Option<ImageId>) -> Option<Event> {
+        let pull = match self.shared.specs.load(plan.config).await {
+            Ok(stored) => stored.spec.container.pull_policy,
+            Err(error) => return Some(Event::ImageFailed(Failure::new(error.to_string()))),
+        };
+        let request =
+            ImageRequest { app: self.app().clone(), deployment, reference: plan.image, pull, pinned };
+        let progress = |done_bytes, total_bytes| (self.show)(Progress::Pulling { done_bytes, total_bytes });
+        tokio::select! {
+            image = self.shared.ports.engine.ensure_image(&request, &progress) => Some(match image {
+                Ok(image) => Event::ImageReady(image),
+                Err(error) => Event::ImageFailed(Failure::new(error.to_string())),
+            }),
+            () = self.cancel.cancelled() => None,
+        }
+    }
+
+    /// Clears the slot and starts the candidate. Not cancelled half way: what Docker was asked to
+    /// create must be known before it is removed.
+    async fn run(&self, release: Release) -> Event {
+        let group = match self.shared.group(self.app(), &release, RestartPolicy::No).await {
+            Ok(group) => group,
+            Err(error) => return Event::ContainerFailed(error.into()),
+        };
+        let occupied = self
+            .containers
+            .all()
+            .iter()
+            .any(|container| container.color == release.color && container.deployment != release.origin);
+        if occupied {
+            let others = Selector {
+                app: self.app().clone(),
+                color: Some(release.color),
+                deployment: DeploymentFilter::Except(release.origin),
+            };
+            let cleared = self
+                .persist(PATIENCE, is_unavailable, || {
+                    self.shared.ports.engine.ensure_gone(&others, release.plan.policy.stop_timeout)
+                })
+                .await;
+            if let Err(error) = cleared {
+                return Event::ContainerFailed(Failure::new(format!(
+                    "clearing the {} slot: {error}",
+                    release.color
+                )));
+            }
+        }
+        let started =
+            self.persist(PATIENCE, is_unavailable, || self.shared.ports.engine.ensure_running(&group)).await;
+        match started {
+            Ok(containers) => {
+                self.containers.replace_release(&release, containers);
+                Event::ContainerStarted
+            }
+            Err(error) => Event::ContainerFailed(Failure::new(error.to_string())),
+        }
+    }
+
+    /// Has the proxy confirm the routes of the present state.
+    async fn route(&self) -> Option<Event> {
+        let goes_back = matches!(self.machine.phase(), Phase::RollingBack(_));
+        let patience = if goes_back { PATIENCE } else { SWITCH_PATIENCE };
+        let routes = match self.routes().await {
+            Ok(routes) => routes,
+            Err(failure) if goes_back => return Some(Event::RollbackFailed(failure)),
+            Err(failure) => return Some(Event::SwitchFailed(failure)),
+        };
+        let published = self
+            .persist(
+                patience,
+                |error: &RouterError| matches!(error, RouterError::Unavailable { .. }),
+                || self.shared.keeper.publish(self.app(), routes.clone()),
+            )
+            .await;
+        Some(match published {
+            Ok(revision) => Event::TrafficSwitched { revision },
+            Err(error) if goes_back => Event::RollbackFailed(Failure::new(error.to_string())),
+            Err(error) => Event::SwitchFailed(Failure::new(error.to_string())),
+        })
+    }
+
+    /// The app's routes. Traffic is only ever sent to a release of which something runs.
+    async fn routes(&self) -> Result<Option<AppRoutes>, Failure> {
+        let Some(release) = self.machine.route().to else {
+            return Ok(AppRoutes::of(&self.machine, &[]));
+        };
+        let routable = || {
+            AppRoutes::of(&self.machine, &self.containers.all())
+                .filter(|routes| routes.target.as_ref().is_some_and(|target| !target.upstreams.is_empty()))
+        };
+        if let Some(routes) = routable() {
+            return Ok(Some(routes));
+        }
+        self.observe().await.map_err(|error| Failure::new(error.to_string()))?;
+        routable().map(Some).ok_or_else(|| {
+            Failure::new(format!(
+                "no container of deployment {} ({}) is running",
+                release.origin, release.color
+            ))
+        })
+    }
+
+    /// Looks at Docker again.
+    pub(crate) async fn observe(&self) -> Result<(), EngineError> {
+        let seen = self
+            .persist(PATIENCE, is_unavailable, || self.shared.ports.engine.observe(Some(self.app())))
+            .await?;
+        self.containers.replace(seen);
+        Ok(())
+    }
+
+    /// A counted drain: until nothing is in flight, or the time is over and the rest is closed.
+    async fn drain(&self, release: Option<Release>, until: Timestamp) -> Option<Event> {
+        let Some(release) = release else { return Some(Event::DrainComplete) };
+        if self.containers.of(&release).is_empty() && self.observe().await.is_err() {
+            tracing::warn!(app = %self.app(), "docker does not answer: draining by the proxy's knowledge alone");
+        }
+        let upstreams: Vec<UpstreamId> =
+            self.containers.of(&release).into_iter().filter_map(|c| c.upstream).map(|u| u.id).collect();
+        loop {
+            let left = until.saturating_since(self.shared.ports.clock.now());
+            let asked = tokio::select! {
+                asked = self.shared.ports.router.drained(&upstreams, left.min(DRAIN_SLICE)) => asked,
+                () = self.cancel.cancelled() => return None,
+            };
+            let load = match asked {
+                Ok(load) if load.is_empty() => return Some(Event::DrainComplete),
+                Ok(load) => load,
+                Err(error) => {
+                    // Whoever carried the requests is away; its connections may be gone with it.
+                    (self.show)(Progress::Retrying { reason: error.to_string() });
+                    tokio::time::sleep(FIRST_PAUSE.min(left)).await;
+                    Vec::new()
+                }
+            };
+            let requests = load.iter().map(|load| load.requests).sum();
+            let upgraded = load.iter().map(|load| load.upgraded).sum();
+            (self.show)(Progress::Draining { requests, upgraded });
+            if left.is_zero() {
+                if let Err(error) = self.shared.ports.router.close(&upstreams).await {
+                    tracing::warn!(app = %self.app(), %error, "what was left in flight could not be closed");
+                }
+                return Some(Event::DrainTimedOut { left: requests + upgraded });
+            }
+        }
+    }
+
+    async fn stop(&self, release: &Release) -> Event {
+        let stopped = self
+            .persist(PATIENCE, is_unavailable, || {
+                let selector = self.only(release);
+                async move {
+                    self.shared.ports.engine.ensure_stopped(&selector, release.plan.policy.stop_timeout).await
+                }
+            })
+            .await;
+        match stopped {
+            Ok(()) => Event::ContainerStopped,
+            Err(error) => Event::StopFailed(Failure::new(error.to_string())),
+        }
+    }
+
+    async fn undo(&self, release: Option<Release>) -> Event {
+        let Some(release) = release else { return Event::RollbackComplete };
+        let gone = self
+            .persist(PATIENCE, is_unavailable, || {
+                let selector = self.only(&release);
+                let timeout = release.plan.policy.stop_timeout;
+                async move { self.shared.ports.engine.ensure_gone(&selector, timeout).await }
+            })
+            .await;
+        match gone {
+            Ok(()) => {
+                self.containers.replace_release(&release, Vec::new());
+                Event::RollbackComplete
+            }
+            Err(error) => Event::RollbackFailed(Failure::new(error.to_string())),
+        }
+    }
+
+    async fn remove_all(&self) -> Event {
+        let all = Selector { app: self.app().clone(), color: None, deployment: DeploymentFilter::Any };
+        let timeout = self
+            .machine
+            .releases()
+            .iter()
+            .map(|release| release.plan.policy.stop_timeout)
+            .max()
+            .unwrap_or(Duration::from_secs(10));
+        let gone = self
+            .persist(PATIENCE, is_unavailable, || self.shared.ports.engine.ensure_gone(&all, timeout))
+            .await;
+        match gone {
+            Ok(()) => {
+                self.containers.replace(Vec::new());
+                Event::ContainerStopped
+            }
+            Err(error) => Event::StopFailed(Failure::new(error.to_string())),
+        }
+    }
+
+    fn only(&self, release: &Release) -> Selector {
+        Selector {
+            app: self.app().clone(),
+            color: Some(release.color),
+            deployment: DeploymentFilter::Only(release.origin),
+        }
+    }
+}
+
+fn is_unavailable(error: &EngineError) -> bool {
+    matches!(error, EngineError::Unavailable { .. })
+}

@@ -1,0 +1,158 @@
+//! The health gate: every replica of a candidate has to prove that it can serve. One loop, one
+//! deadline. An exit ends it at once; a fast app passes after its first good probe.
+
+use crate::effects::{Work, belongs, describe_end};
+use crate::view::Progress;
+use dockswap_core::Timestamp;
+use dockswap_core::machine::{Event, Failure, Release};
+use dockswap_core::ports::{Container, DockerHealth, Probe};
+use dockswap_core::spec::HealthCheck;
+use futures_util::future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// The first wait between two probes; it grows by half up to the check's interval.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// How often Docker is looked at when it gives no hint: its events are dropped under load.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Brings `release` through its gate; `None` when cancelled.
+pub(crate) async fn pass(work: &Work, release: &Release, until: Timestamp) -> Option<Event> {
+    let left = until.saturating_since(work.shared.ports.clock.now());
+    let last = Arc::new(std::sync::Mutex::new(None::<String>));
+    let verdict = tokio::select! {
+        // An exit is the better explanation when both are ready.
+        biased;
+        () = work.cancel.cancelled() => return None,
+        failure = exit(work, release) => Err(failure),
+        () = healthy(work, release, &last) => Ok(()),
+        () = tokio::time::sleep(left) => Err(late(work, release, &last).await),
+    };
+    Some(match verdict {
+        Ok(()) => Event::HealthCheckPassed,
+        Err(failure) => Event::HealthCheckFailed(failure),
+    })
+}
+
+/// Ends when every replica is healthy.
+async fn healthy(work: &Work, release: &Release, last: &Arc<std::sync::Mutex<Option<String>>>) {
+    tokio::time::sleep(release.plan.policy.startup_delay).await;
+    while work.containers.of(release).len() < usize::from(release.plan.replicas) {
+        if work.observe().await.is_err() || work.containers.of(release).is_empty() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+    let probes = AtomicU32::new(0);
+    let replicas = work.containers.of(release);
+    future::join_all(replicas.iter().map(|container| one(work, release, container, &probes, last))).await;
+}
+
+/// Ends when one replica has passed `success_threshold` probes in a row.
+async fn one(
+    work: &Work,
+    release: &Release,
+    container: &Container,
+    probes: &AtomicU32,
+    last: &Arc<std::sync::Mutex<Option<String>>>,
+) {
+    let check = &release.plan.health_check;
+    let mut pause = FIRST_PAUSE.min(check.interval);
+    let mut passed = 0;
+    loop {
+        let probe = ask(work, release, container, check).await;
+        let count = probes.fetch_add(1, Ordering::Relaxed) + 1;
+        let seen = match probe {
+            Probe::Healthy => {
+                passed += 1;
+                if passed >= check.success_threshold {
+                    return;
+                }
+                // The next good one must be another observation, not the same one twice.
+                pause = check.interval;
+                None
+            }
+            Probe::Unhealthy(seen) => {
+                passed = 0;
+                Some(seen)
+            }
+        };
+        if let Ok(mut last) = last.lock() {
+            last.clone_from(&seen);
+        }
+        (work.show)(Progress::Probing { probes: count, last: seen });
+        tokio::time::sleep(pause).await;
+        pause = pause.mul_f64(1.5).min(check.interval);
+    }
+}
+
+/// One probe; without an HTTP check the image's own HEALTHCHECK has a say too.
+async fn ask(work: &Work, release: &Release, container: &Container, check: &HealthCheck) -> Probe {
+    let current = work.containers.of(release).into_iter().find(|other| other.id == container.id);
+    let Some(upstream) = current.as_ref().and_then(|container| container.upstream.as_ref()) else {
+        return Probe::Unhealthy(format!("container {} has no address yet", container.name));
+    };
+    if let probe @ Probe::Unhealthy(_) = work.shared.ports.prober.probe(upstream, check).await {
+        return probe;
+    }
+    if check.http.is_some() || container.health == DockerHealth::Absent {
+        return Probe::Healthy;
+    }
+    if work.observe().await.is_err() {
+        return Probe::Unhealthy("docker does not answer".to_owned());
+    }
+    let health =
+        work.containers.of(release).into_iter().find(|other| other.id == container.id).map(|c| c.health);
+    match health {
+        Some(DockerHealth::Absent | DockerHealth::Healthy) => Probe::Healthy,
+        Some(DockerHealth::Starting) => {
+            Probe::Unhealthy("the image's HEALTHCHECK has no verdict yet".to_owned())
+        }
+        Some(DockerHealth::Unhealthy(output)) => {
+            Probe::Unhealthy(format!("the image's HEALTHCHECK says unhealthy: {}", output.trim()))
+        }
+        None => Probe::Unhealthy(format!("container {} is gone", container.name)),
+    }
+}
+
+/// Ends when a replica has ended, with what it said last.
+async fn exit(work: &Work, release: &Release) -> Failure {
+    let mut changed = work.changed.clone();
+    loop {
+        let _ = tokio::time::timeout(LOOK, changed.changed()).await;
+        if work.observe().await.is_err() {
+            continue;
+        }
+        let all = work.containers.all();
+        let mine: Vec<&Container> = all.iter().filter(|container| belongs(container, release)).collect();
+        if mine.len() < usize::from(release.plan.replicas) {
+            return Failure::new(format!(
+                "{} of {} containers of the candidate are gone: somebody else removed them",
+                usize::from(release.plan.replicas) - mine.len(),
+                release.plan.replicas
+            ));
+        }
+        for container in mine {
+            if let Some(summary) = describe_end(container) {
+                let evidence = work.shared.evidence(work.app(), release, container).await;
+                return Failure { summary, evidence };
+            }
+        }
+    }
+}
+
+/// The gate's time is over: what the last probe saw, and what the app said last.
+async fn late(work: &Work, release: &Release, last: &Arc<std::sync::Mutex<Option<String>>>) -> Failure {
+    let seen = last.lock().ok().and_then(|last| last.clone());
+    let summary = format!(
+        "not healthy within {:?}: {}",
+        release.plan.policy.startup_timeout,
+        seen.unwrap_or_else(|| "no probe was answered".to_owned())
+    );
+    let evidence = match work.containers.of(release).first() {
+        Some(container) => work.shared.evidence(work.app(), release, container).await,
+        None => Vec::new(),
+    };
+    Failure { summary, evidence }
+}

@@ -1,0 +1,89 @@
+//! What people may ask of an app, and what they are told.
+
+use dockswap_core::machine::Refusal;
+use dockswap_core::records::StoreError;
+use dockswap_core::{AppName, Color, DeploymentId};
+use serde::{Deserialize, Serialize};
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// Deploy the newest version of the app's file, also when it is what serves.
+    Deploy,
+    /// Give the traffic back to the previous success, or to an earlier deployment.
+    Rollback {
+        /// Which; absent: the previous success.
+        to: Option<DeploymentId>,
+    },
+    /// Move the traffic to the standby of this color.
+    Switch {
+        /// The color.
+        color: Color,
+    },
+    /// Let the candidate take the traffic.
+    Promote,
+    /// End the deployment in flight.
+    Cancel,
+    /// Settle on what Docker and the proxy show.
+    Recover,
+    /// Take the app out of service.
+    Remove,
+}
+
+/// What became of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The deployment to follow.
+    pub deployment: Option<DeploymentId>,
+    /// Whether anything was begun; `false`: it is already so.
+    pub begun: bool,
+}
+
+/// Why a command was not carried out. Nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// No app of this name is known.
+    #[error("there is no app {0}")]
+    UnknownApp(AppName),
+    /// The app has no version that could be deployed.
+    #[error("{0} has no valid app file to deploy")]
+    NothingToDeploy(AppName),
+    /// No such deployment.
+    #[error("{app} has no deployment {deployment}")]
+    UnknownDeployment {
+        /// The app.
+        app: AppName,
+        /// What was asked for.
+        deployment: DeploymentId,
+    },
+    /// A deployment that never had an image cannot be gone back to.
+    #[error("deployment {0} never got as far as an image, so there is nothing to go back to")]
+    NeverRan(DeploymentId),
+    /// No earlier success.
+    #[error("{0} has no earlier successful deployment to go back to")]
+    NoPrevious(AppName),
+    /// No standby of that color runs.
+    #[error("no {color} containers of {app} are running that traffic could be moved to")]
+    NoStandby {
+        /// The app.
+        app: AppName,
+        /// The color.
+        color: Color,
+    },
+    /// A newer order took its place while it waited.
+    #[error("a newer version took its place while it waited for its turn")]
+    Superseded,
+    /// The machine said no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A stored config cannot be used.
+    #[error("{0}")]
+    Config(String),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The controller is shutting down.
+    #[error("the controller is shutting down")]
+    ShuttingDown,
+}

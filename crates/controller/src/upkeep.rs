@@ -1,0 +1,258 @@
+//! Upkeep: what must be so as long as a phase lasts. Level-triggered: a hint, a change of state and
+//! the clock all mean "look again"; what is missing is made, what is too much is removed.
+
+use crate::app::{AppHandle, Message};
+use crate::controller::Shared;
+use crate::effects::{belongs, describe_end};
+use dockswap_core::machine::{Event, Failure, Machine, Phase, Release};
+use dockswap_core::ports::{Container, ContainerState, DeploymentFilter, Probe, Selector};
+use dockswap_core::spec::RestartPolicy;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How often is looked without any hint: Docker's events are dropped under load.
+const RELIST: Duration = Duration::from_secs(30);
+
+/// Hints come in bursts.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// The longest wait between two attempts to heal the same release.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Keeps one app as it must be.
+pub(crate) struct Upkeeper {
+    shared: Arc<Shared>,
+    app: AppHandle,
+    /// The live release whose restart policy has been set.
+    policed: Option<Release>,
+    /// Attempts to heal in a row, and when the next one may be.
+    attempts: u32,
+    not_before: Instant,
+}
+
+impl Upkeeper {
+    pub(crate) fn new(shared: Arc<Shared>, app: AppHandle) -> Self {
+        Self { shared, app, policed: None, attempts: 0, not_before: Instant::now() }
+    }
+
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut hint = self.app.hint.subscribe();
+        let mut machine = self.app.machine.clone();
+        loop {
+            tokio::select! {
+                () = self.pass() => {}
+                () = stop.cancelled() => return,
+            }
+            let next = if self.attempts > 0 { self.not_before } else { Instant::now() + RELIST };
+            let woken = async {
+                tokio::select! {
+                    _ = hint.changed() => tokio::time::sleep(QUIET).await,
+                    () = settles(&mut machine) => {}
+                    () = tokio::time::sleep_until(next) => {}
+                }
+            };
+            tokio::select! {
+                () = woken => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    fn machine(&self) -> Arc<Machine> {
+        self.app.machine.borrow().clone()
+    }
+
+    async fn tell(&self, message: Message) {
+        let _ = self.app.inbox.send(message).await;
+    }
+
+    async fn observe(&self) -> Option<Vec<Container>> {
+        let machine = self.machine();
+        match self.shared.ports.engine.observe(Some(machine.app())).await {
+            Ok(seen) => {
+                self.tell(Message::Observed(seen.clone())).await;
+                Some(seen)
+            }
+            Err(error) => {
+                self.tell(Message::Degraded(Some(error.to_string()))).await;
+                None
+            }
+        }
+    }
+
+    async fn pass(&mut self) {
+        let Some(seen) = self.observe().await else { return };
+        let machine = self.machine();
+        let upkeep = machine.upkeep();
+        let Some(live) = upkeep.live else {
+            if settled(&machine) {
+                self.tell(Message::Degraded(None)).await;
+                self.clear_debris(&machine, &seen).await;
+            }
+            return;
+        };
+        let fault = missing(&live, &seen);
+        let unhealthy = match &fault {
+            None => self.unhealthy(&live, &seen).await,
+            Some(fault) => Some(fault.clone()),
+        };
+        self.tell(Message::Degraded(unhealthy)).await;
+        match fault {
+            Some(fault) => self.heal(&machine, &live, &fault, &seen).await,
+            None => {
+                self.attempts = 0;
+                self.police(&machine, &live).await;
+            }
+        }
+        if !settled(&machine) {
+            return;
+        }
+        for release in &upkeep.warm {
+            if let Some(fault) = missing(release, &seen) {
+                self.tell(Message::Noticed(Event::StandbyLost(Failure::new(fault)))).await;
+            }
+        }
+        for release in &upkeep.cold {
+            if seen.iter().any(|container| belongs(container, release) && runs(container)) {
+                let selector = only(&machine, release);
+                let timeout = release.plan.policy.stop_timeout;
+                if let Err(error) = self.shared.ports.engine.ensure_stopped(&selector, timeout).await {
+                    tracing::warn!(app = %machine.app(), %error, "the standby does not stop");
+                }
+            }
+        }
+        self.clear_debris(&machine, &seen).await;
+    }
+
+    /// Makes the live color whole again, at growing intervals when that does not last.
+    async fn heal(&mut self, machine: &Machine, live: &Release, fault: &str, seen: &[Container]) {
+        // Docker's restart policy is at it already.
+        if seen.iter().any(|c| belongs(c, live) && matches!(c.state, ContainerState::Restarting(_))) {
+            self.attempts = self.attempts.max(1);
+            self.not_before = Instant::now() + Duration::from_secs(1);
+            return;
+        }
+        if Instant::now() < self.not_before && self.attempts > 0 {
+            return;
+        }
+        if self.attempts == 0 && settled(machine) {
+            self.tell(Message::Noticed(Event::ExternalChange(Failure::new(fault)))).await;
+        }
+        self.attempts += 1;
+        let pause = Duration::from_millis(500).saturating_mul(1 << self.attempts.min(10)).min(LONGEST_PAUSE);
+        self.not_before = Instant::now() + pause;
+        self.ensure_live(machine, live).await;
+        self.observe().await;
+    }
+
+    /// The live color runs under the configured restart policy, once it has proven itself.
+    async fn police(&mut self, machine: &Machine, live: &Release) {
+        if !settled(machine) || self.policed.as_ref() == Some(live) {
+            return;
+        }
+        if self.ensure_live(machine, live).await {
+            self.policed = Some(live.clone());
+        }
+    }
+
+    /// Whether the release runs now, under its restart policy.
+    async fn ensure_live(&self, machine: &Machine, live: &Release) -> bool {
+        let restart = match self.shared.specs.load(live.plan.config).await {
+            Ok(stored) => stored.spec.container.restart_policy,
+            Err(error) => {
+                tracing::warn!(app = %machine.app(), %error, "the live version's config cannot be read");
+                RestartPolicy::UnlessStopped
+            }
+        };
+        let error = match self.shared.group(machine.app(), live, restart).await {
+            // The state may have moved on while Docker was asked.
+            Ok(_) if self.machine().upkeep().live.as_ref() != Some(live) => return false,
+            Ok(group) => match self.shared.ports.engine.ensure_running(&group).await {
+                Ok(_) => return true,
+                Err(error) => error.to_string(),
+            },
+            Err(error) => Failure::from(error).summary,
+        };
+        tracing::warn!(app = %machine.app(), error, "the live color could not be made whole");
+        self.tell(Message::Degraded(Some(error))).await;
+        false
+    }
+
+    async fn unhealthy(&self, live: &Release, seen: &[Container]) -> Option<String> {
+        for container in seen.iter().filter(|container| belongs(container, live)) {
+            let upstream = container.upstream.as_ref()?;
+            if let Probe::Unhealthy(what) =
+                self.shared.ports.prober.probe(upstream, &live.plan.health_check).await
+            {
+                return Some(format!("container {}: {what}", container.name));
+            }
+        }
+        None
+    }
+
+    /// Removes containers of ours that no state has a use for.
+    async fn clear_debris(&self, machine: &Machine, seen: &[Container]) {
+        let used: BTreeSet<_> =
+            machine.releases().iter().map(|release| (release.color, release.origin)).collect();
+        let debris: BTreeSet<_> = seen
+            .iter()
+            .map(|container| (container.color, container.deployment))
+            .filter(|key| !used.contains(key) && key.1 <= self.shared.last_deployment())
+            .collect();
+        for (color, deployment) in debris {
+            if self.machine().version() != machine.version() {
+                return;
+            }
+            let selector = Selector {
+                app: machine.app().clone(),
+                color: Some(color),
+                deployment: DeploymentFilter::Only(deployment),
+            };
+            tracing::info!(app = %machine.app(), deployment = deployment.0, %color, "removing containers that are left over");
+            if let Err(error) = self.shared.ports.engine.ensure_gone(&selector, Duration::from_secs(10)).await
+            {
+                tracing::warn!(app = %machine.app(), deployment = deployment.0, %error, "left-over containers stay");
+            }
+        }
+    }
+}
+
+/// Ends when a new state is in force that is settled. In flight, the effects look for themselves.
+async fn settles(machine: &mut watch::Receiver<Arc<Machine>>) {
+    while machine.changed().await.is_ok() {
+        if settled(&machine.borrow()) {
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+fn settled(machine: &Machine) -> bool {
+    matches!(machine.phase(), Phase::Settled(_))
+}
+
+fn only(machine: &Machine, release: &Release) -> Selector {
+    Selector {
+        app: machine.app().clone(),
+        color: Some(release.color),
+        deployment: DeploymentFilter::Only(release.origin),
+    }
+}
+
+fn runs(container: &Container) -> bool {
+    matches!(container.state, ContainerState::Running | ContainerState::Restarting(_))
+}
+
+/// What is missing of a release that should run whole.
+fn missing(release: &Release, seen: &[Container]) -> Option<String> {
+    let mine: Vec<&Container> = seen.iter().filter(|container| belongs(container, release)).collect();
+    if let Some(ended) = mine.iter().find_map(|container| describe_end(container)) {
+        return Some(ended);
+    }
+    let (have, want) = (mine.len(), usize::from(release.plan.replicas));
+    (have < want).then(|| format!("{} of {want} {} containers are gone", want - have, release.color))
+}

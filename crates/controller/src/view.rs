@@ -1,0 +1,169 @@
+//! What the controller shows of itself: values for people and programs, no handles.
+
+use dockswap_core::machine::{Machine, Phase, Warmth};
+use dockswap_core::routes::AppRoutes;
+use dockswap_core::{AppName, Color, DeploymentId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// An app as it stands now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppView {
+    /// The app.
+    pub app: AppName,
+    /// The machine's state.
+    pub state: String,
+    /// How many transitions it has made.
+    pub version: u64,
+    /// The color that the proxy has confirmed.
+    pub active_color: Option<Color>,
+    /// The image that serves, as written.
+    pub image: Option<String>,
+    /// The deployment by which it serves.
+    pub serving: Option<DeploymentId>,
+    /// The deployment whose containers serve.
+    pub origin: Option<DeploymentId>,
+    /// The deployment in flight.
+    pub in_flight: Option<DeploymentId>,
+    /// The deployment that the state is about.
+    pub deployment: Option<DeploymentId>,
+    /// The version out of traffic, if there is one.
+    pub standby: Option<StandbyView>,
+    /// Where its traffic comes in, as `host[:port]/path`.
+    pub routes: Vec<String>,
+    /// Where it goes: addresses of the live containers.
+    pub upstreams: Vec<String>,
+    /// How the effect in flight comes along.
+    pub progress: Option<Progress>,
+    /// The app's file.
+    pub file: FileStatus,
+    /// Why the live color is not whole; `None`: it is.
+    pub degraded: Option<String>,
+    /// Why the app is in state `failed`.
+    pub failed: Option<String>,
+    /// A newer version is waiting for its turn.
+    pub waiting: bool,
+}
+
+/// A version out of traffic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandbyView {
+    /// Its slot.
+    pub color: Color,
+    /// Its image, as written.
+    pub image: String,
+    /// The deployment by which it served.
+    pub deployment: DeploymentId,
+    /// It runs until then, for an instant rollback; `None`: it is stopped.
+    pub warm_until_us: Option<Timestamp>,
+}
+
+/// The app's file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum FileStatus {
+    /// It is there and valid.
+    #[default]
+    Valid,
+    /// It is there and cannot be used; what runs is untouched.
+    Invalid {
+        /// Every problem, one a line, with file, line and column.
+        problems: Vec<String>,
+    },
+    /// It is gone, or cannot be read; the app serves on.
+    Orphaned {
+        /// What was seen.
+        reason: String,
+    },
+}
+
+/// How the effect in flight comes along.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "doing", rename_all = "snake_case")]
+pub enum Progress {
+    /// Fetching the image.
+    Pulling {
+        /// Bytes that are here.
+        done_bytes: u64,
+        /// Bytes in all, as far as is known.
+        total_bytes: u64,
+    },
+    /// At the gate.
+    Probing {
+        /// Probes so far.
+        probes: u32,
+        /// What the last one saw, when it was not healthy.
+        last: Option<String>,
+    },
+    /// Waiting for requests in flight.
+    Draining {
+        /// Requests.
+        requests: u64,
+        /// Upgraded connections.
+        upgraded: u64,
+    },
+    /// Trying again what did not work.
+    Retrying {
+        /// What was seen.
+        reason: String,
+    },
+}
+
+/// Something that followers want to hear of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "notice", rename_all = "snake_case")]
+pub enum Notice {
+    /// A transition was committed; the event is in the database.
+    Committed {
+        /// Whose.
+        app: AppName,
+        /// The deployment that the event belongs to.
+        deployment: DeploymentId,
+    },
+    /// The effect in flight came along.
+    Progress {
+        /// Whose.
+        app: AppName,
+        /// How.
+        progress: Progress,
+    },
+}
+
+impl AppView {
+    pub(crate) fn of(machine: &Machine, routes: Option<&AppRoutes>) -> Self {
+        let serving = machine.serving();
+        let failed = match machine.phase() {
+            Phase::Settled(dockswap_core::machine::Ground::Failed(failed)) => Some(failed.reason.to_string()),
+            _ => None,
+        };
+        Self {
+            app: machine.app().clone(),
+            state: machine.state().to_owned(),
+            version: machine.version().0,
+            active_color: serving.map(|serving| serving.live.color),
+            image: serving.map(|serving| serving.live.plan.image.clone()),
+            serving: serving.map(|serving| serving.deployment),
+            origin: serving.map(|serving| serving.live.origin),
+            in_flight: machine.in_flight(),
+            deployment: machine.deployment(),
+            standby: serving.and_then(|serving| serving.standby.as_ref()).map(|standby| StandbyView {
+                color: standby.release.color,
+                image: standby.release.plan.image.clone(),
+                deployment: standby.deployment,
+                warm_until_us: match standby.warmth {
+                    Warmth::Running { until } => Some(until),
+                    Warmth::Stopped => None,
+                },
+            }),
+            routes: machine.route().routes.iter().map(ToString::to_string).collect(),
+            upstreams: routes
+                .and_then(|routes| routes.target.as_ref())
+                .map(|target| target.upstreams.iter().map(|upstream| upstream.addr.to_string()).collect())
+                .unwrap_or_default(),
+            progress: None,
+            file: FileStatus::Valid,
+            degraded: None,
+            failed,
+            waiting: false,
+        }
+    }
+}
