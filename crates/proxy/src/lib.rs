@@ -1,1 +1,36 @@
-//! Placeholder until the crate is built.
+//! The data plane: it carries traffic, and it decides nothing.
+//!
+//! A process of its own ([`serve`]) that accepts HTTP/1.1, finds the route of each request in the
+//! table in force, and forwards it to a container. The controller drives it over a Unix socket
+//! ([`ProxyClient`]). It never holds the Docker socket or the database.
+
+mod admission;
+mod answer;
+mod client;
+mod client_io;
+mod connection;
+mod control;
+mod forward;
+mod framing;
+mod headers;
+mod host;
+mod limits;
+mod listeners;
+mod pages;
+mod pool;
+mod proxy;
+mod request_body;
+mod server;
+mod snapshot;
+mod socket;
+mod stop;
+mod switchboard;
+mod sync;
+mod table;
+mod tunnel;
+mod upstream;
+mod wire;
+
+pub use client::ProxyClient;
+pub use limits::Limits;
+pub use server::{ProxyConfig, ServeError, serve};

@@ -1,0 +1,250 @@
+//! A client's socket with the rules that need every byte: framing, time limits, a lingering close.
+//! Knows nothing of HTTP beyond where requests begin and end.
+
+use crate::framing::{Framing, Phase};
+use crate::limits::Limits;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// How long, and for how many bytes, a closing connection listens on, so that a client that still
+/// sends gets to read the answer instead of a reset.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 4 * 1024 * 1024;
+
+/// What the socket and the service of one client connection tell each other.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// The first request, counted from 0, whose framing cannot be trusted; `u32::MAX`: none.
+    untrusted_from: AtomicU32,
+    /// Requests that the service was given.
+    requests: AtomicU32,
+    busy: AtomicBool,
+}
+
+/// A request is being answered: the connection is not idle, however quiet the client is.
+#[derive(Debug)]
+pub(crate) struct Busy(Arc<Shared>);
+
+impl Shared {
+    pub(crate) const fn new() -> Self {
+        Self {
+            untrusted_from: AtomicU32::new(u32::MAX),
+            requests: AtomicU32::new(0),
+            busy: AtomicBool::new(false),
+        }
+    }
+
+    /// The service was given the next request; whether its framing can be trusted.
+    pub(crate) fn begin(self: &Arc<Self>) -> (Busy, Trust) {
+        let request = self.requests.fetch_add(1, Ordering::Relaxed);
+        self.busy.store(true, Ordering::Relaxed);
+        let trusted = request < self.untrusted_from.load(Ordering::Relaxed);
+        (Busy(Arc::clone(self)), if trusted { Trust::Sound } else { Trust::Ambiguous })
+    }
+}
+
+/// Whether a request's framing can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// It means the same to everybody.
+    Sound,
+    /// Two readers could disagree about where it ends.
+    Ambiguous,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::Relaxed);
+    }
+}
+
+/// A client's socket.
+#[derive(Debug)]
+pub(crate) struct ClientIo {
+    stream: TcpStream,
+    framing: Framing,
+    shared: Arc<Shared>,
+    limits: Arc<Limits>,
+    reading: Alarm,
+    /// What `reading` was set for: the phase, and which head or how many bytes it was.
+    reading_for: Option<(Phase, u64)>,
+    received: u64,
+    writing: Alarm,
+    stalled: bool,
+    lingered: usize,
+}
+
+impl ClientIo {
+    pub(crate) fn new(stream: TcpStream, shared: Arc<Shared>, limits: Arc<Limits>) -> Self {
+        Self {
+            stream,
+            framing: Framing::new(limits.head_bytes),
+            shared,
+            limits,
+            reading: Alarm::default(),
+            reading_for: None,
+            received: 0,
+            writing: Alarm::default(),
+            stalled: false,
+            lingered: 0,
+        }
+    }
+
+    /// The bare socket, for a tunnel: none of the rules hold there.
+    pub(crate) fn into_inner(self) -> TcpStream {
+        self.stream
+    }
+
+    /// The client sends nothing: an error when it has not for too long.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let phase = self.framing.phase();
+        // A head must be complete in time; in a body, each byte buys more of it.
+        let key = (phase, if phase == Phase::Head { self.framing.heads().into() } else { self.received });
+        if self.reading_for != Some(key) {
+            self.reading_for = Some(key);
+            self.reading.set(match phase {
+                Phase::Head => self.limits.head_time,
+                Phase::Body => self.limits.stall_time,
+                Phase::Between | Phase::Lost => self.limits.idle_time,
+            });
+        }
+        loop {
+            ready!(self.reading.poll(cx));
+            let excused = phase == Phase::Between && self.shared.busy.load(Ordering::Relaxed);
+            if !excused {
+                return Poll::Ready(io::ErrorKind::TimedOut.into());
+            }
+            self.reading.set(self.limits.idle_time);
+        }
+    }
+
+    /// The outcome of a write: an error instead of waiting when the client has taken nothing for
+    /// too long.
+    fn limit_stall<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = false;
+            return written;
+        }
+        if !self.stalled {
+            self.stalled = true;
+            self.writing.set(self.limits.stall_time);
+        }
+        self.writing.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Reads and forgets what a client in the middle of a request still sends.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.lingered == 0 {
+            self.reading.set(LINGER_TIME);
+        }
+        let mut scratch = [0; 4096];
+        while self.lingered < LINGER_BYTES && self.reading.poll(cx).is_pending() {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => self.lingered += buffer.filled().len(),
+                Ok(()) | Err(_) => break,
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl AsyncRead for ClientIo {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        match Pin::new(&mut this.stream).poll_read(cx, buffer) {
+            Poll::Ready(Ok(())) => {
+                let new = &buffer.filled()[before..];
+                this.received += new.len() as u64;
+                this.framing.follow(new);
+                if let Some(request) = this.framing.untrusted_from() {
+                    this.shared.untrusted_from.store(request, Ordering::Relaxed);
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => this.poll_silence(cx).map(Err),
+        }
+    }
+}
+
+impl AsyncWrite for ClientIo {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.limit_stall(written, cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        this.limit_stall(written, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+        if this.framing.phase() != Phase::Between {
+            ready!(this.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A timer that is set often and rings seldom: setting it to a later time costs nothing.
+#[derive(Debug, Default)]
+struct Alarm {
+    sleep: Option<Pin<Box<Sleep>>>,
+    due: Option<Instant>,
+}
+
+impl Alarm {
+    fn set(&mut self, after: Duration) {
+        let due = Instant::now() + after;
+        self.due = Some(due);
+        match &mut self.sleep {
+            Some(sleep) if sleep.deadline() > due => sleep.as_mut().reset(due),
+            Some(_) => {}
+            None => self.sleep = Some(Box::pin(sleep_until(due))),
+        }
+    }
+
+    /// Ready when the time it was last set to has come; never, when it was not set.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (Some(sleep), Some(due)) = (&mut self.sleep, self.due) else {
+            return Poll::Pending;
+        };
+        loop {
+            ready!(sleep.as_mut().poll(cx));
+            if sleep.deadline() >= due {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(due);
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Which header fields pass from one side to the other (RFC 9110, section 7.6.1), and which the
+//! proxy sets itself. Pure functions over header maps.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+
+/// What the proxy tells an upstream about the client. A client's own word on it never passes.
+pub(crate) struct Origin<'a> {
+    pub(crate) peer: &'a HeaderValue,
+    pub(crate) host: Option<HeaderValue>,
+    pub(crate) stripped_prefix: Option<HeaderValue>,
+}
+
+/// How the request's body is framed for the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyFraming {
+    /// As its `Content-Length` says, or there is none.
+    Length,
+    /// In chunks.
+    Chunked,
+}
+
+/// The protocol that a request asks to change to, when it really does: by `Upgrade` and a
+/// `Connection` that names it. HTTP/2 by upgrade is not offered: inside such a tunnel a client could
+/// reach what no route leads to.
+pub(crate) fn requested_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let protocol = headers.get(UPGRADE)?;
+    let h2c = tokens(protocol).any(|token| token.eq_ignore_ascii_case("h2c"));
+    let asked = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(tokens)
+        .any(|token| token.eq_ignore_ascii_case("upgrade"));
+    (asked && !h2c).then(|| protocol.clone())
+}
+
+/// Makes a client's header fields fit for an upstream.
+pub(crate) fn prepare_request(
+    headers: &mut HeaderMap,
+    upgrade: Option<HeaderValue>,
+    framing: BodyFraming,
+    origin: Origin<'_>,
+) {
+    let trailers =
+        headers.get_all(TE).iter().flat_map(tokens).any(|token| token.eq_ignore_ascii_case("trailers"));
+    remove_hop_by_hop(headers);
+    // The proxy itself answers an expectation, as soon as the upstream wants the body.
+    for name in [PROXY_AUTHORIZATION, HTTP2_SETTINGS, EXPECT] {
+        headers.remove(name);
+    }
+    let claims: Vec<HeaderName> =
+        headers.keys().filter(|name| is_claim_about_origin(name)).cloned().collect();
+    for name in claims {
+        headers.remove(name);
+    }
+    if framing == BodyFraming::Chunked {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.append(CONNECTION, HeaderValue::from_static("te"));
+    }
+    if let Some(protocol) = upgrade {
+        headers.insert(UPGRADE, protocol);
+        headers.append(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    headers.insert(X_FORWARDED_FOR, origin.peer.clone());
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    if let Some(host) = origin.host {
+        headers.insert(X_FORWARDED_HOST, host);
+    }
+    if let Some(prefix) = origin.stripped_prefix {
+        headers.insert(X_FORWARDED_PREFIX, prefix);
+    }
+}
+
+/// Makes an upstream's header fields fit for a client.
+pub(crate) fn prepare_answer(headers: &mut HeaderMap) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        // The body was read by its chunks; a length beside them says something else or nothing.
+        headers.remove(CONTENT_LENGTH);
+    }
+    remove_hop_by_hop(headers);
+    headers.remove(PROXY_AUTHENTICATE);
+}
+
+/// Makes the header fields of a 101 fit for a client.
+pub(crate) fn prepare_switch(headers: &mut HeaderMap) {
+    let protocol = headers.get(UPGRADE).cloned();
+    remove_hop_by_hop(headers);
+    headers.remove(CONTENT_LENGTH);
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    if let Some(protocol) = protocol {
+        headers.insert(UPGRADE, protocol);
+    }
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(tokens)
+        // What every connection says names no field.
+        .filter(|token| !token.eq_ignore_ascii_case("keep-alive") && !token.eq_ignore_ascii_case("close"))
+        .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+        // These say what the message is, and are nobody's to name.
+        .filter(|name| name != HOST && name != CONTENT_LENGTH)
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
+    }
+}
+
+/// Whether a field claims something about where the request came from, also in a spelling that some
+/// servers take for the same (`X_Forwarded_For`).
+fn is_claim_about_origin(name: &HeaderName) -> bool {
+    const PREFIX: &[u8] = b"x-forwarded-";
+    let same =
+        |text: &[u8], other: &[u8]| text.iter().zip(other).all(|(&a, &b)| a == b || (a == b'_' && b == b'-'));
+    let bytes = name.as_str().as_bytes();
+    name == FORWARDED
+        || (bytes.len() >= PREFIX.len() && same(&bytes[..PREFIX.len()], PREFIX))
+        || (bytes.len() == b"x-real-ip".len() && same(bytes, b"x-real-ip"))
+}
+
+fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
+    value.to_str().unwrap_or_default().split(',').map(str::trim).filter(|token| !token.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
+    use super::*;
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    fn prepared(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for &(name, value) in fields {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let upgrade = requested_upgrade(&headers);
+        let peer = HeaderValue::from_static("192.0.2.1");
+        let origin = Origin {
+            peer: &peer,
+            host: Some(HeaderValue::from_static("example.com")),
+            stripped_prefix: None,
+        };
+        prepare_request(&mut headers, upgrade, BodyFraming::Length, origin);
+        for set in ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"] {
+            assert_eq!(headers.get_all(set).iter().count(), 1);
+        }
+        assert_eq!(headers.get("x-forwarded-for").unwrap(), "192.0.2.1");
+        assert_eq!(headers.get("x-forwarded-host").unwrap(), "example.com");
+        for set in ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"] {
+            headers.remove(set);
+        }
+        headers
+    }
+
+    #[test]
+    fn hop_by_hop_fields_and_those_that_connection_names_stay_behind() {
+        let fields = [
+            ("accept", "*/*"),
+            ("connection", "close, X-Private"),
+            ("connection", "x-other, host, content-length"),
+            ("content-length", "0"),
+            ("expect", "100-continue"),
+            ("host", "a"),
+            ("http2-settings", "x"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-authorization", "x"),
+            ("proxy-connection", "keep-alive"),
+            ("te", "gzip"),
+            ("trailer", "x-sum"),
+            ("upgrade", "websocket"),
+            ("x-other", "2"),
+            ("x-private", "1"),
+        ];
+        let kept = [("accept", "*/*"), ("content-length", "0"), ("host", "a"), ("trailer", "x-sum")];
+        assert_eq!(prepared(&fields), map(&kept));
+    }
+
+    #[test]
+    fn a_client_cannot_say_where_it_comes_from() {
+        let fields = [
+            ("forwarded", "for=1.2.3.4"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-forwarded-host", "evil"),
+            ("x-forwarded-port", "1"),
+            ("x-real-ip", "1.2.3.4"),
+            ("x_forwarded_for", "1.2.3.4"),
+            ("x_real-ip", "1.2.3.4"),
+            ("x-forward", "stays"),
+        ];
+        assert_eq!(prepared(&fields), map(&[("x-forward", "stays")]));
+    }
+
+    #[test]
+    fn trailers_and_upgrades_are_asked_for_anew() {
+        let fields = [("te", "trailers, deflate"), ("connection", "TE")];
+        assert_eq!(prepared(&fields), map(&[("te", "trailers"), ("connection", "te")]));
+        let fields = [("upgrade", "WebSocket"), ("connection", "keep-alive, Upgrade")];
+        assert_eq!(prepared(&fields), map(&[("upgrade", "WebSocket"), ("connection", "upgrade")]));
+        let smuggled =
+            [("upgrade", "h2c"), ("connection", "Upgrade, HTTP2-Settings"), ("http2-settings", "x")];
+        assert_eq!(prepared(&smuggled), map(&[]));
+    }
+
+    #[test]
+    fn an_answer_keeps_its_own_fields_only() {
+        let mut headers = map(&[
+            ("connection", "x-hop"),
+            ("content-length", "3"),
+            ("date", "today"),
+            ("set-cookie", "a"),
+            ("transfer-encoding", "chunked"),
+            ("x-hop", "1"),
+        ]);
+        prepare_answer(&mut headers);
+        assert_eq!(headers, map(&[("date", "today"), ("set-cookie", "a")]));
+    }
+}

@@ -1,0 +1,80 @@
+//! What a `Host` names: the comparable form of an authority. Knows nothing of routes.
+
+/// Longest name that DNS allows.
+const LONGEST: usize = 253;
+
+/// Room for a normalized host, on the stack of the one who asks.
+pub(crate) type HostBuffer = [u8; LONGEST];
+
+/// The host in `authority` (`host`, `host:port`, `[v6]:port`): lower case, without port and without
+/// the trailing dot. `None`: it is no host, and the request must be refused.
+pub(crate) fn normalize<'a>(authority: &str, buffer: &'a mut HostBuffer) -> Option<&'a str> {
+    let (host, port) = split_port(authority)?;
+    if !port.bytes().all(|b| b.is_ascii_digit()) || port.len() > 5 {
+        return None;
+    }
+    let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+    let literal = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let well_formed = match literal {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => host.bytes().all(valid),
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if !well_formed || host.is_empty() || host.len() > LONGEST {
+        return None;
+    }
+    let lower = &mut buffer[..host.len()];
+    lower.copy_from_slice(host.as_bytes());
+    lower.make_ascii_lowercase();
+    std::str::from_utf8(lower).ok()
+}
+
+/// Host and port digits (empty when there is no port).
+fn split_port(authority: &str) -> Option<(&str, &str)> {
+    let end = if authority.starts_with('[') {
+        authority.find(']')? + 1
+    } else {
+        authority.find(':').unwrap_or(authority.len())
+    };
+    let (host, rest) = authority.split_at(end);
+    match rest.strip_prefix(':') {
+        Some(port) => Some((host, port)),
+        None => rest.is_empty().then_some((host, "")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(authority: &str) -> Option<String> {
+        normalize(authority, &mut [0; LONGEST]).map(str::to_owned)
+    }
+
+    #[test]
+    fn case_port_and_trailing_dot_do_not_count() {
+        for authority in [
+            "example.com",
+            "EXAMPLE.com",
+            "example.com.",
+            "example.com:80",
+            "Example.COM.:8080",
+            "example.com:",
+        ] {
+            assert_eq!(host(authority).as_deref(), Some("example.com"), "{authority}");
+        }
+        assert_eq!(host("[::1]:80").as_deref(), Some("[::1]"));
+        assert_eq!(host("10.0.0.1:80").as_deref(), Some("10.0.0.1"));
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused() {
+        let long = "a".repeat(254);
+        for authority in [
+            "", ":80", ".", "a b", "a/b", "a@b", "a:b", "a:1:2", "[::1", "[::1]x", "[zz]", "a,b", "a:123456",
+            &long,
+        ] {
+            assert_eq!(host(authority), None, "{authority:?}");
+        }
+    }
+}

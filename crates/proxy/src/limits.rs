@@ -1,0 +1,56 @@
+//! How much of everything a client may take. Plain numbers; who enforces them is said beside each.
+
+use std::time::Duration;
+
+/// The proxy's limits. The defaults suit a host on the open internet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request head, request line included; more is answered 431. At least 8 KiB.
+    /// (A head of more than 100 fields is answered 431 as well.)
+    pub head_bytes: usize,
+    /// Bytes of a request target; more is answered 414.
+    pub uri_bytes: usize,
+    /// From the first byte of a head until its last, in all.
+    pub head_time: Duration,
+    /// How long a client connection may rest between two requests.
+    pub idle_time: Duration,
+    /// How long a client may neither send the next bytes of a body nor take any of an answer.
+    pub stall_time: Duration,
+    /// How long an upstream may take to accept a connection.
+    pub connect_time: Duration,
+    /// How long an upstream may take for the head of its answer, from the last byte of the request
+    /// that it was sent; then 504. Long polls need more than they wait.
+    pub answer_time: Duration,
+    /// Client connections in all; one more is closed at once.
+    pub connections: usize,
+    /// Client connections from one address; loopback is exempt.
+    pub connections_per_ip: usize,
+    /// How long an idle connection to an upstream is kept.
+    pub upstream_idle_time: Duration,
+    /// How many idle connections are kept for one upstream.
+    pub upstream_idle_connections: usize,
+    /// How long an upstream that refused a connection is asked only after all others.
+    pub refused_time: Duration,
+    /// How long a stopping proxy waits for what is in flight.
+    pub drain_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 32 * 1024,
+            uri_bytes: 16 * 1024,
+            head_time: Duration::from_secs(10),
+            idle_time: Duration::from_secs(75),
+            stall_time: Duration::from_mins(1),
+            connect_time: Duration::from_secs(2),
+            answer_time: Duration::from_mins(1),
+            connections: 10_000,
+            connections_per_ip: 512,
+            upstream_idle_time: Duration::from_secs(30),
+            upstream_idle_connections: 256,
+            refused_time: Duration::from_secs(1),
+            drain_time: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The proxy's own answers: short, plain, and without a word about what is behind it.
+
+use crate::answer::{Answer, AnswerBody};
+use crate::client_io::Busy;
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+
+/// Why the proxy answers a request itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Page {
+    /// The request cannot be understood in one way only.
+    BadRequest,
+    /// The request target is too long.
+    UriTooLong,
+    /// `CONNECT`: this is no forward proxy.
+    MethodNotAllowed,
+    /// No app is routed here.
+    NoRoute,
+    /// The app has nothing that serves.
+    Unavailable,
+    /// The app did not answer, or not in HTTP.
+    BadGateway,
+    /// The app did not answer in time.
+    GatewayTimeout,
+}
+
+impl Page {
+    const fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::BadGateway => StatusCode::BAD_GATEWAY,
+            Self::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::BadRequest => "400 Bad Request: this request could be read in more than one way.\n",
+            Self::UriTooLong => "414 URI Too Long\n",
+            Self::MethodNotAllowed => "405 Method Not Allowed\n",
+            Self::NoRoute => "404 Not Found: nothing is served here.\n",
+            Self::Unavailable => "503 Service Unavailable: please try again in a moment.\n",
+            Self::BadGateway => "502 Bad Gateway: the application did not answer.\n",
+            Self::GatewayTimeout => "504 Gateway Timeout: the application did not answer in time.\n",
+        }
+    }
+
+    /// The page as an answer.
+    pub(crate) fn answer(self, busy: Busy) -> Answer {
+        let text = Bytes::from_static(self.text().as_bytes());
+        let mut answer = Response::new(AnswerBody::page(text, busy));
+        *answer.status_mut() = self.status();
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        match self {
+            // Nothing that follows on this connection can be trusted.
+            Self::BadRequest => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Self::MethodNotAllowed => {
+                headers
+                    .insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+            }
+            Self::Unavailable => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::UriTooLong | Self::NoRoute | Self::BadGateway | Self::GatewayTimeout => {}
+        }
+        answer
+    }
+}

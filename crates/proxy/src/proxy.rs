@@ -1,0 +1,96 @@
+//! What all connections share: the table in force, the upstreams, the limits, the signals to stop.
+//! Swapping the table is done here; everything that a swap needs besides is its caller's.
+
+use crate::admission::Admission;
+use crate::limits::Limits;
+use crate::stop::Stop;
+use crate::table::{Door, Table};
+use crate::upstream::{InFlight, Upstream, Upstreams};
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+use tokio_util::task::TaskTracker;
+
+/// The heart of a running proxy.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) admission: Arc<Admission>,
+    /// Every client connection and tunnel.
+    pub(crate) connections: TaskTracker,
+    /// Connections end after the request that they are at.
+    pub(crate) draining: Stop,
+    /// Connections end at once.
+    pub(crate) ending: Stop,
+    table: ArcSwap<Table>,
+}
+
+/// Why a request does not get an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoEntry {
+    /// No route matches.
+    NoRoute,
+    /// The route leads nowhere at present, or to none but those already tried.
+    NoUpstream,
+}
+
+/// A request that may start: it is counted, and the table in force leads it there.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) in_flight: InFlight,
+    /// How many bytes of the path are cut off.
+    pub(crate) strip: usize,
+    /// How often the upstream had been closed when the request was counted in.
+    pub(crate) closings: u64,
+}
+
+impl Proxy {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let limits = Arc::new(limits);
+        Self {
+            upstreams: Upstreams::new(Arc::clone(&limits)),
+            admission: Arc::new(Admission::new(&limits)),
+            limits,
+            connections: TaskTracker::new(),
+            draining: Stop::default(),
+            ending: Stop::default(),
+            table: ArcSwap::default(),
+        }
+    }
+
+    /// The table in force.
+    pub(crate) fn table(&self) -> Arc<Table> {
+        self.table.load_full()
+    }
+
+    /// Puts `table` in force. When this returns, every request that begins later sees it, and every
+    /// request that saw the one before and goes on is counted on its upstream.
+    pub(crate) fn swap(&self, table: &Arc<Table>) {
+        self.table.store(Arc::clone(table));
+        let targets = table.source().apps.iter().filter_map(|app| app.target.as_ref());
+        self.upstreams.route_only(targets.flat_map(|target| &target.upstreams));
+    }
+
+    /// Finds the place of a request and counts it in there.
+    pub(crate) fn enter(
+        &self,
+        door: Door,
+        host: Option<&str>,
+        path: &str,
+        tried: &[Arc<Upstream>],
+    ) -> Result<Entry, NoEntry> {
+        loop {
+            let table = self.table.load();
+            let place = table.find(door, host, path).ok_or(NoEntry::NoRoute)?;
+            let replicas = place.replicas.as_ref().ok_or(NoEntry::NoUpstream)?;
+            let upstream = replicas.pick(tried).ok_or(NoEntry::NoUpstream)?;
+            let closings = upstream.closings();
+            let in_flight = InFlight::begin(upstream);
+            if Arc::ptr_eq(&table, &self.table.load()) {
+                return Ok(Entry { in_flight, strip: place.strip, closings });
+            }
+            // The table changed while the request was counted in: whoever swapped it may already
+            // have seen this upstream idle.
+        }
+    }
+}

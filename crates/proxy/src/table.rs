@@ -1,0 +1,178 @@
+//! The route table compiled for looking up: one hash per question, however many routes there are.
+//! Knows upstreams by name only; what a request does with its place is not its business.
+
+use crate::upstream::{Upstream, Upstreams};
+use dockswap_core::routes::RouteTable;
+use dockswap_core::spec::HostPattern;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Through which listener a request came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Door {
+    /// The common one.
+    Common,
+    /// One that routes asked for by `listen_port`.
+    Own(u16),
+}
+
+/// A table in force.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    source: RouteTable,
+    doors: HashMap<Door, Hosts>,
+    /// Own listeners that routes ask for, each with the first app that does.
+    ports: BTreeMap<u16, String>,
+}
+
+#[derive(Debug, Default)]
+struct Hosts {
+    exact: HashMap<Box<str>, Paths>,
+    wildcard: HashMap<Box<str>, Paths>,
+    any: Paths,
+}
+
+/// The routes of one host pattern, by path prefix without its trailing slash.
+#[derive(Debug, Default)]
+struct Paths {
+    by_prefix: HashMap<Box<str>, Place>,
+    longest: usize,
+}
+
+/// Where a request goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// How many bytes of the path are cut off.
+    pub(crate) strip: usize,
+    /// `None` or empty: nowhere at present.
+    pub(crate) replicas: Option<Arc<Replicas>>,
+}
+
+/// The upstreams that share an app's traffic.
+#[derive(Debug)]
+pub(crate) struct Replicas {
+    upstreams: Vec<Arc<Upstream>>,
+    /// Where the next search begins, so that equally busy ones take turns.
+    turn: AtomicUsize,
+}
+
+impl Table {
+    /// Compiles `source`. A route with the common listener's own port belongs to the common
+    /// listener. Of two equal routes the first stands.
+    pub(crate) fn compile(source: RouteTable, common_port: u16, upstreams: &Upstreams) -> Self {
+        let mut table = Self::default();
+        for app in &source.apps {
+            let replicas = app.target.as_ref().map(|target| {
+                Arc::new(Replicas {
+                    upstreams: target.upstreams.iter().map(|one| upstreams.adopt(one)).collect(),
+                    turn: AtomicUsize::new(0),
+                })
+            });
+            for route in &app.routes {
+                let door = match route.listen_port {
+                    Some(port) if port != common_port => {
+                        table.ports.entry(port).or_insert_with(|| app.app.to_string());
+                        Door::Own(port)
+                    }
+                    _ => Door::Common,
+                };
+                let hosts = table.doors.entry(door).or_default();
+                let paths = match &route.host {
+                    HostPattern::Exact(host) => hosts.exact.entry(host.as_str().into()).or_default(),
+                    HostPattern::Wildcard(domain) => {
+                        hosts.wildcard.entry(domain.as_str().into()).or_default()
+                    }
+                    HostPattern::Any => &mut hosts.any,
+                };
+                let prefix = route.path_prefix.trim_end_matches('/');
+                let strip = if route.strip_prefix { prefix.len() } else { 0 };
+                if !paths.insert(prefix, Place { strip, replicas: replicas.clone() }) {
+                    tracing::warn!(app = %app.app, %route, "another app has this route; it is left out");
+                }
+            }
+        }
+        table.source = source;
+        table
+    }
+
+    /// The table as it was given.
+    pub(crate) const fn source(&self) -> &RouteTable {
+        &self.source
+    }
+
+    /// The own listeners that it needs, each with an app that asks for it.
+    pub(crate) const fn ports(&self) -> &BTreeMap<u16, String> {
+        &self.ports
+    }
+
+    /// The place of a request: an exact host before a wildcard, the longer wildcard before the
+    /// shorter, any host last; within a host the longest prefix. `host` is normalized.
+    pub(crate) fn find(&self, door: Door, host: Option<&str>, path: &str) -> Option<&Place> {
+        let hosts = self.doors.get(&door)?;
+        host.and_then(|host| {
+            let exact = hosts.exact.get(host).and_then(|paths| paths.find(path));
+            exact.or_else(|| hosts.find_wildcard(host, path))
+        })
+        .or_else(|| hosts.any.find(path))
+    }
+}
+
+impl Hosts {
+    fn find_wildcard(&self, host: &str, path: &str) -> Option<&Place> {
+        if self.wildcard.is_empty() {
+            return None;
+        }
+        let domains = host.match_indices('.').map(|(dot, _)| &host[dot + 1..]);
+        domains.filter_map(|domain| self.wildcard.get(domain)).find_map(|paths| paths.find(path))
+    }
+}
+
+impl Paths {
+    /// Whether the prefix was free.
+    fn insert(&mut self, prefix: &str, place: Place) -> bool {
+        self.longest = self.longest.max(prefix.len());
+        match self.by_prefix.entry(prefix.into()) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(free) => {
+                free.insert(place);
+                true
+            }
+        }
+    }
+
+    fn find(&self, path: &str) -> Option<&Place> {
+        if self.by_prefix.is_empty() {
+            return None;
+        }
+        let path = path.as_bytes();
+        let mut end = path.len().min(self.longest);
+        loop {
+            let whole_segments = end == path.len() || path[end] == b'/';
+            if whole_segments
+                && let Ok(prefix) = std::str::from_utf8(&path[..end])
+                && let Some(place) = self.by_prefix.get(prefix)
+            {
+                return Some(place);
+            }
+            end = path[..end].iter().rposition(|&b| b == b'/')?;
+        }
+    }
+}
+
+impl Replicas {
+    /// The upstream with the least in flight that is not in `tried`; one that refused a connection
+    /// just now only when there is no other.
+    pub(crate) fn pick(&self, tried: &[Arc<Upstream>]) -> Option<&Arc<Upstream>> {
+        if let ([only], []) = (self.upstreams.as_slice(), tried) {
+            return Some(only);
+        }
+        let start = self.turn.fetch_add(1, Ordering::Relaxed) % self.upstreams.len().max(1);
+        let (before, from) = self.upstreams.split_at(start);
+        from.iter()
+            .chain(before)
+            .filter(|one| !tried.iter().any(|other| Arc::ptr_eq(one, other)))
+            .min_by_key(|one| (one.refuses(), one.in_flight()))
+    }
+}

@@ -1,0 +1,305 @@
+//! One life of one container as the proxy sees it: what is in flight on it, and its connections.
+//!
+//! The counts are what a drain waits for. A request is counted in *before* its route is looked at a
+//! second time, so that whoever swaps the table and then reads the counts can never see zero while
+//! a request that saw the old table is about to start. Knows nothing of routes.
+
+use crate::limits::Limits;
+use crate::pool::Pool;
+use crate::sync::lock;
+use dockswap_core::routes::{self, UpstreamId, UpstreamLoad};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
+
+/// One request in [`Upstream::load`]; upgraded connections are counted in its upper half, so that
+/// both are read, and moved from one to the other, in one step.
+const REQUEST: u64 = 1;
+const UPGRADED: u64 = 1 << 32;
+
+/// Where requests go.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    id: UpstreamId,
+    addr: SocketAddr,
+    load: AtomicU64,
+    routed: AtomicBool,
+    pool: Pool,
+    /// Tasks that hold its connections: ending them ends what is in flight.
+    tasks: Mutex<Vec<AbortHandle>>,
+    /// How often it was closed: a request that began before the last time must not start.
+    closings: AtomicU64,
+    refusal: Refusal,
+    drains: Arc<Drains>,
+}
+
+/// Wakes those who wait for a count to reach zero.
+#[derive(Debug, Default)]
+struct Drains {
+    waiting: AtomicUsize,
+    emptied: Notify,
+}
+
+/// When an upstream last refused a connection.
+#[derive(Debug)]
+struct Refusal {
+    born: Instant,
+    remembered_for: Duration,
+    /// Milliseconds after `born` until which it is remembered; 0: never refused.
+    until_millis: AtomicU64,
+}
+
+impl Upstream {
+    pub(crate) const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub(crate) const fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Requests and upgraded connections in flight.
+    pub(crate) fn in_flight(&self) -> u64 {
+        let load = self.load.load(Ordering::SeqCst);
+        (load & (UPGRADED - 1)) + (load >> 32)
+    }
+
+    /// Whether the table in force leads here.
+    pub(crate) fn is_routed(&self) -> bool {
+        self.routed.load(Ordering::SeqCst)
+    }
+
+    /// Whether it refused a connection a moment ago.
+    pub(crate) fn refuses(&self) -> bool {
+        let until = self.refusal.until_millis.load(Ordering::Relaxed);
+        until != 0 && self.refusal.millis() < until
+    }
+
+    /// It refused a connection.
+    pub(crate) fn note_refusal(&self) {
+        let until = self.refusal.millis() + as_millis(self.refusal.remembered_for);
+        self.refusal.until_millis.store(until, Ordering::Relaxed);
+    }
+
+    /// It accepted a connection.
+    pub(crate) fn note_acceptance(&self) {
+        self.refusal.until_millis.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn closings(&self) -> u64 {
+        self.closings.load(Ordering::SeqCst)
+    }
+
+    /// Remembers a task that holds a connection, to be ended by [`Upstreams::close`].
+    pub(crate) fn hold(&self, task: AbortHandle) {
+        let mut tasks = lock(&self.tasks);
+        if tasks.len() == tasks.capacity() {
+            tasks.retain(|task| !task.is_finished());
+        }
+        tasks.push(task);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.load.load(Ordering::SeqCst) == 0
+    }
+
+    fn load(&self) -> UpstreamLoad {
+        let load = self.load.load(Ordering::SeqCst);
+        UpstreamLoad { id: self.id.clone(), requests: load & (UPGRADED - 1), upgraded: load >> 32 }
+    }
+
+    fn count_out(&self, what: u64) {
+        let before = self.load.fetch_sub(what, Ordering::SeqCst);
+        if before == what && self.drains.waiting.load(Ordering::SeqCst) > 0 {
+            self.drains.emptied.notify_waiters();
+        }
+    }
+
+    fn close(&self) {
+        self.closings.fetch_add(1, Ordering::SeqCst);
+        for task in lock(&self.tasks).drain(..) {
+            task.abort();
+        }
+        self.pool.clear();
+    }
+}
+
+impl Refusal {
+    fn millis(&self) -> u64 {
+        as_millis(self.born.elapsed())
+    }
+}
+
+fn as_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A request, or the tunnel that it became, that counts as in flight until it is dropped.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    upstream: Arc<Upstream>,
+    weight: u64,
+}
+
+impl InFlight {
+    /// Counts a request in. Whoever calls this must afterwards read the table in force once more,
+    /// and let go when it has changed.
+    pub(crate) fn begin(upstream: &Arc<Upstream>) -> Self {
+        upstream.load.fetch_add(REQUEST, Ordering::SeqCst);
+        // Pairs with the fence in `Upstreams::route_only`: either the caller sees the new table, or
+        // the one who swapped it sees this request.
+        fence(Ordering::SeqCst);
+        Self { upstream: Arc::clone(upstream), weight: REQUEST }
+    }
+
+    pub(crate) const fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    /// The request became a tunnel.
+    pub(crate) fn upgrade(mut self) -> Self {
+        self.upstream.load.fetch_add(UPGRADED - self.weight, Ordering::SeqCst);
+        self.weight = UPGRADED;
+        self
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.upstream.count_out(self.weight);
+    }
+}
+
+/// Every upstream that is routed or has something in flight.
+#[derive(Debug)]
+pub(crate) struct Upstreams {
+    /// An address that changed within one life of a container makes another entry.
+    known: Mutex<BTreeMap<routes::Upstream, Arc<Upstream>>>,
+    drains: Arc<Drains>,
+    limits: Arc<Limits>,
+}
+
+impl Upstreams {
+    pub(crate) fn new(limits: Arc<Limits>) -> Self {
+        Self { known: Mutex::default(), drains: Arc::default(), limits }
+    }
+
+    /// The upstream that `data` names: the one already known, with its counts and connections, or a
+    /// new one.
+    pub(crate) fn adopt(&self, data: &routes::Upstream) -> Arc<Upstream> {
+        let mut known = lock(&self.known);
+        let upstream = known.entry(data.clone()).or_insert_with(|| {
+            Arc::new(Upstream {
+                id: data.id.clone(),
+                addr: data.addr,
+                load: AtomicU64::new(0),
+                routed: AtomicBool::new(false),
+                pool: Pool::new(Arc::clone(&self.limits)),
+                tasks: Mutex::default(),
+                closings: AtomicU64::new(0),
+                refusal: Refusal {
+                    born: Instant::now(),
+                    remembered_for: self.limits.refused_time,
+                    until_millis: AtomicU64::new(0),
+                },
+                drains: Arc::clone(&self.drains),
+            })
+        });
+        Arc::clone(upstream)
+    }
+
+    /// The table in force leads to `routed` and nowhere else. To be called after every swap, before
+    /// any count is read: it makes every request that still saw the old table visible.
+    pub(crate) fn route_only<'a>(&self, routed: impl Iterator<Item = &'a routes::Upstream>) {
+        fence(Ordering::SeqCst);
+        let routed: std::collections::BTreeSet<_> = routed.collect();
+        lock(&self.known).retain(|data, upstream| {
+            let is_routed = routed.contains(data);
+            upstream.routed.store(is_routed, Ordering::SeqCst);
+            if !is_routed {
+                upstream.pool.clear();
+            }
+            is_routed || !upstream.is_idle()
+        });
+    }
+
+    /// Forgets what is over: upstreams that are neither routed nor busy, and stale connections.
+    pub(crate) fn tidy(&self) {
+        lock(&self.known).retain(|_, upstream| {
+            upstream.pool.prune();
+            upstream.is_routed() || !upstream.is_idle()
+        });
+    }
+
+    /// What is in flight, an entry for each upstream.
+    pub(crate) fn loads(&self) -> Vec<UpstreamLoad> {
+        self.sum(|_| true)
+    }
+
+    /// Waits until nothing is in flight on `ids`, at most until `patience` is over; what is left.
+    pub(crate) async fn drained(&self, ids: &[UpstreamId], patience: Duration) -> Vec<UpstreamLoad> {
+        let deadline = Instant::now() + patience;
+        let _waiting = Waiting::begin(&self.drains);
+        loop {
+            let emptied = self.drains.emptied.notified();
+            tokio::pin!(emptied);
+            emptied.as_mut().enable();
+            let left = self.busy(ids);
+            if left.is_empty() {
+                return left;
+            }
+            if timeout_at(deadline, emptied).await.is_err() {
+                return self.busy(ids);
+            }
+        }
+    }
+
+    /// Ends what is in flight on `ids`, by closing the connections.
+    pub(crate) fn close(&self, ids: &[UpstreamId]) {
+        for upstream in lock(&self.known).values().filter(|upstream| ids.contains(&upstream.id)) {
+            upstream.close();
+        }
+    }
+
+    fn busy(&self, ids: &[UpstreamId]) -> Vec<UpstreamLoad> {
+        let mut loads = self.sum(|id| ids.contains(id));
+        loads.retain(|load| !load.is_idle());
+        loads
+    }
+
+    fn sum(&self, wanted: impl Fn(&UpstreamId) -> bool) -> Vec<UpstreamLoad> {
+        let mut loads: Vec<UpstreamLoad> = Vec::new();
+        for upstream in lock(&self.known).values().filter(|upstream| wanted(&upstream.id)) {
+            let load = upstream.load();
+            match loads.last_mut().filter(|last| last.id == load.id) {
+                Some(last) => {
+                    last.requests += load.requests;
+                    last.upgraded += load.upgraded;
+                }
+                None => loads.push(load),
+            }
+        }
+        loads
+    }
+}
+
+/// Somebody waits for a drain.
+struct Waiting<'a>(&'a Drains);
+
+impl<'a> Waiting<'a> {
+    fn begin(drains: &'a Drains) -> Self {
+        drains.waiting.fetch_add(1, Ordering::SeqCst);
+        Self(drains)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}

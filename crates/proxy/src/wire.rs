@@ -1,0 +1,51 @@
+//! What is said over the control socket, besides the core's own types.
+
+use dockswap_core::routes::UpstreamId;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// `PUT`, a route table: 204 when it is in force.
+pub(crate) const TABLE: &str = "/v1/table";
+/// `GET`: the status.
+pub(crate) const STATUS: &str = "/v1/status";
+/// `POST` [`Drain`]: waits, and answers what is left.
+pub(crate) const DRAINED: &str = "/v1/drained";
+/// `POST` [`Close`]: 204 when closed.
+pub(crate) const CLOSE: &str = "/v1/close";
+
+/// Upstreams to wait for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Drain {
+    pub(crate) upstreams: Vec<UpstreamId>,
+    #[serde(rename = "patience_ms", with = "dockswap_core::time::millis")]
+    pub(crate) patience: Duration,
+}
+
+/// Upstreams whose connections are to be closed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Close {
+    pub(crate) upstreams: Vec<UpstreamId>,
+}
+
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "error", rename_all = "snake_case")]
+pub(crate) enum Failure {
+    /// 409: the table is not newer than the one in force.
+    Stale {
+        /// In force.
+        current: u64,
+        /// Offered.
+        offered: u64,
+    },
+    /// 422: it cannot be put in force.
+    Refused {
+        /// Why.
+        message: String,
+    },
+    /// 400 and all others: the question was not understood.
+    Misunderstood {
+        /// What is wrong with it.
+        message: String,
+    },
+}
