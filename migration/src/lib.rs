@@ -15,7 +15,7 @@ mod m20261121_000006_create_deployment_images;
 mod m20261121_000007_create_controller_lease;
 
 use sea_orm_migration::prelude::{ColumnDef, Expr, ExprTrait, Func};
-pub use sea_orm_migration::{MigrationTrait, MigratorTrait};
+pub use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager, seaql_migrations};
 
 /// Every migration, oldest first.
 #[derive(Clone, Copy, Debug)]

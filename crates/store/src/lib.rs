@@ -1,1 +1,46 @@
-//! Placeholder until the crate is built.
+//! Remembering: dockswap's records on SQLite and PostgreSQL.
+//!
+//! [`connect`] opens a database for the one controller that may write it, and gives a [`Database`]:
+//! `core`'s `Store`. [`connect_read_only`] gives a [`History`] to anybody who wants to look. This
+//! crate knows tables, transactions and locks; what a transition means it must not know.
+//!
+//! What holds:
+//! - A transition is one transaction, compared with the version it began from, and acknowledged
+//!   only when it would survive a power loss.
+//! - A write goes on when its caller goes away; it is never left half done.
+//! - Every call ends by its deadline. A commit whose answer was lost is looked up, never repeated.
+//! - Whoever was replaced as the controller writes nothing any more.
+
+mod audit;
+mod backup;
+mod database;
+mod entity;
+mod error;
+mod history;
+mod lease;
+mod location;
+mod postgres;
+mod rows;
+mod schema;
+mod sqlite;
+mod stamp;
+mod transaction;
+mod write;
+mod writer;
+
+pub use audit::AppRecords;
+pub use backup::BackupError;
+pub use database::{Database, connect, connect_read_only, migrate_down, migrate_up, migration_status};
+pub use error::{ConnectError, LeaseError, SchemaError};
+pub use history::{EventScope, History, Page};
+pub use lease::Holder;
+pub use rows::{ConfigSummary, EventRow};
+pub use schema::SchemaStatus;
+
+use std::time::Duration;
+
+/// How long a call may take, unless it says otherwise.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long opening one connection may take.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);

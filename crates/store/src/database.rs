@@ -1,0 +1,238 @@
+//! A database as the controller has it: the lease, the reading and the writing, as one.
+
+use crate::error::{ConnectError, LeaseError, SchemaError, store_error};
+use crate::history::{History, Page};
+use crate::lease::{self, Holder, Lease};
+use crate::location::Location;
+use crate::schema::{self, SchemaStatus};
+use crate::sqlite::{self, Access};
+use crate::write::{Unit, Write, Written};
+use crate::writer::Writer;
+use crate::{DEADLINE, postgres};
+use async_trait::async_trait;
+use dockswap_core::machine::{Machine, Transition};
+use dockswap_core::ports::{Image, Store};
+use dockswap_core::records::{CommitError, ConfigRow, DeploymentRow, NewConfig, RefusalRecord, StoreError};
+use dockswap_core::{AppName, ConfigId, DeploymentId};
+use sea_orm::{DatabaseConnection, DbErr};
+use std::path::Path;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// A database that this process may write, and nobody else.
+///
+/// Dropping it lets what is waiting be written, and the lease go, as long as the runtime lives;
+/// [`Database::close`] waits for that.
+#[derive(Debug)]
+pub struct Database {
+    history: History,
+    writer: Writer,
+    fenced: watch::Receiver<bool>,
+}
+
+/// Opens the database at `url` for a controller: takes the lease in `holder`'s name, makes the
+/// file where it is missing, and brings the schema up to date.
+///
+/// # Errors
+/// When it cannot be had: [`LeaseError::Held`] when another controller has it,
+/// [`SchemaError::Newer`] when a newer version has written it.
+pub async fn connect(url: &str, holder: &Holder) -> Result<Database, ConnectError> {
+    let opened = Opened::at(url, holder).await?;
+    schema::up(&opened.writing).await?;
+    opened.into_database(holder).await
+}
+
+/// Opens the database at `url` for reading, beside a controller or without one.
+///
+/// # Errors
+/// When it is not there, or its schema is not this version's.
+pub async fn connect_read_only(url: &str) -> Result<History, ConnectError> {
+    let reading = open_for_reading(&url.parse()?).await?;
+    schema::status(&reading).await.map_err(SchemaError::from)?.current()?;
+    Ok(History { db: reading, deadline: DEADLINE })
+}
+
+/// Which migrations the database at `url` has; changes nothing.
+///
+/// # Errors
+/// When it is not there.
+pub async fn migration_status(url: &str) -> Result<SchemaStatus, ConnectError> {
+    let reading = open_for_reading(&url.parse()?).await?;
+    Ok(schema::status(&reading).await.map_err(SchemaError::from)?)
+}
+
+/// Brings the schema of the database at `url` up to date, and says how it was before. A controller
+/// does so by itself when it starts.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn migrate_up(url: &str, holder: &Holder) -> Result<SchemaStatus, ConnectError> {
+    let opened = Opened::at(url, holder).await?;
+    Ok(schema::up(&opened.writing).await?)
+}
+
+/// Takes back the newest `steps` migrations of the database at `url`, with all that is in their
+/// tables, and says how it is then.
+///
+/// # Errors
+/// As [`connect`]; nothing was changed then.
+pub async fn migrate_down(url: &str, holder: &Holder, steps: u32) -> Result<SchemaStatus, ConnectError> {
+    let opened = Opened::at(url, holder).await?;
+    Ok(schema::down(&opened.writing, steps).await?)
+}
+
+async fn open_for_reading(location: &Location) -> Result<DatabaseConnection, ConnectError> {
+    match location {
+        Location::Sqlite(path) if !path.exists() => Err(ConnectError::Missing { path: path.clone() }),
+        Location::Sqlite(path) => sqlite::open(&resolve(path)?, Access::Read).await,
+        Location::Postgres(options) => postgres::open(options, Access::Read).await,
+    }
+}
+
+fn resolve(path: &Path) -> Result<std::path::PathBuf, ConnectError> {
+    sqlite::resolve(path).map_err(|source| ConnectError::File { path: path.to_owned(), source })
+}
+
+/// A lock that is held, before it is counted in the database.
+enum Held {
+    File(Lease),
+    Session(Box<lease::Session>),
+}
+
+/// A database that is locked and open, whatever its schema.
+struct Opened {
+    held: Held,
+    writing: DatabaseConnection,
+    reading: DatabaseConnection,
+}
+
+impl Opened {
+    async fn at(url: &str, holder: &Holder) -> Result<Self, ConnectError> {
+        let location: Location = url.parse()?;
+        match &location {
+            Location::Sqlite(path) => {
+                let made = |source| ConnectError::File { path: path.clone(), source };
+                sqlite::create(path).map_err(made)?;
+                let path = resolve(path)?;
+                let held = Held::File(Lease::of_file(&path, holder)?);
+                let writing = sqlite::open(&path, Access::Write).await?;
+                let reading = sqlite::open(&path, Access::Read).await?;
+                Ok(Self { held, writing, reading })
+            }
+            Location::Postgres(options) => {
+                let writing = postgres::open(options, Access::Write).await?;
+                let held = Held::Session(Box::new(Lease::of_session(options, &writing).await?));
+                let reading = postgres::open(options, Access::Read).await?;
+                Ok(Self { held, writing, reading })
+            }
+        }
+    }
+
+    async fn into_database(self, holder: &Holder) -> Result<Database, ConnectError> {
+        let epoch = lease::begin_epoch(&self.writing, holder).await.map_err(LeaseError::from)?;
+        let (announce, fenced) = watch::channel(false);
+        let lease = match self.held {
+            Held::File(lease) => lease,
+            Held::Session(session) => Lease::keep(*session, epoch, announce.clone()),
+        };
+        let writer = Writer::spawn(self.writing, lease, epoch, announce);
+        Ok(Database { history: History { db: self.reading, deadline: DEADLINE }, writer, fenced })
+    }
+}
+
+impl Database {
+    /// The records, to be read; goes on working when another controller has taken over.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The same with another deadline for every call; 10 s unless this is called.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.history.deadline = deadline;
+        self
+    }
+
+    /// Waits until another controller has taken this database over; mostly for ever. From then on
+    /// every write is refused with [`StoreError::Fenced`].
+    pub async fn fenced(&self) {
+        let mut fenced = self.fenced.clone();
+        if fenced.wait_for(|&is_fenced| is_fenced).await.is_err() {
+            // Nobody is left who could find out.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Waits until everything that was handed over is written, then lets go of the lease.
+    pub async fn close(self) {
+        self.writer.close().await;
+    }
+
+    async fn write(&self, operation: &'static str, write: Write) -> Result<Written, StoreError> {
+        self.writer.write(operation, self.history.deadline, write).await
+    }
+
+    /// Writes a transition given as rows.
+    pub(crate) async fn commit_unit(&self, unit: Unit) -> Result<(), CommitError> {
+        let (app, expected) = (unit.app.clone(), unit.expected.cast_unsigned());
+        match self.write("commit a transition", Write::Transition(Box::new(unit))).await? {
+            Written::Conflict => Err(CommitError::Conflict { app, expected }),
+            Written::Done | Written::Config(_) => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Database {
+    async fn machines(&self) -> Result<Vec<Machine>, StoreError> {
+        self.history.machines().await
+    }
+
+    async fn commit(&self, transition: &Transition) -> Result<(), CommitError> {
+        let unit = Unit::of(transition).map_err(|cause| StoreError::Failed {
+            operation: "write a machine as JSON",
+            source: cause.into(),
+        })?;
+        self.commit_unit(unit).await
+    }
+
+    async fn record_refusal(&self, refusal: &RefusalRecord) -> Result<(), StoreError> {
+        self.write("record a refusal", Write::Refusal(refusal.event.clone())).await?;
+        Ok(())
+    }
+
+    async fn insert_config(&self, config: &NewConfig) -> Result<ConfigId, StoreError> {
+        let operation = "store a config";
+        match self.write(operation, Write::Config(config.clone())).await? {
+            Written::Config(id) => Ok(id),
+            Written::Done | Written::Conflict => {
+                Err(store_error(operation, self.history.deadline, DbErr::UnpackInsertId))
+            }
+        }
+    }
+
+    async fn newest_configs(&self) -> Result<Vec<ConfigRow>, StoreError> {
+        self.history.newest_configs().await
+    }
+
+    async fn config(&self, id: ConfigId) -> Result<Option<ConfigRow>, StoreError> {
+        self.history.config(id).await
+    }
+
+    async fn deployment(&self, id: DeploymentId) -> Result<Option<DeploymentRow>, StoreError> {
+        self.history.deployment(id).await
+    }
+
+    async fn deployments(&self, app: &AppName, limit: u64) -> Result<Vec<DeploymentRow>, StoreError> {
+        self.history.deployments(app, Page::first(limit)).await
+    }
+
+    async fn last_deployment(&self) -> Result<DeploymentId, StoreError> {
+        self.history.last_deployment().await
+    }
+
+    async fn image_of(&self, deployment: DeploymentId) -> Result<Option<Image>, StoreError> {
+        self.history.image_of(deployment).await
+    }
+}

@@ -1,0 +1,232 @@
+//! What can be written, each as one whole: applied inside a transaction that somebody else begins
+//! and commits.
+
+use crate::entity::{app_config, app_machine, current_state, deployment, deployment_event, deployment_image};
+use crate::rows::without_nul;
+use crate::stamp::Stamp;
+use dockswap_core::machine::Transition;
+use dockswap_core::ports::Image;
+use dockswap_core::records::{CurrentState, DeploymentWrite, EventRecord, NewConfig};
+use dockswap_core::{AppName, ConfigId, DeploymentId};
+use sea_orm::sea_query::{Expr, Func, OnConflict};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    Set,
+};
+
+/// One thing to write, whole or not at all.
+#[derive(Clone, Debug)]
+pub(crate) enum Write {
+    /// A step of an app's machine.
+    Transition(Box<Unit>),
+    /// An event that changed nothing.
+    Refusal(EventRecord),
+    /// A version of an app file.
+    Config(NewConfig),
+}
+
+/// A transition as it is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Unit {
+    /// Whose.
+    pub(crate) app: AppName,
+    /// The version that the machine must still have; 0 when it must have no row.
+    pub(crate) expected: i64,
+    /// The version after.
+    pub(crate) version: i64,
+    /// The machine after, as JSON.
+    pub(crate) state: String,
+    /// The event row.
+    pub(crate) event: EventRecord,
+    /// The changes of `deployments`, in order.
+    pub(crate) deployments: Vec<DeploymentWrite>,
+    /// The row of `current_state`.
+    pub(crate) current: CurrentState,
+    /// The image that a deployment turned out to run.
+    pub(crate) image: Option<(DeploymentId, Image)>,
+}
+
+/// What came of a write that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// It is in the transaction.
+    Done,
+    /// It is in the transaction, under this id.
+    Config(ConfigId),
+    /// The machine is no longer the expected one: nothing was written.
+    Conflict,
+}
+
+impl Unit {
+    /// The rows of `transition`.
+    pub(crate) fn of(transition: &Transition) -> Result<Self, serde_json::Error> {
+        let after = transition.after();
+        let state = without_nul(serde_json::to_value(after)?);
+        Ok(Self {
+            app: after.app().clone(),
+            expected: transition.expected().0.cast_signed(),
+            version: after.version().0.cast_signed(),
+            state: state.to_string(),
+            event: transition.event().clone(),
+            deployments: transition.deployments().to_vec(),
+            current: transition.current().clone(),
+            image: transition.image().cloned(),
+        })
+    }
+
+    async fn apply<C: ConnectionTrait>(&self, db: &C) -> Result<Written, DbErr> {
+        // First, so that a conflict is known before anything is written.
+        if !self.advance_machine(db).await? {
+            return Ok(Written::Conflict);
+        }
+        for write in &self.deployments {
+            write_deployment(write, db).await?;
+        }
+        let event = deployment_event::ActiveModel::from(&self.event);
+        deployment_event::Entity::insert(event).exec_without_returning(db).await?;
+        self.write_current_state(db).await?;
+        if let Some((deployment, image)) = &self.image {
+            write_image(*deployment, image, db).await?;
+        }
+        Ok(Written::Done)
+    }
+
+    /// Whether the machine was still the expected one; if so, it is the next one now.
+    async fn advance_machine<C: ConnectionTrait>(&self, db: &C) -> Result<bool, DbErr> {
+        use app_machine::{ActiveModel, Column, Entity};
+        let rows = if self.expected == 0 {
+            let row = ActiveModel {
+                app_name: Set(self.app.to_string()),
+                version: Set(self.version),
+                state: Set(self.state.clone()),
+            };
+            let taken = OnConflict::column(Column::AppName).do_nothing().to_owned();
+            Entity::insert(row).on_conflict(taken).exec_without_returning(db).await?
+        } else {
+            Entity::update_many()
+                .col_expr(Column::Version, Expr::value(self.version))
+                .col_expr(Column::State, Expr::value(self.state.clone()))
+                .filter(Column::AppName.eq(self.app.as_str()))
+                .filter(Column::Version.eq(self.expected))
+                .exec(db)
+                .await?
+                .rows_affected
+        };
+        Ok(rows == 1)
+    }
+
+    async fn write_current_state<C: ConnectionTrait>(&self, db: &C) -> Result<(), DbErr> {
+        use current_state::{ActiveModel, Column, Entity};
+        let replace = OnConflict::column(Column::AppName)
+            .update_columns([
+                Column::DeploymentId,
+                Column::ActiveColor,
+                Column::Image,
+                Column::Status,
+                Column::UpdatedAt,
+            ])
+            .to_owned();
+        let row = ActiveModel::from(&self.current);
+        Entity::insert(row).on_conflict(replace).exec_without_returning(db).await?;
+        Ok(())
+    }
+
+    /// Whether the machine is the one after this transition: nobody else writes that state.
+    async fn is_written<C: ConnectionTrait>(&self, db: &C) -> Result<bool, DbErr> {
+        let row = app_machine::Entity::find_by_id(self.app.as_str()).one(db).await?;
+        Ok(row.is_some_and(|row| row.version == self.version && row.state == self.state))
+    }
+}
+
+impl Write {
+    /// Writes it. An error leaves a part of it in the transaction, which must then be given up; a
+    /// [`Written::Conflict`] leaves nothing of it.
+    pub(crate) async fn apply<C: ConnectionTrait>(&self, db: &C) -> Result<Written, DbErr> {
+        match self {
+            Self::Transition(unit) => unit.apply(db).await,
+            Self::Refusal(event) => {
+                let known = deployment::Entity::find_by_id(event.deployment_id.0).count(db).await?;
+                if known > 0 {
+                    let row = deployment_event::ActiveModel::from(event);
+                    deployment_event::Entity::insert(row).exec_without_returning(db).await?;
+                }
+                Ok(Written::Done)
+            }
+            Self::Config(config) => {
+                let row = app_config::ActiveModel::from(config);
+                let inserted = app_config::Entity::insert(row).exec(db).await?;
+                Ok(Written::Config(ConfigId(inserted.last_insert_id)))
+            }
+        }
+    }
+
+    /// What became of it, when the answer to the commit was lost: `None` when it is not there.
+    pub(crate) async fn find<C: ConnectionTrait>(&self, db: &C) -> Result<Option<Written>, DbErr> {
+        match self {
+            Self::Transition(unit) => Ok(unit.is_written(db).await?.then_some(Written::Done)),
+            Self::Refusal(event) => {
+                use deployment_event::{Column, Entity};
+                let rows = Entity::find()
+                    .filter(Column::DeploymentId.eq(event.deployment_id.0))
+                    .filter(Column::CreatedAt.eq(Stamp(event.at)))
+                    .filter(Column::EventType.eq(event.event_type))
+                    .count(db)
+                    .await?;
+                Ok((rows > 0).then_some(Written::Done))
+            }
+            Self::Config(config) => {
+                use app_config::{Column, Entity};
+                let id = Entity::find()
+                    .select_only()
+                    .column(Column::Id)
+                    .filter(Column::AppName.eq(config.app.as_str()))
+                    .filter(Column::CreatedAt.eq(Stamp(config.at)))
+                    .filter(Column::ConfigSha.eq(config.sha.0.as_str()))
+                    .order_by_desc(Column::Id)
+                    .into_tuple::<i64>()
+                    .one(db)
+                    .await?;
+                Ok(id.map(|id| Written::Config(ConfigId(id))))
+            }
+        }
+    }
+}
+
+async fn write_deployment<C: ConnectionTrait>(write: &DeploymentWrite, db: &C) -> Result<(), DbErr> {
+    use deployment::{ActiveModel, Column, Entity};
+    match write {
+        DeploymentWrite::Begin(row) => {
+            Entity::insert(ActiveModel::from(row)).exec_without_returning(db).await?;
+        }
+        DeploymentWrite::End { id, status, at } => {
+            let ended_at = Func::coalesce([Expr::col(Column::EndedAt), Expr::value(Stamp(*at))]);
+            let ended = Entity::update_many()
+                .col_expr(Column::Status, Expr::value(status.as_str()))
+                .col_expr(Column::EndedAt, ended_at.into())
+                .filter(Column::Id.eq(id.0))
+                .exec(db)
+                .await?;
+            if ended.rows_affected != 1 {
+                return Err(DbErr::RecordNotFound(format!("deployment {id}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn write_image<C: ConnectionTrait>(
+    deployment: DeploymentId,
+    image: &Image,
+    db: &C,
+) -> Result<(), DbErr> {
+    use deployment_image::{ActiveModel, Column, Entity};
+    let row = ActiveModel {
+        deployment_id: Set(deployment.0),
+        image_id: Set(image.id.to_string()),
+        digest: Set(image.digest.clone()),
+    };
+    let replace =
+        OnConflict::column(Column::DeploymentId).update_columns([Column::ImageId, Column::Digest]).to_owned();
+    Entity::insert(row).on_conflict(replace).exec_without_returning(db).await?;
+    Ok(())
+}

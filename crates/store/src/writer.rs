@@ -1,0 +1,217 @@
+//! The one who writes: a task of its own, so that a caller who goes away never leaves a write half
+//! done. It takes what is waiting, up to a limit, into one transaction, and answers each caller
+//! after the commit. It must not know what the writes mean.
+
+use crate::DEADLINE;
+use crate::entity::controller_lease::{self, ROW};
+use crate::error::{store_error, timed_out};
+use crate::lease::Lease;
+use crate::transaction::begin_write;
+use crate::write::{Write, Written};
+use dockswap_core::records::StoreError;
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, QuerySelect};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// How many writes share a transaction at most.
+const GROUP: usize = 64;
+
+/// How many writes wait at most before a caller waits to be let in.
+const WAITING: usize = 256;
+
+/// Why a write was not done. Shared by all writes of a transaction, hence `Clone`.
+#[derive(Clone, Debug)]
+pub(crate) enum WriteError {
+    /// Another controller has taken over.
+    Fenced,
+    /// Not in time.
+    TimedOut,
+    /// The database failed.
+    Failed(DbErr),
+}
+
+impl From<DbErr> for WriteError {
+    fn from(cause: DbErr) -> Self {
+        Self::Failed(cause)
+    }
+}
+
+impl WriteError {
+    fn during(self, operation: &'static str, deadline: Duration) -> StoreError {
+        match self {
+            Self::Fenced => StoreError::Fenced { operation },
+            Self::TimedOut => timed_out(operation, deadline),
+            Self::Failed(cause) => store_error(operation, deadline, cause),
+        }
+    }
+}
+
+/// Why a transaction did not come to its end.
+enum Interrupted {
+    /// Before its commit: nothing of it was written.
+    Before(WriteError),
+    /// In its commit: it must be looked up.
+    InCommit(WriteError),
+}
+
+impl From<WriteError> for Interrupted {
+    fn from(cause: WriteError) -> Self {
+        Self::Before(cause)
+    }
+}
+
+type Outcome = Result<Written, WriteError>;
+
+#[derive(Debug)]
+struct Job {
+    write: Write,
+    answer: oneshot::Sender<Outcome>,
+}
+
+/// The way to the writing task. The task ends, and lets go of the lease, when this is dropped and
+/// everything that was waiting is written.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    jobs: mpsc::Sender<Job>,
+    task: JoinHandle<Lease>,
+}
+
+impl Writer {
+    /// Starts the task. `fenced` becomes true when a write finds another controller's epoch.
+    pub(crate) fn spawn(
+        db: DatabaseConnection,
+        lease: Lease,
+        epoch: i64,
+        fenced: watch::Sender<bool>,
+    ) -> Self {
+        let (jobs, waiting) = mpsc::channel(WAITING);
+        let scribe = Scribe { db, epoch, fenced };
+        let task = tokio::spawn(async move {
+            scribe.run(waiting).await;
+            lease
+        });
+        Self { jobs, task }
+    }
+
+    /// Writes, and returns after the commit. A caller that stops waiting before its turn has
+    /// nothing written; later, the write goes on without it.
+    pub(crate) async fn write(
+        &self,
+        operation: &'static str,
+        deadline: Duration,
+        write: Write,
+    ) -> Result<Written, StoreError> {
+        let (answer, outcome) = oneshot::channel();
+        let closed = || WriteError::Failed(DbErr::Custom("the database was closed".to_owned()));
+        let writing = async {
+            self.jobs.send(Job { write, answer }).await.map_err(|_| closed())?;
+            outcome.await.map_err(|_| closed())?
+        };
+        match timeout(deadline, writing).await {
+            Ok(outcome) => outcome.map_err(|cause| cause.during(operation, deadline)),
+            Err(_) => Err(timed_out(operation, deadline)),
+        }
+    }
+
+    /// Waits until everything that was waiting is written, and lets go of the lease.
+    pub(crate) async fn close(self) {
+        drop(self.jobs);
+        if let Ok(lease) = self.task.await {
+            lease.release().await;
+        }
+    }
+}
+
+/// What the task owns.
+pub(crate) struct Scribe {
+    pub(crate) db: DatabaseConnection,
+    pub(crate) epoch: i64,
+    pub(crate) fenced: watch::Sender<bool>,
+}
+
+impl Scribe {
+    async fn run(&self, mut waiting: mpsc::Receiver<Job>) {
+        let mut jobs = Vec::with_capacity(GROUP);
+        while waiting.recv_many(&mut jobs, GROUP).await > 0 {
+            jobs.retain(|job| !job.answer.is_closed());
+            let writes: Vec<&Write> = jobs.iter().map(|job| &job.write).collect();
+            let outcomes = self.write_group(&writes).await;
+            for (job, outcome) in jobs.drain(..).zip(outcomes) {
+                if matches!(outcome, Err(WriteError::Fenced)) {
+                    self.fenced.send_replace(true);
+                }
+                // Nobody waits any more: it is written all the same.
+                let _ = job.answer.send(outcome);
+            }
+        }
+    }
+
+    /// Writes all in one transaction. When one of them fails, each is written in its own, so that
+    /// none suffers for another.
+    async fn write_group(&self, writes: &[&Write]) -> Vec<Outcome> {
+        match self.write_together(writes).await {
+            Err(Interrupted::Before(WriteError::Failed(_))) if writes.len() > 1 => {
+                let mut outcomes = Vec::with_capacity(writes.len());
+                for write in writes {
+                    let alone = [*write];
+                    let outcome = self.write_together(&alone).await;
+                    outcomes.extend(self.conclude(&alone, outcome).await);
+                }
+                outcomes
+            }
+            outcome => self.conclude(writes, outcome).await,
+        }
+    }
+
+    async fn conclude(&self, writes: &[&Write], outcome: Result<Vec<Written>, Interrupted>) -> Vec<Outcome> {
+        match outcome {
+            Ok(written) => written.into_iter().map(Ok).collect(),
+            Err(Interrupted::Before(cause)) => vec![Err(cause); writes.len()],
+            Err(Interrupted::InCommit(cause)) => match timeout(DEADLINE, self.look_up(writes)).await {
+                Ok(Ok(found)) => found.into_iter().map(|found| found.ok_or(cause.clone())).collect(),
+                Ok(Err(_)) | Err(_) => vec![Err(cause); writes.len()],
+            },
+        }
+    }
+
+    async fn write_together(&self, writes: &[&Write]) -> Result<Vec<Written>, Interrupted> {
+        let staged = timeout(DEADLINE, self.stage(writes)).await.map_err(|_| WriteError::TimedOut)?;
+        let (transaction, written) = staged?;
+        match timeout(DEADLINE, transaction.commit()).await {
+            Ok(Ok(())) => Ok(written),
+            Ok(Err(cause)) => Err(Interrupted::InCommit(cause.into())),
+            Err(_) => Err(Interrupted::InCommit(WriteError::TimedOut)),
+        }
+    }
+
+    /// Everything but the commit. Dropping the transaction leaves nothing.
+    pub(crate) async fn stage(
+        &self,
+        writes: &[&Write],
+    ) -> Result<(DatabaseTransaction, Vec<Written>), WriteError> {
+        let transaction = begin_write(&self.db).await?;
+        let row = controller_lease::Entity::find_by_id(ROW).lock_shared().one(&transaction).await?;
+        if row.is_none_or(|row| row.epoch != self.epoch) {
+            return Err(WriteError::Fenced);
+        }
+        let mut written = Vec::with_capacity(writes.len());
+        for write in writes {
+            written.push(write.apply(&transaction).await?);
+        }
+        Ok((transaction, written))
+    }
+
+    /// What became of writes whose commit was not answered. The exclusive lock on the lease's row
+    /// waits for that commit, should it still be going on: every writer holds a shared one.
+    async fn look_up(&self, writes: &[&Write]) -> Result<Vec<Option<Written>>, DbErr> {
+        let transaction = begin_write(&self.db).await?;
+        controller_lease::Entity::find_by_id(ROW).lock_exclusive().one(&transaction).await?;
+        let mut found = Vec::with_capacity(writes.len());
+        for write in writes {
+            found.push(write.find(&transaction).await?);
+        }
+        Ok(found)
+    }
+}
