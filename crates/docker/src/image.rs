@@ -1,0 +1,107 @@
+//! Bringing an image onto the host, resolving it once, and pinning it.
+
+use crate::daemon::Docker;
+use crate::failure::Failure;
+use crate::reference::{Kind, Reference};
+use bollard::models::ImageInspect;
+use bollard::query_parameters::TagImageOptionsBuilder;
+use dockswap_core::name::{AppName, DeploymentId, ImageId};
+use dockswap_core::ports::{Image, ImageError, ImageRequest, PullProgress};
+use dockswap_core::spec::PullPolicy;
+
+/// Where pins live. A host name that no registry has: a pin cannot be pushed by accident.
+const PINS: &str = "dockswap.local";
+
+impl Docker {
+    pub(crate) async fn bring_image(
+        &self,
+        request: &ImageRequest,
+        progress: PullProgress<'_>,
+    ) -> Result<Image, ImageError> {
+        let reference = &request.reference;
+        let local = match (&request.pinned, request.pull) {
+            (Some(pinned), _) => self.local_image(&pinned.0).await?.ok_or_else(|| not_local(&pinned.0))?,
+            (None, PullPolicy::Never) => {
+                self.local_image(reference).await?.ok_or_else(|| not_local(reference))?
+            }
+            (None, PullPolicy::Missing) => match self.local_image(reference).await? {
+                Some(local) => local,
+                None => self.pulled_image(reference, progress).await?,
+            },
+            (None, PullPolicy::Always) => match self.local_image(reference).await? {
+                // A digest never means another image.
+                Some(local) if Reference::parse(reference).kind == Kind::Digest => local,
+                _ => self.pulled_image(reference, progress).await?,
+            },
+        };
+        let id = local.id.unwrap_or_default();
+        self.pin(&id, &request.app, request.deployment, reference).await?;
+        let digests = local.repo_digests.unwrap_or_default();
+        Ok(Image { id: ImageId(id), digest: own_digest(reference, digests) })
+    }
+
+    async fn local_image(&self, name: &str) -> Result<Option<ImageInspect>, ImageError> {
+        match self.call(|| self.client.inspect_image(name)).await {
+            Ok(image) => Ok(Some(image)),
+            Err(failure) if failure.status() == Some(404) => Ok(None),
+            Err(failure) => Err(failed(name, &failure)),
+        }
+    }
+
+    async fn pulled_image(
+        &self,
+        reference: &str,
+        progress: PullProgress<'_>,
+    ) -> Result<ImageInspect, ImageError> {
+        self.pull(reference, progress).await?;
+        self.local_image(reference).await?.ok_or_else(|| ImageError::NotFound {
+            reference: reference.to_owned(),
+            message: "it was pulled, and is not there".to_owned(),
+        })
+    }
+
+    /// Keeps the image on the host whatever becomes of its other names.
+    async fn pin(
+        &self,
+        id: &str,
+        app: &AppName,
+        deployment: DeploymentId,
+        reference: &str,
+    ) -> Result<(), ImageError> {
+        let options = TagImageOptionsBuilder::new()
+            .repo(&format!("{PINS}/{app}"))
+            .tag(&format!("d{deployment}"))
+            .build();
+        self.call(|| self.client.tag_image(id, Some(options.clone())))
+            .await
+            .map_err(|failure| failed(reference, &failure))
+    }
+}
+
+fn not_local(reference: &str) -> ImageError {
+    ImageError::NotLocal { reference: reference.to_owned() }
+}
+
+fn failed(reference: &str, failure: &Failure) -> ImageError {
+    ImageError::Failed { reference: reference.to_owned(), message: failure.message().to_owned() }
+}
+
+/// The digest under the name that was asked for, else any: an image may be known by several.
+fn own_digest(reference: &str, digests: Vec<String>) -> Option<String> {
+    let reference = Reference::parse(reference);
+    let own = digests.iter().position(|digest| reference.names(digest)).unwrap_or_default();
+    digests.into_iter().nth(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_of_the_asked_name_wins() {
+        let digests = || vec!["mirror.local/app@sha256:aa".to_owned(), "ghcr.io/o/app@sha256:bb".to_owned()];
+        assert_eq!(own_digest("ghcr.io/o/app:v1", digests()).as_deref(), Some("ghcr.io/o/app@sha256:bb"));
+        assert_eq!(own_digest("other:v1", digests()).as_deref(), Some("mirror.local/app@sha256:aa"));
+        assert_eq!(own_digest("other:v1", vec![]), None);
+    }
+}
