@@ -1,1 +1,35 @@
-//! Placeholder until the crate is built.
+//! Reading: app files and settings become values, with positions for what is wrong; directories
+//! are watched. No Docker, no database.
+
+mod advice;
+mod app;
+mod clash;
+mod container;
+mod deployment;
+mod edit;
+mod environment;
+mod fields;
+mod files;
+mod health;
+mod mappings;
+mod policy;
+mod problem;
+mod routes;
+mod scalar;
+mod schema;
+mod settings;
+mod sha;
+mod variables;
+mod volumes;
+mod yaml;
+
+pub use app::parse_app;
+pub use clash::{Claim, ReservedPort, Standing, check_clashes};
+pub use edit::{replace_image, write_atomically};
+pub use files::StoredFiles;
+pub use policy::{HostPortRule, Policy};
+pub use problem::{Position, Problem};
+pub use schema::schema;
+pub use settings::{LogFormat, LogSettings, ProxySettings, Settings};
+pub use sha::sha256;
+pub use yaml::MAX_BYTES;

@@ -1,0 +1,91 @@
+//! The JSON Schema of the app file, made from the tables that the decoder goes by.
+
+use crate::app;
+use crate::fields::{Field, Shape};
+use serde_json::{Map, Value, json};
+
+const NAME: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
+const DURATION: &str = r"^(0|([0-9]+(\.[0-9]+)?(d|h|m|s|ms))+)$";
+
+/// The JSON Schema (draft 2020-12) of an app file: what editors complete and check by. It accepts
+/// whatever [`crate::parse_app`] accepts; rules over several fields and the finer grammars are for
+/// the latter alone.
+#[must_use]
+pub fn schema() -> Value {
+    let mut schema = object(app::FIELDS, app::REQUIRED);
+    schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    schema["title"] = json!("dockswap app file");
+    schema["not"] = json!({ "required": ["routes", "proxy"] });
+    schema
+}
+
+fn object(fields: &[Field], required: &[&str]) -> Value {
+    let property = |field: &Field| {
+        let mut schema = shape(&field.shape);
+        schema["description"] = json!(field.about);
+        (field.key.to_owned(), schema)
+    };
+    let properties: Map<String, Value> = fields.iter().map(property).collect();
+    json!({
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": false,
+    })
+}
+
+fn shape(shape: &Shape) -> Value {
+    let scalar = json!({ "type": ["string", "number", "boolean"] });
+    let texts = json!({ "type": "array", "items": { "type": "string" } });
+    let map = json!({ "type": "object", "additionalProperties": scalar });
+    match shape {
+        Shape::Name => json!({ "type": "string", "pattern": NAME }),
+        Shape::Text | Shape::Image | Shape::Host => json!({ "type": "string", "minLength": 1 }),
+        Shape::User => json!({ "type": ["string", "integer"], "minLength": 1 }),
+        Shape::Bool => json!({ "type": "boolean" }),
+        Shape::Integer { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
+        Shape::Port => json!({ "type": "integer", "minimum": 1, "maximum": 65_535 }),
+        Shape::Duration { .. } => {
+            json!({ "anyOf": [{ "type": "string", "pattern": DURATION }, { "const": 0 }] })
+        }
+        Shape::Size => {
+            json!({ "type": ["string", "integer"], "pattern": "^[0-9]+([.][0-9]+)?([bB]|[kKmMgG]([iI]?[bB])?)?$" })
+        }
+        Shape::Cpus => json!({ "type": ["string", "number"], "pattern": "^[0-9]+([.][0-9]+)?$" }),
+        Shape::Choice(words) => json!({ "enum": words }),
+        Shape::Environment | Shape::Labels => json!({ "anyOf": [map, texts] }),
+        Shape::Texts | Shape::Tmpfs => json!({ "anyOf": [{ "type": "string", "minLength": 1 }, texts] }),
+        Shape::Command => json!({ "anyOf": [scalar, { "type": "array", "items": scalar }] }),
+        Shape::ExtraHosts => {
+            json!({ "anyOf": [texts, { "type": "object", "additionalProperties": { "type": "string" } }] })
+        }
+        Shape::Ulimits => {
+            let bound = json!({ "type": ["integer", "string"], "minimum": -1 });
+            let both = json!({
+                "type": "object",
+                "properties": { "soft": bound, "hard": bound },
+                "required": ["soft", "hard"],
+                "additionalProperties": false,
+            });
+            json!({ "type": "object", "additionalProperties": { "anyOf": [bound, both] } })
+        }
+        Shape::Volumes | Shape::Paths => texts,
+        Shape::Restart => {
+            json!({ "type": "string", "pattern": "^(no|always|on-failure(:[0-9]+)?|unless-stopped)$" })
+        }
+        Shape::Statuses => {
+            let one = json!({
+                "anyOf": [
+                    { "type": "integer", "minimum": 100, "maximum": 599 },
+                    { "type": "string", "pattern": "^ *[1-5][0-9]{2} *(- *[1-5][0-9]{2} *)?$" },
+                ],
+            });
+            json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
+        }
+        Shape::Path => json!({ "type": "string", "pattern": "^/" }),
+        Shape::Tls => json!({ "const": false }),
+        Shape::Address => json!({ "type": ["string", "integer"] }),
+        Shape::Section(fields, required) => object(fields, required),
+        Shape::Sections(fields) => json!({ "type": "array", "items": object(fields, &[]), "minItems": 1 }),
+    }
+}

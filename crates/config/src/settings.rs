@@ -1,0 +1,380 @@
+//! The controller's settings: `dockswap.yaml`, overlaid by `DOCKSWAP_*` variables. Flags are laid
+//! over them by the caller. It must not know where the file lies.
+
+use crate::clash::ReservedPort;
+use crate::fields::{Field, Fields, Item, Shape};
+use crate::policy::{HostPortRule, Policy, normal};
+use crate::problem::{Problem, Report};
+use crate::yaml::{self, Node};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// The controller's settings, defaulted and checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `sqlite://…` or `postgres://…`, which may hold a password; `None`: a file in the data
+    /// directory.
+    pub database_url: Option<String>,
+    /// The data plane.
+    pub proxy: ProxySettings,
+    /// Where the HTTP API listens besides its socket, a loopback address; `None`: nowhere.
+    pub api_http: Option<SocketAddr>,
+    /// Where Docker is, as in `unix:///run/docker.sock`; `None`: what `DOCKER_HOST` says, or the
+    /// usual socket.
+    pub docker_host: Option<String>,
+    /// Deployments at the same time, at least 1.
+    pub max_concurrent: usize,
+    /// The log.
+    pub log: LogSettings,
+    /// What app files may ask of Docker. A Docker socket in `docker_host` is protected already; the
+    /// data directory is for the caller to add.
+    pub policy: Policy,
+    /// Variables that begin with `DOCKSWAP_` and mean nothing, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Where the proxy listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxySettings {
+    /// For HTTP.
+    pub http: SocketAddr,
+    /// For HTTPS.
+    pub https: SocketAddr,
+}
+
+/// What is logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// A level, or directives as `RUST_LOG` takes them.
+    pub level: String,
+    /// How a line is written.
+    pub format: LogFormat,
+}
+
+/// How a line of the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        Self {
+            database_url: None,
+            proxy: ProxySettings { http: any(80), https: any(443) },
+            api_http: None,
+            docker_host: None,
+            max_concurrent: 4,
+            log: LogSettings { level: "info".to_owned(), format: LogFormat::Text },
+            policy: Policy::default(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+const FIELDS: &[Field] = &[
+    Field::new(
+        "database_url",
+        Shape::Text,
+        "sqlite://PATH or postgres://…; default a file in the data directory.",
+    ),
+    Field::new("proxy", Shape::Section(PROXY, &[]), "The data plane."),
+    Field::new("api", Shape::Section(API, &[]), "The HTTP API."),
+    Field::new("docker", Shape::Section(DOCKER, &[]), "Docker."),
+    Field::new("deployment", Shape::Section(DEPLOYMENT, &[]), "Deployments."),
+    Field::new("log", Shape::Section(LOG, &[]), "The log."),
+    Field::new("policy", Shape::Section(POLICY, &[]), "What app files may ask of Docker."),
+];
+const PROXY: &[Field] = &[
+    Field::new("http", Shape::Address, "Default 0.0.0.0:80."),
+    Field::new("https", Shape::Address, "Default 0.0.0.0:443."),
+];
+const API: &[Field] = &[Field::new("http", Shape::Address, "A loopback address; default off.")];
+const DOCKER: &[Field] = &[Field::new("host", Shape::Text, "As DOCKER_HOST; default the usual socket.")];
+const DEPLOYMENT: &[Field] = &[Field::new(
+    "max_concurrent",
+    Shape::Integer { min: 1, max: 1_000 },
+    "Deployments at a time; default 4.",
+)];
+const LOG: &[Field] = &[
+    Field::new("level", Shape::Text, "error, warn, info, debug, trace, or directives; default info."),
+    Field::new("format", Shape::Choice(&["text", "json"]), "Default text."),
+];
+const POLICY: &[Field] = &[
+    Field::new(
+        "bind_mounts",
+        Shape::Paths,
+        "Directories below which bind mounts are allowed; default anywhere.",
+    ),
+    Field::new("host_ports", Shape::Bool, "Whether app files may publish host ports; default true."),
+];
+
+const PREFIX: &str = "DOCKSWAP_";
+/// What the program itself reads, before there are settings.
+const OTHER_VARIABLES: [&str; 4] =
+    ["DOCKSWAP_CONFIG_DIR", "DOCKSWAP_DATA_DIR", "DOCKSWAP_LOG", "DOCKSWAP_SOCKET"];
+
+impl Settings {
+    /// Reads the settings: defaults, over them `file`, over that the `DOCKSWAP_*` variables of
+    /// `env` (`DOCKSWAP_PROXY__HTTP` is `proxy.http`; an empty one counts as absent; a list is
+    /// separated by colons). What begins with `DOCKSWAP_` and is no setting ends up in
+    /// [`Settings::warnings`].
+    ///
+    /// # Errors
+    /// Every problem of the file and of the variables.
+    pub fn load(
+        file: Option<(&Path, &[u8])>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<Problem>> {
+        let (mut settings, mut problems) = (Self::default(), Vec::new());
+        if let Some((path, bytes)) = file {
+            let mut report = Report::on(path);
+            let blank = bytes.split(|&b| b == b'\n').all(|line| matches!(line.trim_ascii(), [] | [b'#', ..]));
+            if !blank && let Some(root) = yaml::parse(bytes, &mut report) {
+                settings.overlay(&root, &mut report);
+            }
+            problems.extend(report.into_problems());
+        }
+        let mut variables: Vec<_> = env.filter(|(name, value)| is_ours(name) && !value.is_empty()).collect();
+        variables.sort();
+        for (name, value) in variables {
+            let key = name[PREFIX.len()..].to_ascii_lowercase();
+            let path: Vec<&str> = key.split("__").collect();
+            if !exists(&path, FIELDS) {
+                settings
+                    .warnings
+                    .push(format!("environment variable {name} is no setting of dockswap's: unset it"));
+                continue;
+            }
+            let root = path.iter().rev().fold(Node::plain(&value), |node, key| Node::wrap(key, node));
+            let mut report = Report::on_variable(&name);
+            settings.overlay(&root, &mut report);
+            problems.extend(report.into_problems());
+        }
+        if let Some(socket) = settings.docker_host.as_deref().and_then(|host| host.strip_prefix("unix://")) {
+            settings.policy.protected.push(PathBuf::from(socket));
+        }
+        if problems.is_empty() { Ok(settings) } else { Err(problems) }
+    }
+
+    /// The ports that no app can have.
+    #[must_use]
+    pub fn reserved_ports(&self) -> Vec<ReservedPort> {
+        let mut ports = vec![("proxy.http", self.proxy.http), ("proxy.https", self.proxy.https)];
+        ports.extend(self.api_http.map(|addr| ("api.http", addr)));
+        let named = ports.into_iter().filter(|(_, addr)| addr.port() != 0);
+        named.map(|(owner, addr)| ReservedPort { port: addr.port(), owner: owner.to_owned() }).collect()
+    }
+
+    /// Lays what `root` holds over what is there.
+    fn overlay(&mut self, root: &Node, report: &mut Report) {
+        let Some(fields) = Fields::root(root, FIELDS, report) else { return };
+        if let Some(item) = fields.take("database_url") {
+            replace(&mut self.database_url, database_url(&item, report).map(Some));
+        }
+        if let Some(proxy) = fields.section("proxy", report) {
+            replace(&mut self.proxy.http, address(&proxy, "http", report));
+            replace(&mut self.proxy.https, address(&proxy, "https", report));
+        }
+        if let Some(api) = fields.section("api", report) {
+            replace(&mut self.api_http, loopback(&api, report).map(Some));
+        }
+        if let Some(docker) = fields.section("docker", report) {
+            replace(&mut self.docker_host, docker_host(&docker, report).map(Some));
+        }
+        if let Some(deployment) = fields.section("deployment", report) {
+            replace(&mut self.max_concurrent, deployment.integer("max_concurrent", report));
+        }
+        if let Some(log) = fields.section("log", report) {
+            replace(&mut self.log.level, log.text("level", report));
+            let format = log.choice("format", report);
+            let format = format.map(|word| if word == "json" { LogFormat::Json } else { LogFormat::Text });
+            replace(&mut self.log.format, format);
+        }
+        if let Some(policy) = fields.section("policy", report) {
+            let paths = policy.take("bind_mounts").and_then(|item| paths(&item, report));
+            replace(&mut self.policy.bind_mounts, paths.map(Some));
+            let rule = |allowed| if allowed { HostPortRule::Allowed } else { HostPortRule::Refused };
+            replace(&mut self.policy.host_ports, policy.bool("host_ports", report).map(rule));
+        }
+    }
+}
+
+fn replace<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    name.starts_with(PREFIX) && !OTHER_VARIABLES.contains(&name)
+}
+
+/// Whether `path` leads to a value, not to a section.
+fn exists(path: &[&str], table: &[Field]) -> bool {
+    let [first, rest @ ..] = path else { return false };
+    table.iter().filter(|field| field.key == *first).any(|field| match field.shape.fields() {
+        Some(table) => exists(rest, table),
+        None => rest.is_empty(),
+    })
+}
+
+/// The advice never shows the text, which may hold a password.
+fn database_url(item: &Item<'_>, report: &mut Report) -> Option<String> {
+    let known = ["sqlite:", "postgres://", "postgresql://"];
+    match item.scalar() {
+        Some(scalar) if known.iter().any(|scheme| scalar.text.starts_with(scheme)) => {
+            Some(scalar.text.clone())
+        }
+        _ => item
+            .refuse("not a database that is known: write sqlite://PATH or postgres://USER@HOST/NAME", report),
+    }
+}
+
+/// `address:port`, `:port` or `port`.
+fn address(fields: &Fields<'_>, key: &str, report: &mut Report) -> Option<SocketAddr> {
+    let expected = "an address and a port, as in 0.0.0.0:80";
+    let item = fields.take(key)?;
+    let text = item.word(expected, report)?;
+    let port = text.strip_prefix(':').unwrap_or(text).parse::<u16>();
+    let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    let local = text.strip_prefix("localhost:").and_then(|port| port.parse::<u16>().ok());
+    match (port, local) {
+        (Ok(port), _) => Some(any(port)),
+        (_, Some(port)) => Some(SocketAddr::from((IpAddr::V4(Ipv4Addr::LOCALHOST), port))),
+        _ => text.parse().map_or_else(|_| item.wrong(expected, report), Some),
+    }
+}
+
+fn loopback(api: &Fields<'_>, report: &mut Report) -> Option<SocketAddr> {
+    let address = address(api, "http", report)?;
+    if address.ip().is_loopback() {
+        return Some(address);
+    }
+    let message =
+        format!("{address} is open to others, and the API has no authentication: write 127.0.0.1:PORT");
+    api.take("http")?.refuse(message, report)
+}
+
+fn docker_host(docker: &Fields<'_>, report: &mut Report) -> Option<String> {
+    let item = docker.take("host")?;
+    let text = item.text(report)?;
+    let known = ["unix:///", "tcp://", "http://"].iter().any(|scheme| text.starts_with(scheme));
+    if known { Some(text.to_owned()) } else { item.wrong("unix:///PATH or tcp://HOST:PORT", report) }
+}
+
+/// Absolute paths: a list, or one text with colons.
+fn paths(item: &Item<'_>, report: &mut Report) -> Option<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for item in item.one_or_many(report, "a list of absolute paths")? {
+        let Some(text) = item.text(report) else { continue };
+        for path in text.split(':').map(Path::new) {
+            if path.is_absolute() {
+                paths.push(normal(path));
+            } else {
+                item.wrong::<()>("absolute paths", report);
+            }
+        }
+    }
+    Some(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LogFormat, Settings};
+    use crate::policy::HostPortRule;
+    use std::path::{Path, PathBuf};
+
+    fn load(file: &str, env: &[(&str, &str)]) -> Result<Settings, String> {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Settings::load(Some((Path::new("dockswap.yaml"), file.as_bytes())), env)
+            .map_err(|problems| problems.iter().map(|problem| format!("{problem}\n")).collect())
+    }
+
+    #[test]
+    fn nothing_said_is_the_defaults() {
+        for file in ["", "# nothing yet\n\n"] {
+            assert_eq!(
+                load(file, &[("HOME", "/root"), ("DOCKSWAP_DATA_DIR", "/x")]),
+                Ok(Settings::default())
+            );
+        }
+    }
+
+    #[test]
+    fn every_setting_from_the_file() {
+        let file = "
+database_url: postgres://dockswap@db/dockswap
+proxy: { http: 127.0.0.1:8080, https: ':8443' }
+api: { http: localhost:9000 }
+docker: { host: unix:///run/user/1000/docker.sock }
+deployment: { max_concurrent: 2 }
+log: { level: debug, format: json }
+policy: { bind_mounts: [/srv, /data/], host_ports: false }
+";
+        let settings = load(file, &[]).expect("valid");
+        assert_eq!(settings.database_url.as_deref(), Some("postgres://dockswap@db/dockswap"));
+        assert_eq!(settings.proxy.http.to_string(), "127.0.0.1:8080");
+        assert_eq!(settings.proxy.https.to_string(), "0.0.0.0:8443");
+        assert_eq!(settings.api_http.map(|addr| addr.to_string()).as_deref(), Some("127.0.0.1:9000"));
+        assert_eq!(settings.max_concurrent, 2);
+        assert_eq!((settings.log.level.as_str(), settings.log.format), ("debug", LogFormat::Json));
+        assert_eq!(settings.policy.bind_mounts, Some(vec![PathBuf::from("/srv"), PathBuf::from("/data")]));
+        assert_eq!(settings.policy.host_ports, HostPortRule::Refused);
+        assert_eq!(settings.policy.protected, [PathBuf::from("/run/user/1000/docker.sock")]);
+        let owners: Vec<_> = settings.reserved_ports().into_iter().map(|r| (r.port, r.owner)).collect();
+        let expected = [(8080, "proxy.http"), (8443, "proxy.https"), (9000, "api.http")];
+        assert_eq!(owners, expected.map(|(port, owner)| (port, owner.to_owned())));
+    }
+
+    #[test]
+    fn variables_win_over_the_file() {
+        let env = [
+            ("DOCKSWAP_PROXY__HTTP", "0.0.0.0:8000"),
+            ("DOCKSWAP_DEPLOYMENT__MAX_CONCURRENT", "8"),
+            ("DOCKSWAP_POLICY__BIND_MOUNTS", "/a:/b"),
+            ("DOCKSWAP_LOG__FORMAT", ""),
+        ];
+        let settings = load("proxy: { http: 1.2.3.4:80, https: 1.2.3.4:443 }", &env).expect("valid");
+        assert_eq!(settings.proxy.http.to_string(), "0.0.0.0:8000");
+        assert_eq!(settings.proxy.https.to_string(), "1.2.3.4:443");
+        assert_eq!(settings.max_concurrent, 8);
+        assert_eq!(settings.policy.bind_mounts, Some(vec![PathBuf::from("/a"), PathBuf::from("/b")]));
+        assert_eq!(settings.log.format, LogFormat::Text);
+    }
+
+    #[test]
+    fn a_variable_that_means_nothing_is_a_warning() {
+        let settings = load("", &[("DOCKSWAP_PROXY", "x"), ("DOCKSWAP_PROXI__HTTP", "x")]).expect("valid");
+        let sentence = |name| format!("environment variable {name} is no setting of dockswap's: unset it");
+        assert_eq!(settings.warnings, [sentence("DOCKSWAP_PROXI__HTTP"), sentence("DOCKSWAP_PROXY")]);
+    }
+
+    #[test]
+    fn every_problem_at_once() {
+        let file = "
+database_url: mysql://root:hunter2@db
+proxy: { http: nowhere, htps: :1 }
+api: { http: 0.0.0.0:9000 }
+deployment: { max_concurrent: 0 }
+log: { format: xml }
+policy: { bind_mounts: [srv], host_ports: maybe }
+";
+        let expected = "\
+dockswap.yaml:2:15: database_url: not a database that is known: write sqlite://PATH or postgres://USER@HOST/NAME
+dockswap.yaml:3:16: proxy.http: found the text \"nowhere\": write an address and a port, as in 0.0.0.0:80
+dockswap.yaml:3:25: proxy.htps: unknown key: did you mean `https`?
+dockswap.yaml:4:14: api.http: 0.0.0.0:9000 is open to others, and the API has no authentication: write 127.0.0.1:PORT
+dockswap.yaml:5:31: deployment.max_concurrent: 0 is out of range: write a whole number from 1 to 1000
+dockswap.yaml:6:16: log.format: found the text \"xml\": write text or json
+dockswap.yaml:7:25: policy.bind_mounts[0]: found the text \"srv\": write absolute paths
+dockswap.yaml:7:43: policy.host_ports: found the text \"maybe\": write true or false
+environment variable DOCKSWAP_PROXY__HTTPS: proxy.https: found the number 99999: write an address and a port, as in 0.0.0.0:80
+";
+        assert_eq!(load(file, &[("DOCKSWAP_PROXY__HTTPS", "99999")]), Err(expected.to_owned()));
+    }
+}
