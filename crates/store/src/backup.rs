@@ -1,7 +1,9 @@
 //! Copying a database that is in use.
 
 use crate::history::History;
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sea_orm::sqlx::{self, Connection};
+use sea_orm::DbBackend;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -37,7 +39,7 @@ pub enum BackupError {
     Failed {
         /// The cause.
         #[source]
-        source: DbErr,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Not in time.
     #[error("the database was not copied within {} s", BACKUP_DEADLINE.as_secs())]
@@ -68,10 +70,16 @@ impl History {
     }
 
     async fn copy_into(&self, path: &str) -> Result<(), BackupError> {
-        let copy = Statement::from_sql_and_values(DbBackend::Sqlite, "VACUUM INTO ?", [path.into()]);
-        match tokio::time::timeout(BACKUP_DEADLINE, self.db.execute_raw(copy)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(source)) => Err(BackupError::Failed { source }),
+        // A connection of its own: to a reader's, writing the copy is writing.
+        let options = self.db.get_sqlite_connection_pool().connect_options();
+        let options = SqliteConnectOptions::clone(&options).pragma("query_only", "OFF");
+        let copying = async {
+            let mut connection = SqliteConnection::connect_with(&options).await?;
+            sqlx::query("VACUUM INTO ?").bind(path).execute(&mut connection).await?;
+            connection.close().await
+        };
+        match tokio::time::timeout(BACKUP_DEADLINE, copying).await {
+            Ok(outcome) => outcome.map_err(|source| BackupError::Failed { source: source.into() }),
             Err(_) => Err(BackupError::TimedOut),
         }
     }

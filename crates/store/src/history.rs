@@ -183,7 +183,10 @@ impl History {
     /// # Errors
     /// When the database fails.
     pub async fn newest_configs(&self) -> Result<Vec<ConfigRow>, StoreError> {
-        self.list("read the newest configs", newest_configs().all(&self.db)).await
+        let mut rows: Vec<ConfigRow> =
+            self.list("read the newest configs", newest_configs().all(&self.db)).await?;
+        rows.sort_by(|one, other| one.app.cmp(&other.app));
+        Ok(rows)
     }
 
     /// Every app's machine as last committed, by app name.
@@ -241,5 +244,5 @@ pub(crate) fn newest_configs() -> Select<app_config::Entity> {
     use app_config::{Column, Entity};
     let newest =
         Query::select().expr(Expr::col(Column::Id).max()).from(Entity).group_by_col(Column::AppName).take();
-    Entity::find().filter(Column::Id.in_subquery(newest)).order_by_asc(Column::AppName)
+    Entity::find().filter(Column::Id.in_subquery(newest))
 }

@@ -167,8 +167,13 @@ impl Session {
         Ok(connection)
     }
 
+    /// Gives a broken connection up: the next call makes another.
+    pub(crate) fn forget(&mut self) {
+        self.connection = None;
+    }
+
     /// Sees that the session is alive, and reads who writes now.
-    async fn epoch(&mut self) -> Result<i64, sqlx::Error> {
+    pub(crate) async fn epoch(&mut self) -> Result<i64, sqlx::Error> {
         let connection = self.lock().await?;
         sqlx::query_scalar("SELECT epoch FROM controller_lease").fetch_one(connection).await
     }
@@ -194,7 +199,7 @@ async fn keep(
                 fenced.send_replace(true);
                 break;
             }
-            Ok(Err(_)) | Err(_) => session.connection = None,
+            Ok(Err(_)) | Err(_) => session.forget(),
         }
     }
     if let Some(connection) = session.connection {

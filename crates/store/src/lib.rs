@@ -24,6 +24,8 @@ mod rows;
 mod schema;
 mod sqlite;
 mod stamp;
+#[cfg(test)]
+mod tests;
 mod transaction;
 mod write;
 mod writer;

@@ -1,0 +1,79 @@
+//! One suite, on SQLite (a file a test) and on PostgreSQL (a throw-away cluster, a database a
+//! test).
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod cluster;
+mod commits;
+mod files;
+mod fixtures;
+mod histories;
+mod leases;
+mod lost_answers;
+mod schemas;
+
+use cluster::Cluster;
+use fixtures::Place;
+
+/// Every case becomes a test on SQLite; one test runs them all on PostgreSQL, since a cluster
+/// takes a second to make.
+macro_rules! suite {
+    ($($room:ident: $($case:ident)+;)+) => {
+        mod on_sqlite {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$room::$case(&super::Place::sqlite()).await;
+                }
+            )+)+
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn on_postgres() {
+            let Some(cluster) = Cluster::start() else { return };
+            $($(
+                println!("on_postgres: {}", stringify!($case));
+                $room::$case(&Place::postgres(&cluster, stringify!($case)).await).await;
+            )+)+
+        }
+    };
+}
+
+suite! {
+    schemas:
+        the_four_tables_have_exactly_the_columns_of_the_contract
+        events_cannot_be_changed_or_removed
+        foreign_keys_hold
+        only_known_statuses_colors_and_times_are_taken
+        what_goes_up_comes_down
+        a_newer_schema_is_refused
+        a_reader_refuses_an_older_schema
+        two_migrators_at_once_do_it_once
+        every_query_has_its_index;
+    commits:
+        a_transition_is_written_whole
+        the_machine_comes_back_as_it_was_and_replays
+        a_conflict_writes_nothing
+        a_transition_that_fails_writes_nothing_and_harms_no_other
+        a_dropped_transaction_leaves_nothing
+        many_apps_commit_at_once
+        a_caller_that_goes_away_leaves_nothing_half_done
+        a_call_ends_by_its_deadline
+        a_refusal_is_an_event_and_nothing_else
+        what_an_app_said_is_taken_even_with_a_nul
+        an_unreadable_machine_is_named
+        a_group_shares_a_transaction;
+    leases:
+        a_second_controller_is_refused_and_told_of_the_first
+        whoever_was_replaced_writes_nothing
+        a_reader_reads_beside_the_controller_and_cannot_write;
+    histories:
+        bytes_come_back_as_they_went_in
+        a_file_that_goes_back_is_a_version_of_its_own
+        lists_come_in_pages_newest_first
+        events_are_followed_in_the_order_of_their_commits
+        times_are_text_in_the_order_of_time
+        records_of_an_app_are_one_instant
+        a_sound_database_has_nothing_to_complain_of
+        nothing_typed_becomes_sql;
+}
