@@ -40,7 +40,7 @@ pub enum Phase {
 
 /// Where an app stands when no deployment is in flight, and what stays as it is while one is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "ground", rename_all = "snake_case")]
+#[serde(tag = "ground", content = "of", rename_all = "snake_case")]
 pub enum Ground {
     /// It has never served. After a failed first deployment: what that was.
     Pending(Option<Tried>),
