@@ -138,6 +138,7 @@ impl Order {
                 }
                 Sent::Answered(answer) => return Ok(Carried::Answer(answer, loan)),
                 Sent::TimedOut => return Err(Page::GatewayTimeout),
+                Sent::Broken(_) if upstream.closings() != closings => return Err(Page::Unavailable),
                 Sent::Unsent(request) if was_reused => outgoing = Some(request),
                 Sent::Broken(error) if spare.is_some() && broke_without_answer(&error) => outgoing = spare,
                 Sent::Unsent(_) | Sent::Broken(_) => return Err(Page::BadGateway),

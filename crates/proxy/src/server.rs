@@ -97,7 +97,8 @@ pub async fn serve(config: ProxyConfig, shutdown: CancellationToken) -> Result<(
             return Err(ServeError::Socket { socket, source });
         }
     };
-    tracing::info!(listeners = ?board.status().await.listeners, socket = %socket.display(), "the proxy is ready");
+    let listeners = board.status().await.listeners;
+    tracing::info!(?listeners, socket = %socket.display(), "the proxy is ready");
 
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -176,3 +176,71 @@ impl Replicas {
             .min_by_key(|one| (one.refuses(), one.in_flight()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
+    use super::*;
+    use crate::limits::Limits;
+    use dockswap_core::routes::AppRoutes;
+    use dockswap_core::spec::Route;
+    use proptest::prelude::*;
+
+    /// A few names that contain each other, so that random ones often match.
+    fn host() -> impl Strategy<Value = String> {
+        proptest::collection::vec(prop_oneof!["a", "b"], 1..4).prop_map(|labels| labels.join("."))
+    }
+
+    fn pattern() -> impl Strategy<Value = HostPattern> {
+        prop_oneof![
+            host().prop_map(HostPattern::Exact),
+            host().prop_map(HostPattern::Wildcard),
+            Just(HostPattern::Any)
+        ]
+    }
+
+    fn path() -> impl Strategy<Value = String> {
+        proptest::collection::vec(prop_oneof!["", "x", "xy"], 1..5)
+            .prop_map(|segments| format!("/{}", segments.join("/")))
+    }
+
+    fn route() -> impl Strategy<Value = Route> {
+        (pattern(), path(), prop_oneof![Just(None), Just(Some(1))]).prop_map(
+            |(host, path_prefix, listen_port)| Route { host, path_prefix, strip_prefix: true, listen_port },
+        )
+    }
+
+    /// How well `route` matches, said as the contract says it; `None`: not at all.
+    fn rank(route: &Route, door: Door, host: &str, path: &str) -> Option<(usize, usize)> {
+        let own = route.listen_port.map_or(Door::Common, Door::Own);
+        let by_host = match &route.host {
+            HostPattern::Exact(name) => (name == host).then_some(usize::MAX),
+            HostPattern::Wildcard(domain) => {
+                host.strip_suffix(domain).filter(|rest| rest.ends_with('.')).map(|_| 1 + domain.len())
+            }
+            HostPattern::Any => Some(0),
+        };
+        let prefix = route.path_prefix.trim_end_matches('/');
+        let by_path = path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        (own == door).then_some((by_host?, by_path.map(|_| prefix.len())?))
+    }
+
+    proptest! {
+        #[test]
+        fn the_longest_match_is_found(
+            routes in proptest::collection::vec(route(), 0..12),
+            own in any::<bool>(),
+            host in host(),
+            path in path(),
+        ) {
+            let door = if own { Door::Own(1) } else { Door::Common };
+            let apps = vec![AppRoutes { app: "a".parse().unwrap(), routes: routes.clone(), target: None }];
+            let upstreams = Upstreams::new(Arc::new(Limits::default()));
+            let table = Table::compile(RouteTable { revision: 1, apps }, 80, &upstreams);
+            let best = routes.iter().filter_map(|route| rank(route, door, &host, &path)).max();
+            let found = table.find(door, Some(&host), &path).map(|place| place.strip);
+            prop_assert_eq!(found, best.map(|(_, prefix)| prefix));
+        }
+    }
+}

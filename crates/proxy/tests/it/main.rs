@@ -1,0 +1,15 @@
+//! The proxy as its users meet it: real sockets, upstreams in this process, the control port as the
+//! controller uses it.
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
+mod control;
+mod forwarding;
+mod framing;
+mod limits;
+mod listeners;
+mod pool;
+mod routing;
+mod support;
+mod swap;
+mod upgrades;
+mod upstreams;

@@ -1,0 +1,298 @@
+//! A running proxy, upstream servers that do as they are told, and a client that shows every byte.
+
+use dockswap_core::name::{AppName, Color, ContainerId, DeploymentId};
+use dockswap_core::ports::{Router, RouterError};
+use dockswap_core::routes::{AppRoutes, RouteTable, Target, Upstream, UpstreamId};
+use dockswap_core::spec::{HostPattern, Route};
+use dockswap_core::time::Timestamp;
+use dockswap_proxy::{Limits, ProxyClient, ProxyConfig, ServeError, serve};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// More than any of the things that are waited for takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `holds`, and fails when it never does.
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "never happened: {what}");
+}
+
+/// `future`, which must not take for ever.
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("took too long")
+}
+
+/// A proxy in this process.
+pub(crate) struct Running {
+    pub(crate) control: ProxyClient,
+    pub(crate) addr: SocketAddr,
+    shutdown: CancellationToken,
+    task: Option<JoinHandle<Result<(), ServeError>>>,
+    /// Its own, so that it can be killed with all its tasks.
+    runtime: Option<Runtime>,
+    revision: AtomicU64,
+}
+
+pub(crate) fn config(dir: &Path, limits: Limits) -> ProxyConfig {
+    ProxyConfig {
+        http: SocketAddr::from(([127, 0, 0, 1], 0)),
+        control_socket: dir.join("proxy.sock"),
+        snapshot: dir.join("routes.json"),
+        limits,
+    }
+}
+
+impl Running {
+    /// With its files in `dir`.
+    pub(crate) async fn start(dir: &TempDir) -> Self {
+        Self::start_with(dir, Limits::default()).await
+    }
+
+    pub(crate) async fn start_with(dir: &TempDir, limits: Limits) -> Self {
+        let config = config(dir.path(), limits);
+        let control = ProxyClient::new(config.control_socket.clone());
+        let shutdown = CancellationToken::new();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let task = runtime.spawn(serve(config, shutdown.clone()));
+        eventually("the proxy answers", || async { control.status().await.is_ok() }).await;
+        let status = control.status().await.unwrap();
+        let revision = AtomicU64::new(status.table.revision);
+        Self {
+            addr: status.listeners[0],
+            control,
+            shutdown,
+            task: Some(task),
+            runtime: Some(runtime),
+            revision,
+        }
+    }
+
+    /// Puts `apps` in force under the next revision.
+    pub(crate) async fn apply(&self, apps: Vec<AppRoutes>) -> Result<(), RouterError> {
+        let revision = self.revision.fetch_add(1, Ordering::SeqCst) + 1;
+        self.control.apply(&RouteTable { revision, apps }).await
+    }
+
+    /// Routes every host to `upstreams`.
+    pub(crate) async fn lead_to(&self, upstreams: &[Upstream]) {
+        self.apply(vec![app("web", vec![any_host()], upstreams)]).await.unwrap();
+    }
+
+    pub(crate) async fn connect(&self) -> Wire {
+        Wire::connect(self.addr).await
+    }
+
+    pub(crate) async fn in_flight(&self) -> (u64, u64) {
+        let load = self.control.status().await.unwrap().load;
+        (load.iter().map(|load| load.requests).sum(), load.iter().map(|load| load.upgraded).sum())
+    }
+
+    /// Begins the graceful end.
+    pub(crate) fn begin_stop(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Waits for the graceful end.
+    pub(crate) async fn stopped(mut self) {
+        self.shutdown.cancel();
+        soon(self.task.take().unwrap()).await.unwrap().unwrap();
+    }
+
+    /// Ends it at once, with all its tasks: nothing is tidied up.
+    pub(crate) async fn kill(mut self) {
+        let runtime = self.runtime.take().unwrap();
+        tokio::task::spawn_blocking(move || runtime.shutdown_timeout(PATIENCE)).await.unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// An upstream at `addr`, another life each time.
+pub(crate) fn upstream(addr: SocketAddr) -> Upstream {
+    static LIFE: AtomicI64 = AtomicI64::new(0);
+    let life = LIFE.fetch_add(1, Ordering::Relaxed);
+    let id =
+        UpstreamId { container: ContainerId(format!("c{life}")), started_at: Timestamp::from_micros(life) };
+    Upstream { id, addr }
+}
+
+pub(crate) fn app(name: &str, routes: Vec<Route>, upstreams: &[Upstream]) -> AppRoutes {
+    let target = Target { color: Color::Blue, deployment: DeploymentId(1), upstreams: upstreams.to_vec() };
+    AppRoutes { app: name.parse::<AppName>().unwrap(), routes, target: Some(target) }
+}
+
+pub(crate) fn any_host() -> Route {
+    route(HostPattern::Any, "/")
+}
+
+pub(crate) fn host(name: &str) -> Route {
+    route(HostPattern::Exact(name.to_owned()), "/")
+}
+
+pub(crate) fn route(host: HostPattern, path_prefix: &str) -> Route {
+    Route { host, path_prefix: path_prefix.to_owned(), strip_prefix: false, listen_port: None }
+}
+
+/// A port that was free a moment ago.
+pub(crate) async fn free_port() -> u16 {
+    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+}
+
+/// One end of a connection, byte by byte.
+pub(crate) struct Wire {
+    pub(crate) stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+/// A message as it came over the wire.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) first_line: String,
+    fields: BTreeMap<String, Vec<String>>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) trailers: Vec<String>,
+}
+
+impl Message {
+    pub(crate) fn status(&self) -> u16 {
+        self.first_line.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    /// The only field of this name.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        let values = self.fields.get(name)?;
+        assert_eq!(values.len(), 1, "{name} is there more than once: {values:?}");
+        values.first().map(String::as_str)
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+impl Wire {
+    pub(crate) async fn connect(addr: SocketAddr) -> Self {
+        Self::over(TcpStream::connect(addr).await.unwrap())
+    }
+
+    pub(crate) fn over(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).unwrap();
+        Self { stream, buffer: Vec::new() }
+    }
+
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// Sends a request without a body.
+    pub(crate) async fn request(&mut self, method: &str, target: &str, host: &str) {
+        self.send(format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+    }
+
+    pub(crate) async fn get(&mut self, target: &str) -> Message {
+        self.get_from("example.com", target).await
+    }
+
+    pub(crate) async fn get_from(&mut self, host: &str, target: &str) -> Message {
+        self.request("GET", target, host).await;
+        self.message().await
+    }
+
+    /// The next message. One without a length and without chunks has no body (a request), or ends
+    /// with the connection (see [`Wire::rest`]).
+    pub(crate) async fn message(&mut self) -> Message {
+        self.try_message().await.expect("the connection ended instead of a message")
+    }
+
+    /// The next message; `None` when the connection ends before or within it.
+    pub(crate) async fn try_message(&mut self) -> Option<Message> {
+        let mut message = self.head().await?;
+        if message.field("transfer-encoding").is_some() {
+            loop {
+                let size = self.line().await?;
+                let size = usize::from_str_radix(size.split(';').next().unwrap(), 16).unwrap();
+                if size == 0 {
+                    break;
+                }
+                message.body.extend(self.exactly(size).await?);
+                assert_eq!(self.line().await?, "");
+            }
+            loop {
+                match self.line().await?.as_str() {
+                    "" => break,
+                    trailer => message.trailers.push(trailer.to_owned()),
+                }
+            }
+        } else if let Some(length) = message.field("content-length") {
+            message.body = self.exactly(length.parse().unwrap()).await?;
+        }
+        Some(message)
+    }
+
+    /// The head of the next message alone.
+    pub(crate) async fn head(&mut self) -> Option<Message> {
+        let first_line = self.line().await?;
+        let mut fields: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        loop {
+            let line = self.line().await?;
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(": ").unwrap();
+            fields.entry(name.to_ascii_lowercase()).or_default().push(value.to_owned());
+        }
+        Some(Message { first_line, fields, body: Vec::new(), trailers: Vec::new() })
+    }
+
+    pub(crate) async fn line(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\r\n") {
+                let rest = self.buffer.split_off(end + 2);
+                let mut line = std::mem::replace(&mut self.buffer, rest);
+                line.truncate(end);
+                return Some(String::from_utf8(line).unwrap());
+            }
+            self.fill().await?;
+        }
+    }
+
+    pub(crate) async fn exactly(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.buffer.len() < count {
+            self.fill().await?;
+        }
+        let rest = self.buffer.split_off(count);
+        Some(std::mem::replace(&mut self.buffer, rest))
+    }
+
+    /// Everything until the other side ends the connection; a reset ends it as well.
+    pub(crate) async fn rest(&mut self) -> Vec<u8> {
+        while self.fill().await.is_some() {}
+        std::mem::take(&mut self.buffer)
+    }
+
+    async fn fill(&mut self) -> Option<()> {
+        let read = soon(self.stream.read_buf(&mut self.buffer)).await;
+        read.ok().filter(|&count| count > 0).map(|_| ())
+    }
+}

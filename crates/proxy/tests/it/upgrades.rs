@@ -1,0 +1,142 @@
+//! WebSocket and other changes of protocol: bytes both ways, counted until they end.
+
+use crate::support::{PATIENCE, Running, Wire, app, eventually, host};
+use crate::upstreams::App;
+use dockswap_core::ports::Router;
+use std::time::Duration;
+
+/// An app that agrees to every change of protocol, greets, and then sends back what it gets.
+async fn echo(name: &'static str) -> App {
+    App::start_with(move |mut wire| async move {
+        let Some(request) = wire.try_message().await else { return };
+        let protocol = request.field("upgrade").expect("only upgrades come here");
+        assert_eq!(request.field("connection"), Some("upgrade"));
+        wire.send(format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: {protocol}\r\nConnection: Upgrade\r\n\r\n"
+        ))
+        .await;
+        wire.send(format!("{name}\r\n")).await;
+        while let Some(line) = wire.line().await {
+            wire.send(format!("{name} {line}\r\n")).await;
+        }
+    })
+    .await
+}
+
+async fn upgrade(wire: &mut Wire, host: &str, protocol: &str) {
+    let request = format!(
+        "GET /chat HTTP/1.1\r\nHost: {host}\r\nConnection: keep-alive, Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
+    );
+    // The first line comes early, before the answer.
+    wire.send(format!("{request}early\r\n")).await;
+    let answer = wire.head().await.unwrap();
+    assert_eq!((answer.status(), answer.field("upgrade")), (101, Some(protocol)));
+    assert_eq!(answer.field("connection"), Some("upgrade"));
+}
+
+async fn say(wire: &mut Wire, text: &str) -> String {
+    wire.send(format!("{text}\r\n")).await;
+    wire.line().await.unwrap()
+}
+
+#[tokio::test]
+async fn scar_p07_an_open_websocket_survives_its_own_and_other_apps_switches() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = Running::start(&dir).await;
+    let (blue, green) = (echo("blue").await, echo("green").await);
+    let other = App::start("other").await;
+    let apps = |live: &App| {
+        vec![
+            app("chat", vec![host("chat")], &[live.upstream.clone()]),
+            app("other", vec![host("other")], &[other.upstream.clone()]),
+        ]
+    };
+    proxy.apply(apps(&blue)).await.unwrap();
+    let mut old = proxy.connect().await;
+    upgrade(&mut old, "chat", "websocket").await;
+    assert_eq!(old.line().await.as_deref(), Some("blue"));
+    assert_eq!(old.line().await.as_deref(), Some("blue early"));
+    assert_eq!(proxy.in_flight().await, (0, 1));
+
+    for live in [&green, &blue, &green, &blue, &green] {
+        proxy.apply(apps(live)).await.unwrap();
+        assert_eq!(say(&mut old, "still there?").await, "blue still there?");
+    }
+    let mut new = proxy.connect().await;
+    upgrade(&mut new, "chat", "websocket").await;
+    assert_eq!(new.line().await.as_deref(), Some("green"));
+
+    // The drain waits for the tunnel, and for nothing else.
+    let ids = [blue.upstream.id.clone()];
+    let left = proxy.control.drained(&ids, Duration::ZERO).await.unwrap();
+    assert_eq!(left.iter().map(|load| (load.requests, load.upgraded)).collect::<Vec<_>>(), [(0, 1)]);
+    drop(old);
+    assert_eq!(proxy.control.drained(&ids, PATIENCE).await.unwrap(), []);
+    assert_eq!(new.line().await.as_deref(), Some("green early"));
+    assert_eq!(say(&mut new, "here").await, "green here");
+}
+
+#[tokio::test]
+async fn a_tunnel_can_be_closed_when_the_drain_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = Running::start(&dir).await;
+    let server = echo("app").await;
+    proxy.lead_to(std::slice::from_ref(&server.upstream)).await;
+    let mut wire = proxy.connect().await;
+    upgrade(&mut wire, "a", "websocket").await;
+    assert_eq!(wire.line().await.as_deref(), Some("app"));
+    let ids = [server.upstream.id.clone()];
+    proxy.control.close(&ids).await.unwrap();
+    assert_eq!(proxy.control.drained(&ids, PATIENCE).await.unwrap(), []);
+    wire.rest().await;
+}
+
+#[tokio::test]
+async fn any_protocol_passes_but_http_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = Running::start(&dir).await;
+    let server = echo("app").await;
+    proxy.lead_to(std::slice::from_ref(&server.upstream)).await;
+    let mut wire = proxy.connect().await;
+    upgrade(&mut wire, "a", "my-own/1").await;
+    assert_eq!(wire.line().await.as_deref(), Some("app"));
+
+    let plain = App::start("plain").await;
+    proxy.lead_to(std::slice::from_ref(&plain.upstream)).await;
+    let mut wire = proxy.connect().await;
+    for field in
+        ["Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA", "Upgrade: websocket"]
+    {
+        wire.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n")).await;
+        assert_eq!(wire.message().await.text(), "plain");
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_that_is_declined_is_an_answer_like_any_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = Running::start(&dir).await;
+    let server = App::start("no").await;
+    proxy.lead_to(std::slice::from_ref(&server.upstream)).await;
+    let mut wire = proxy.connect().await;
+    for _ in 0..2 {
+        wire.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+        assert_eq!(wire.message().await.text(), "no");
+    }
+    eventually("nothing is in flight", || async { proxy.in_flight().await == (0, 0) }).await;
+}
+
+#[tokio::test]
+async fn a_switch_of_protocols_that_nobody_asked_for_is_a_502() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = Running::start(&dir).await;
+    let server = App::start_with(|mut wire| async move {
+        wire.try_message().await;
+        wire.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n").await;
+        wire.rest().await;
+    })
+    .await;
+    proxy.lead_to(std::slice::from_ref(&server.upstream)).await;
+    assert_eq!(proxy.connect().await.get("/").await.status(), 502);
+    eventually("nothing is in flight", || async { proxy.in_flight().await == (0, 0) }).await;
+}

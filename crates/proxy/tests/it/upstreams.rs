@@ -1,0 +1,64 @@
+//! Upstream servers that do as they are told.
+
+use crate::support::{Message, Wire, upstream};
+use dockswap_core::routes::Upstream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// An app: answers every request with its name, and the request's body.
+pub(crate) struct App {
+    pub(crate) upstream: Upstream,
+    pub(crate) connections: Arc<AtomicUsize>,
+    serving: JoinHandle<()>,
+}
+
+impl App {
+    pub(crate) async fn start(name: &str) -> Self {
+        let name = name.to_owned();
+        Self::start_with(move |mut wire| {
+            let name = name.clone();
+            async move {
+                while let Some(request) = wire.try_message().await {
+                    wire.send(answer(&name, &request)).await;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Each connection is handed to `serve`.
+    pub(crate) async fn start_with<F>(serve: impl Fn(Wire) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = upstream(listener.local_addr().unwrap());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&connections);
+        let serving = tokio::spawn(async move {
+            // Dropped with this task: every connection ends at once.
+            let mut tasks = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                counter.fetch_add(1, Ordering::SeqCst);
+                tasks.spawn(serve(Wire::over(stream)));
+            }
+        });
+        Self { upstream, connections, serving }
+    }
+
+    /// Ends it at once, with all its connections.
+    pub(crate) async fn kill(self) {
+        self.serving.abort();
+        assert!(self.serving.await.is_err());
+    }
+}
+
+fn answer(name: &str, request: &Message) -> Vec<u8> {
+    let length = name.len() + request.body.len();
+    let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{name}").into_bytes();
+    answer.extend(&request.body);
+    answer
+}
