@@ -135,3 +135,127 @@ pub(crate) fn has_policy(has: Option<&DockerRestartPolicy>, wanted: RestartPolic
 fn saturating(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::fixture;
+    use dockswap_core::spec::Ulimit;
+    use serde_json::{Value, json};
+
+    fn session(reach: Reach) -> Session {
+        Session { rotating_log_driver: Some("json-file".to_owned()), reach }
+    }
+
+    fn made(group: &ContainerGroup, replica: u8, session: &Session) -> Value {
+        serde_json::to_value(body(group, replica, session)).unwrap()
+    }
+
+    #[test]
+    fn a_plain_group_is_confined_and_not_published() {
+        let body = made(&fixture::group("web"), 1, &session(Reach::Direct));
+        let host = &body["HostConfig"];
+        assert_eq!(host["CapDrop"], json!(["ALL"]));
+        assert!(!host["CapAdd"].as_array().unwrap().contains(&json!("NET_RAW")));
+        assert_eq!(host["SecurityOpt"], json!(["no-new-privileges"]));
+        assert_eq!(host["PidsLimit"], json!(512));
+        assert_eq!(
+            host["LogConfig"],
+            json!({"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}})
+        );
+        assert_eq!(host["RestartPolicy"]["Name"], json!("no"));
+        assert_eq!(host["NetworkMode"], json!("dockswap"));
+        assert_eq!(host.get("PortBindings").cloned().unwrap_or_default(), Value::Null);
+        assert_eq!(host.get("Privileged").cloned().unwrap_or_default(), Value::Null);
+        let endpoint = &body["NetworkingConfig"]["EndpointsConfig"]["dockswap"];
+        assert_eq!(endpoint["Aliases"], json!(["web-blue"]));
+    }
+
+    #[test]
+    fn every_option_reaches_docker() {
+        let mut group = fixture::group("web");
+        group.environment = vec![fixture::variable("A", "1"), fixture::variable("EMPTY", "")];
+        let options = &mut group.options;
+        options.command = Some(vec!["serve".to_owned()]);
+        options.entrypoint = Some(vec!["/bin/app".to_owned(), "--fast".to_owned()]);
+        options.user = Some("1000:1000".to_owned());
+        options.working_dir = Some("/srv".to_owned());
+        options.labels.insert("team".to_owned(), "shop".to_owned());
+        options.read_only = true;
+        options.tmpfs.insert("/tmp".to_owned(), "size=64m".to_owned());
+        options.extra_hosts.push("db:10.0.0.5".to_owned());
+        options.ulimits.insert("nofile".to_owned(), Ulimit { soft: 1_024, hard: -1 });
+        options.init = true;
+        options.volumes = vec![
+            Volume { source: "data".to_owned(), target: "/data".to_owned(), read_only: false },
+            Volume { source: "/srv/www".to_owned(), target: "/www".to_owned(), read_only: true },
+        ];
+        options.memory_limit_bytes = Some(512 << 20);
+        options.cpu_limit_nanos = Some(1_500_000_000);
+        group.restart = RestartPolicy::OnFailure(Some(5));
+
+        let body = made(&group, 1, &session(Reach::Direct));
+        assert_eq!(body["Env"], json!(["A=1", "EMPTY="]));
+        assert_eq!(body["Cmd"], json!(["serve"]));
+        assert_eq!(body["Entrypoint"], json!(["/bin/app", "--fast"]));
+        assert_eq!((&body["User"], &body["WorkingDir"]), (&json!("1000:1000"), &json!("/srv")));
+        assert_eq!(body["Labels"]["team"], json!("shop"));
+        let host = &body["HostConfig"];
+        assert_eq!(host["ReadonlyRootfs"], json!(true));
+        assert_eq!(host["Tmpfs"], json!({"/tmp": "size=64m"}));
+        assert_eq!(host["ExtraHosts"], json!(["db:10.0.0.5"]));
+        assert_eq!(host["Ulimits"], json!([{"Name": "nofile", "Soft": 1024, "Hard": -1}]));
+        assert_eq!(host["Init"], json!(true));
+        assert_eq!(host["Binds"], json!(["data:/data", "/srv/www:/www:ro"]));
+        assert_eq!((&host["Memory"], &host["NanoCpus"]), (&json!(536_870_912), &json!(1_500_000_000)));
+        assert_eq!(host["RestartPolicy"], json!({"Name": "on-failure", "MaximumRetryCount": 5}));
+    }
+
+    #[test]
+    fn a_label_of_the_user_never_replaces_one_of_ours() {
+        let mut group = fixture::group("web");
+        group.options.labels.insert("dockswap.app".to_owned(), "another".to_owned());
+        assert_eq!(made(&group, 1, &session(Reach::Direct))["Labels"]["dockswap.app"], json!("web"));
+    }
+
+    #[test]
+    fn host_ports_are_bound_to_loopback_by_the_first_replica_only() {
+        let mut group = fixture::group("web");
+        group.host_port = Some(8081);
+        let ports = |replica, reach| {
+            let body = made(&group, replica, &session(reach));
+            body["HostConfig"]["PortBindings"].clone()
+        };
+        let fixed = json!({"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8081"}]});
+        assert_eq!(ports(1, Reach::Direct), fixed);
+        assert_eq!(ports(2, Reach::Direct), Value::Null);
+        assert_eq!(ports(1, Reach::Loopback), fixed);
+        assert_eq!(ports(2, Reach::Loopback)["8080/tcp"][0], json!({"HostIp": "127.0.0.1", "HostPort": ""}));
+    }
+
+    #[test]
+    fn a_log_driver_of_the_administrators_choice_is_left_alone() {
+        let session = Session { rotating_log_driver: None, reach: Reach::Direct };
+        let body = made(&fixture::group("web"), 1, &session);
+        assert_eq!(body["HostConfig"]["LogConfig"], Value::Null);
+    }
+
+    #[test]
+    fn restart_policies_are_compared_by_meaning() {
+        let shown =
+            |name, count| Some(DockerRestartPolicy { name: Some(name), maximum_retry_count: Some(count) });
+        let cases = [
+            (shown(RestartPolicyNameEnum::EMPTY, 0), RestartPolicy::No, true),
+            (None, RestartPolicy::No, true),
+            (shown(RestartPolicyNameEnum::NO, 0), RestartPolicy::No, true),
+            (shown(RestartPolicyNameEnum::ALWAYS, 0), RestartPolicy::No, false),
+            (shown(RestartPolicyNameEnum::ON_FAILURE, 0), RestartPolicy::OnFailure(None), true),
+            (shown(RestartPolicyNameEnum::ON_FAILURE, 3), RestartPolicy::OnFailure(Some(3)), true),
+            (shown(RestartPolicyNameEnum::ON_FAILURE, 3), RestartPolicy::OnFailure(None), false),
+        ];
+        for (shown, wanted, expected) in cases {
+            assert_eq!(has_policy(shown.as_ref(), wanted), expected, "{shown:?} {wanted:?}");
+        }
+    }
+}

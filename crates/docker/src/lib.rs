@@ -10,6 +10,8 @@ mod daemon;
 mod engine;
 mod escape;
 mod failure;
+#[cfg(test)]
+mod fixture;
 mod hints;
 mod image;
 mod info;

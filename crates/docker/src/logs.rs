@@ -61,7 +61,7 @@ impl Docker {
             let mut log = self.client.logs(&container.0, Some(options(Some(lines), Follow::No)));
             let mut pieces = Lines::default();
             while let Some(piece) = log.next().await {
-                pieces.push(piece?);
+                pieces.push(&piece?);
             }
             Ok(pieces.last(lines))
         };
@@ -98,7 +98,7 @@ struct Lines {
 }
 
 impl Lines {
-    fn push(&mut self, piece: LogOutput) {
+    fn push(&mut self, piece: &LogOutput) {
         let open = if matches!(piece, LogOutput::StdErr { .. }) { &mut self.err } else { &mut self.out };
         for part in piece.as_ref().split_inclusive(|&byte| byte == b'\n') {
             let (text, ended) = part.strip_suffix(b"\n").map_or((part, false), |text| (text, true));
@@ -141,7 +141,7 @@ mod tests {
 
     fn lines(pieces: impl IntoIterator<Item = LogOutput>, count: usize) -> Vec<String> {
         let mut lines = Lines::default();
-        pieces.into_iter().for_each(|piece| lines.push(piece));
+        pieces.into_iter().for_each(|piece| lines.push(&piece));
         lines.last(count)
     }
 
@@ -166,7 +166,7 @@ mod tests {
     fn an_endless_line_is_not_kept_whole() {
         let mut long = Lines::default();
         for _ in 0..10_000 {
-            long.push(out("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
+            long.push(&out("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
         }
         assert!(long.out.len() <= LINE_BYTES);
         assert_eq!(long.last(1).first().map(String::len), Some(1_000));

@@ -99,3 +99,41 @@ fn decimal(nanos: u64) -> String {
     let text = format!("{}.{:09}", nanos / NANOS, nanos % NANOS);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn the_command_says_what_dockswap_does() {
+        let mut group = fixture::group("web");
+        group.host_port = Some(8081);
+        group.options.entrypoint = Some(vec!["/app".to_owned(), "serve".to_owned()]);
+        group.options.command = Some(vec!["--port=8080".to_owned()]);
+        group.options.cpu_limit_nanos = Some(1_500_000_000);
+        let line = docker_run_command(&group).join(" ");
+        assert!(line.starts_with("docker run --detach --name web-blue-1 --network dockswap "), "{line}");
+        assert!(line.ends_with(" --entrypoint /app sha256:1 serve --port=8080"), "{line}");
+        for part in [
+            "--publish 127.0.0.1:8081:8080 ",
+            "--restart no ",
+            "--label dockswap.app=web ",
+            "--cpus 1.5 ",
+            "--cap-drop ALL ",
+            "--security-opt no-new-privileges ",
+            "--log-opt max-size=10m ",
+        ] {
+            assert!(line.contains(part), "{part} is not in {line}");
+        }
+    }
+
+    #[test]
+    fn no_value_of_the_environment_is_shown() {
+        let mut group = fixture::group("web");
+        group.environment = vec![fixture::variable("PASSWORD", "canary-7f3a")];
+        let line = docker_run_command(&group).join(" ");
+        assert!(line.contains("--env PASSWORD=*** "), "{line}");
+        assert!(!line.contains("canary-7f3a"), "{line}");
+    }
+}

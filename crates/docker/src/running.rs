@@ -16,6 +16,9 @@ use dockswap_core::spec::RestartPolicy;
 use futures_util::future::join_all;
 use std::collections::HashMap;
 
+/// How often a start is tried again after its network was made: others may make it meanwhile.
+const NETWORK_ATTEMPTS: usize = 3;
+
 /// What came of asking Docker to make a container.
 enum Made {
     /// It is new, under this id.
@@ -120,12 +123,14 @@ impl Docker {
         let operation = || format!("start container {name}");
         let request = || self.client.start_container(id, None::<StartContainerOptions>);
         let mut started = self.call(request).await;
-        if let Err(failure) = &started
-            && is_network_trouble(failure.message())
-        {
-            self.ensure_network(&group.options.network)
-                .await
-                .map_err(|failure| failure.during(format!("create network {}", group.options.network)))?;
+        for _ in 0..NETWORK_ATTEMPTS {
+            match &started {
+                Err(failure) if is_network_trouble(failure.message()) => {}
+                _ => break,
+            }
+            let network = &group.options.network;
+            let made = self.ensure_network(network).await;
+            made.map_err(|failure| failure.during(format!("create network {network}")))?;
             started = self.call(request).await;
         }
         match started {
