@@ -124,7 +124,7 @@ impl Docker {
             self.session().await?;
             match request().await.map_err(Failure::from) {
                 Err(failure) if failure.is_version_mismatch() => {
-                    self.forget().await;
+                    self.forget();
                     self.session().await?;
                     request().await.map_err(Failure::from)
                 }
@@ -133,7 +133,7 @@ impl Docker {
         };
         let answer = timeout(limit, attempt).await.unwrap_or_else(|_| Err(Failure::late(limit)));
         if matches!(answer, Err(Failure::Silent(_))) {
-            self.forget().await;
+            self.forget();
         }
         answer
     }
@@ -154,9 +154,18 @@ impl Docker {
         Ok(session)
     }
 
-    /// Lets the next call ask again what the daemon is like.
-    pub(crate) async fn forget(&self) {
-        *self.session.lock().await = None;
+    /// [`Docker::session`] within the usual deadline.
+    pub(crate) async fn session_in_time(&self) -> Result<Arc<Session>, Failure> {
+        let limit = self.deadline;
+        timeout(limit, self.session()).await.unwrap_or_else(|_| Err(Failure::late(limit)))
+    }
+
+    /// Lets the next call ask again what the daemon is like. Where another call is asking already,
+    /// that is enough.
+    pub(crate) fn forget(&self) {
+        if let Ok(mut known) = self.session.try_lock() {
+            *known = None;
+        }
     }
 }
 

@@ -53,7 +53,7 @@ impl Listener {
                 ended => {
                     tracing::debug!(?ended, "docker's events ended");
                     self.events = None;
-                    self.docker.forget().await;
+                    self.docker.forget();
                     self.pause = longer(self.pause);
                 }
             }

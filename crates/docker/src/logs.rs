@@ -67,12 +67,6 @@ impl Docker {
         };
         within(self.deadline, read).await.map_err(failed)
     }
-
-    /// [`Docker::session`] within the usual deadline.
-    pub(crate) async fn session_in_time(&self) -> Result<std::sync::Arc<crate::daemon::Session>, Failure> {
-        let limit = self.deadline;
-        timeout(limit, self.session()).await.unwrap_or_else(|_| Err(Failure::late(limit)))
-    }
 }
 
 async fn within<T>(
