@@ -14,9 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How long, and for how many bytes, a closing connection listens on, so that a client that still
-/// sends gets to read the answer instead of a reset.
-const LINGER_TIME: Duration = Duration::from_secs(2);
+/// For how many bytes a closing connection listens on, so that a client that still sends gets to
+/// read the answer instead of a reset.
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
 
 /// What the socket and the service of one client connection tell each other.
@@ -79,7 +78,8 @@ pub(crate) struct ClientIo {
     received: u64,
     writing: Alarm,
     stalled: bool,
-    lingered: usize,
+    /// Bytes that came since the connection began to close.
+    lingered: Option<usize>,
 }
 
 impl ClientIo {
@@ -94,7 +94,7 @@ impl ClientIo {
             received: 0,
             writing: Alarm::default(),
             stalled: false,
-            lingered: 0,
+            lingered: None,
         }
     }
 
@@ -142,14 +142,17 @@ impl ClientIo {
 
     /// Reads and forgets what a client in the middle of a request still sends.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.lingered == 0 {
-            self.reading.set(LINGER_TIME);
+        if self.lingered.is_none() {
+            self.lingered = Some(0);
+            self.reading.set(self.limits.linger_time);
         }
         let mut scratch = [0; 4096];
-        while self.lingered < LINGER_BYTES && self.reading.poll(cx).is_pending() {
+        while self.lingered < Some(LINGER_BYTES) && self.reading.poll(cx).is_pending() {
             let mut buffer = ReadBuf::new(&mut scratch);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() => self.lingered += buffer.filled().len(),
+                Ok(()) if !buffer.filled().is_empty() => {
+                    self.lingered = self.lingered.map(|bytes| bytes + buffer.filled().len());
+                }
                 Ok(()) | Err(_) => break,
             }
         }

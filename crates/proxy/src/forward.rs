@@ -16,6 +16,7 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderValue, Method, Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use std::io;
@@ -23,6 +24,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+/// What one connection to an upstream may hold: the longest head of an answer, and the largest read.
+const UPSTREAM_BUFFER: usize = 64 * 1024;
 
 type Outgoing = Request<RequestBody>;
 type Incame = http::Response<Incoming>;
@@ -269,8 +273,11 @@ fn origin_form(uri: &Uri, strip: usize) -> Option<Uri> {
 async fn connect(proxy: &Proxy, upstream: &Arc<Upstream>) -> io::Result<Sender> {
     let stream = timeout(proxy.limits.connect_time, TcpStream::connect(upstream.addr())).await??;
     stream.set_nodelay(true)?;
-    let (sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(UPSTREAM_BUFFER)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
     // How a connection ends shows in the request that it carries; an idle one may end in any way.
     let task = tokio::spawn(async move { drop(connection.with_upgrades().await) });
     upstream.hold(task.abort_handle());

@@ -16,6 +16,9 @@ pub struct Limits {
     pub idle_time: Duration,
     /// How long a client may neither send the next bytes of a body nor take any of an answer.
     pub stall_time: Duration,
+    /// How long a connection that was answered before it sent all may still send, so that it gets to
+    /// read the answer.
+    pub linger_time: Duration,
     /// How long an upstream may take to accept a connection.
     pub connect_time: Duration,
     /// How long an upstream may take for the head of its answer, from the last byte of the request
@@ -43,6 +46,7 @@ impl Default for Limits {
             head_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(75),
             stall_time: Duration::from_mins(1),
+            linger_time: Duration::from_secs(2),
             connect_time: Duration::from_secs(2),
             answer_time: Duration::from_mins(1),
             connections: 10_000,

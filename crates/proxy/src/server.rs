@@ -104,7 +104,6 @@ pub async fn serve(config: ProxyConfig, shutdown: CancellationToken) -> Result<(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         board.tick().await;
-        proxy.upstreams.tidy();
     }
 
     control.stop().await;

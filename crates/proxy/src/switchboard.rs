@@ -86,9 +86,13 @@ impl Switchboard {
         Ok(())
     }
 
-    /// Tries again what failed: listeners that are not open, a snapshot that was not written.
+    /// Looks after what is over, and tries again what failed: listeners that are not open, a
+    /// snapshot that was not written.
     pub(crate) async fn tick(&self) {
         let mut state = self.state.lock().await;
+        // Under the lock: between compiling a table and putting it in force, its upstreams look as if
+        // nobody needed them.
+        self.proxy.upstreams.tidy();
         let table = self.proxy.table();
         for &port in table.ports().keys() {
             if state.listeners.is_open(port) {

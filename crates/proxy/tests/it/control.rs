@@ -17,7 +17,7 @@ async fn only_a_newer_table_replaces_the_one_in_force() {
     let server = App::start("app").await;
     let table = |revision, name: &str| RouteTable {
         revision,
-        apps: vec![app(name, vec![any_host()], &[server.upstream.clone()])],
+        apps: vec![app(name, vec![any_host()], [&server.upstream])],
     };
     proxy.control.apply(&table(5, "a")).await.unwrap();
     proxy.control.apply(&table(5, "a")).await.expect("the same again is no error");
@@ -37,7 +37,7 @@ async fn the_status_says_what_is_in_force() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
     let server = App::start("app").await;
-    proxy.lead_to(std::slice::from_ref(&server.upstream)).await;
+    proxy.lead_to([&server.upstream]).await;
     let status = proxy.control.status().await.unwrap();
     assert_eq!(status.pid, std::process::id());
     assert_eq!(status.version, env!("CARGO_PKG_VERSION"));
@@ -92,7 +92,7 @@ async fn scar_p13_a_killed_proxy_comes_back_with_the_confirmed_table_before_any_
     let routes = vec![any_host(), Route { listen_port: Some(port), ..any_host() }];
     for _ in 0..3 {
         let proxy = Running::start(&dir).await;
-        proxy.apply(vec![app("web", routes.clone(), &[server.upstream.clone()])]).await.unwrap();
+        proxy.apply(vec![app("web", routes.clone(), [&server.upstream])]).await.unwrap();
         let confirmed = proxy.control.status().await.unwrap().table;
         proxy.kill().await;
         let again = Running::start(&dir).await;
@@ -109,10 +109,8 @@ async fn scar_p01_a_listener_that_cannot_open_at_start_keeps_nothing_else_down()
     let server = App::start("app").await;
     let port = free_port().await;
     let own = Route { listen_port: Some(port), ..any_host() };
-    let apps = vec![
-        app("bad", vec![own], &[server.upstream.clone()]),
-        app("good", vec![host("good")], &[server.upstream.clone()]),
-    ];
+    let apps =
+        vec![app("bad", vec![own], [&server.upstream]), app("good", vec![host("good")], [&server.upstream])];
     let proxy = Running::start(&dir).await;
     proxy.apply(apps.clone()).await.unwrap();
     proxy.stopped().await;
@@ -153,7 +151,7 @@ async fn a_disk_that_fails_does_not_keep_a_switch_from_happening() {
     // A directory in the way of the temporary file.
     let in_the_way = dir.path().join("routes.json.new");
     std::fs::create_dir(&in_the_way).unwrap();
-    proxy.lead_to(std::slice::from_ref(&server.upstream)).await;
+    proxy.lead_to([&server.upstream]).await;
     assert_eq!(proxy.connect().await.get("/").await.text(), "app");
     assert!(!dir.path().join("routes.json").exists());
     std::fs::remove_dir(&in_the_way).unwrap();
@@ -174,7 +172,7 @@ async fn a_stopping_proxy_finishes_what_is_in_flight_and_says_close() {
         }
     })
     .await;
-    proxy.lead_to(std::slice::from_ref(&server.upstream)).await;
+    proxy.lead_to([&server.upstream]).await;
     let mut wire = proxy.connect().await;
     let mut idle = proxy.connect().await;
     wire.request("GET", "/", "a").await;
@@ -199,7 +197,7 @@ async fn a_stopping_proxy_does_not_wait_for_ever() {
         wire.rest().await;
     })
     .await;
-    proxy.lead_to(std::slice::from_ref(&server.upstream)).await;
+    proxy.lead_to([&server.upstream]).await;
     let mut wire = proxy.connect().await;
     wire.request("GET", "/", "a").await;
     eventually("it is in flight", || async { proxy.in_flight().await == (1, 0) }).await;

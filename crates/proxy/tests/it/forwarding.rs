@@ -28,7 +28,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 async fn proxy_to(dir: &tempfile::TempDir, upstream: &Upstream) -> (Running, Wire) {
     let proxy = Running::start(dir).await;
-    proxy.lead_to(std::slice::from_ref(upstream)).await;
+    proxy.lead_to([upstream]).await;
     let wire = proxy.connect().await;
     (proxy, wire)
 }
@@ -187,7 +187,7 @@ async fn a_prefix_is_cut_off_where_the_route_says_so() {
     let proxy = Running::start(&dir).await;
     let stripped = Route { strip_prefix: true, ..route(HostPattern::Any, "/api") };
     proxy
-        .apply(vec![app("web", vec![stripped, route(HostPattern::Any, "/keep")], &[server.upstream.clone()])])
+        .apply(vec![app("web", vec![stripped, route(HostPattern::Any, "/keep")], [&server.upstream])])
         .await
         .unwrap();
     let mut wire = proxy.connect().await;
@@ -281,7 +281,7 @@ async fn an_upstream_that_breaks_off_an_answer_breaks_it_off_for_the_client() {
     let (proxy, mut wire) = proxy_to(&dir, &app.upstream).await;
     wire.request("GET", "/", "a").await;
     assert!(wire.try_message().await.is_none(), "the client must see that the answer is not whole");
-    assert_eq!(proxy.control.drained(&[app.upstream.id.clone()], PATIENCE).await.unwrap(), []);
+    assert_eq!(proxy.control.drained(std::slice::from_ref(&app.upstream.id), PATIENCE).await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ async fn ambiguous_requests_get_400_and_end_the_connection() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
     let (app, requests) = counting().await;
-    proxy.lead_to(std::slice::from_ref(&app.upstream)).await;
+    proxy.lead_to([&app.upstream]).await;
     let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
     for bad in [
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -53,8 +53,7 @@ async fn ambiguous_requests_get_400_and_end_the_connection() {
         "GET / HTTP/1.1\r\nHost: a\r\nNo colon\r\n\r\n",
     ] {
         let mut wire = proxy.connect().await;
-        wire.send(bad).await;
-        wire.send(smuggled).await;
+        wire.send(format!("{bad}{smuggled}")).await;
         let answers = String::from_utf8(wire.rest().await).unwrap();
         // Where the parser itself gives up, it may close without a word.
         assert!(answers.is_empty() || answers.starts_with("HTTP/1.1 400 "), "{bad:?}: {answers}");
@@ -72,7 +71,7 @@ async fn both_lengths_get_400_also_as_the_second_of_two_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
     let (app, requests) = counting().await;
-    proxy.lead_to(std::slice::from_ref(&app.upstream)).await;
+    proxy.lead_to([&app.upstream]).await;
     let mut wire = proxy.connect().await;
     wire.send(
         "GET / HTTP/1.1\r\nHost: a\r\n\r\n\
@@ -90,7 +89,7 @@ async fn requests_sent_at_once_are_answered_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
     let app = App::start("app").await;
-    proxy.lead_to(std::slice::from_ref(&app.upstream)).await;
+    proxy.lead_to([&app.upstream]).await;
     let mut wire = proxy.connect().await;
     let post =
         |body: &str| format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
@@ -106,7 +105,7 @@ async fn this_is_no_forward_proxy() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
     let (app, requests) = counting().await;
-    proxy.lead_to(std::slice::from_ref(&app.upstream)).await;
+    proxy.lead_to([&app.upstream]).await;
     let mut wire = proxy.connect().await;
     wire.request("CONNECT", "example.com:443", "example.com:443").await;
     assert_eq!(wire.message().await.status(), 405);

@@ -11,7 +11,7 @@ async fn start(limits: Limits) -> (tempfile::TempDir, Running, App) {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start_with(&dir, limits).await;
     let app = App::start("app").await;
-    proxy.lead_to(std::slice::from_ref(&app.upstream)).await;
+    proxy.lead_to([&app.upstream]).await;
     (dir, proxy, app)
 }
 
@@ -74,7 +74,7 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
         }
     })
     .await;
-    proxy.lead_to(std::slice::from_ref(&app.upstream)).await;
+    proxy.lead_to([&app.upstream]).await;
     let mut busy = proxy.connect().await;
     busy.request("GET", "/", "a").await;
     eventually("it is in flight", || async { proxy.in_flight().await == (1, 0) }).await;
@@ -108,7 +108,7 @@ async fn px_slow_a_client_that_reads_nothing_is_given_up() {
         while tokio::io::AsyncWriteExt::write_all(&mut wire.stream, &chunk).await.is_ok() {}
     })
     .await;
-    proxy.lead_to(std::slice::from_ref(&app.upstream)).await;
+    proxy.lead_to([&app.upstream]).await;
     let mut wire = proxy.connect().await;
     wire.request("GET", "/", "a").await;
     assert_eq!(wire.head().await.unwrap().status(), 200);
@@ -120,7 +120,7 @@ async fn an_upstream_that_does_not_answer_in_time_is_a_504() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start_with(&dir, Limits { answer_time: SHORT, ..Limits::default() }).await;
     let app = App::start_with(|mut wire| async move { while wire.try_message().await.is_some() {} }).await;
-    proxy.lead_to(std::slice::from_ref(&app.upstream)).await;
+    proxy.lead_to([&app.upstream]).await;
     let mut wire = proxy.connect().await;
     assert_eq!(wire.get("/").await.status(), 504);
     // A body that keeps moving is no silence of the upstream's.
@@ -135,6 +135,16 @@ async fn an_upstream_that_does_not_answer_in_time_is_a_504() {
 }
 
 #[tokio::test]
+async fn a_client_that_was_answered_early_and_falls_silent_loses_its_place() {
+    let (_dir, proxy, _app) = start(Limits { connections: 1, linger_time: SHORT, ..Limits::default() }).await;
+    proxy.apply(vec![]).await.unwrap();
+    let mut wire = proxy.connect().await;
+    wire.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nabc").await;
+    assert_eq!(wire.message().await.status(), 404);
+    eventually("there is room again", || proxy.has_room()).await;
+}
+
+#[tokio::test]
 async fn connections_over_the_cap_are_closed_at_once() {
     let (_dir, proxy, _app) = start(Limits { connections: 2, ..Limits::default() }).await;
     let (mut one, mut two) = (proxy.connect().await, proxy.connect().await);
@@ -142,10 +152,5 @@ async fn connections_over_the_cap_are_closed_at_once() {
     assert_eq!(two.get("/").await.text(), "app");
     assert_eq!(proxy.connect().await.rest().await, b"");
     drop(one);
-    eventually("there is room again", || async {
-        let mut wire = proxy.connect().await;
-        wire.request("GET", "/", "a").await;
-        wire.try_message().await.is_some()
-    })
-    .await;
+    eventually("there is room again", || proxy.has_room()).await;
 }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpStream};
 
 fn on_port(name: &str, port: u16, to: &App) -> AppRoutes {
-    app(name, vec![Route { listen_port: Some(port), ..any_host() }], &[to.upstream.clone()])
+    app(name, vec![Route { listen_port: Some(port), ..any_host() }], [&to.upstream])
 }
 
 fn local(port: u16) -> SocketAddr {
@@ -57,7 +57,7 @@ async fn scar_p01_a_new_listener_that_cannot_open_refuses_its_table_and_changes_
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
     let (well, new) = (App::start("well").await, App::start("new").await);
-    let serving = app("well", vec![host("well")], &[well.upstream.clone()]);
+    let serving = app("well", vec![host("well")], [&well.upstream]);
     proxy.apply(vec![serving.clone()]).await.unwrap();
     let before = proxy.control.status().await.unwrap().table;
 

@@ -14,7 +14,7 @@ async fn a_connection_serves_one_request_after_another() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
     let app = App::start("app").await;
-    proxy.lead_to(std::slice::from_ref(&app.upstream)).await;
+    proxy.lead_to([&app.upstream]).await;
     let mut wire = proxy.connect().await;
     for _ in 0..50 {
         assert_eq!(wire.get("/").await.text(), "app");
@@ -48,7 +48,7 @@ async fn a_get_on_a_connection_that_broke_is_sent_again() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
     let (app, requests) = breaks_at_second().await;
-    proxy.lead_to(std::slice::from_ref(&app.upstream)).await;
+    proxy.lead_to([&app.upstream]).await;
     let mut wire = proxy.connect().await;
     for _ in 0..20 {
         assert_eq!(wire.get("/").await.status(), 200);
@@ -62,7 +62,7 @@ async fn a_post_is_never_sent_twice() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
     let (app, requests) = breaks_at_second().await;
-    proxy.lead_to(std::slice::from_ref(&app.upstream)).await;
+    proxy.lead_to([&app.upstream]).await;
     let mut wire = proxy.connect().await;
     for (round, body) in ["", "abc", ""].into_iter().enumerate() {
         let post = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
@@ -84,7 +84,7 @@ async fn a_connection_that_the_upstream_closed_while_idle_costs_no_request() {
         wire.send(OK).await;
     })
     .await;
-    proxy.lead_to(std::slice::from_ref(&app.upstream)).await;
+    proxy.lead_to([&app.upstream]).await;
     let mut wire = proxy.connect().await;
     for _ in 0..100 {
         wire.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\nabc")
@@ -114,7 +114,7 @@ async fn the_least_busy_replica_gets_the_next_request() {
     })
     .await;
     let free = App::start("free").await;
-    proxy.lead_to(&[busy.upstream.clone(), free.upstream.clone()]).await;
+    proxy.lead_to([&busy.upstream, &free.upstream]).await;
     // Keep the one busy with a request.
     let mut held = proxy.connect().await;
     loop {
@@ -142,7 +142,7 @@ async fn idle_replicas_take_turns() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
     let apps = [App::start("a").await, App::start("b").await, App::start("c").await];
-    proxy.lead_to(&apps.each_ref().map(|app| app.upstream.clone())).await;
+    proxy.lead_to(apps.iter().map(|app| &app.upstream)).await;
     let mut wire = proxy.connect().await;
     let mut answers = std::collections::BTreeSet::new();
     for _ in 0..30 {
@@ -159,7 +159,7 @@ async fn a_replica_that_refuses_connections_is_skipped() {
     let gone = App::start("gone").await;
     let gone_upstream = gone.upstream.clone();
     gone.kill().await;
-    proxy.lead_to(&[gone_upstream.clone(), well.upstream.clone()]).await;
+    proxy.lead_to([&gone_upstream, &well.upstream]).await;
     let mut wire = proxy.connect().await;
     for _ in 0..20 {
         // Also with a body: nothing of it was sent to the one that refused.

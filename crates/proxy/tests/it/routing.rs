@@ -22,7 +22,7 @@ async fn the_longest_match_wins_however_the_host_is_spelled() {
     let mut apps: Vec<AppRoutes> = Vec::new();
     for (name, routes) in names.into_iter().zip(routes) {
         let server = App::start(name).await;
-        apps.push(app(name, routes, &[server.upstream.clone()]));
+        apps.push(app(name, routes, [&server.upstream]));
         servers.push(server);
     }
     proxy.apply(apps).await.unwrap();

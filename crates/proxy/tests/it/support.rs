@@ -89,12 +89,19 @@ impl Running {
     }
 
     /// Routes every host to `upstreams`.
-    pub(crate) async fn lead_to(&self, upstreams: &[Upstream]) {
+    pub(crate) async fn lead_to(&self, upstreams: impl IntoIterator<Item = &Upstream>) {
         self.apply(vec![app("web", vec![any_host()], upstreams)]).await.unwrap();
     }
 
     pub(crate) async fn connect(&self) -> Wire {
         Wire::connect(self.addr).await
+    }
+
+    /// Whether a new connection gets an answer.
+    pub(crate) async fn has_room(&self) -> bool {
+        let mut wire = self.connect().await;
+        let sent = wire.stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        sent.is_ok() && wire.try_message().await.is_some()
     }
 
     pub(crate) async fn in_flight(&self) -> (u64, u64) {
@@ -137,8 +144,16 @@ pub(crate) fn upstream(addr: SocketAddr) -> Upstream {
     Upstream { id, addr }
 }
 
-pub(crate) fn app(name: &str, routes: Vec<Route>, upstreams: &[Upstream]) -> AppRoutes {
-    let target = Target { color: Color::Blue, deployment: DeploymentId(1), upstreams: upstreams.to_vec() };
+pub(crate) fn app<'a>(
+    name: &str,
+    routes: Vec<Route>,
+    upstreams: impl IntoIterator<Item = &'a Upstream>,
+) -> AppRoutes {
+    let target = Target {
+        color: Color::Blue,
+        deployment: DeploymentId(1),
+        upstreams: upstreams.into_iter().cloned().collect(),
+    };
     AppRoutes { app: name.parse::<AppName>().unwrap(), routes, target: Some(target) }
 }
 

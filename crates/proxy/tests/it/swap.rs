@@ -65,7 +65,7 @@ async fn scar_p02_p04_p06_the_old_version_is_stopped_when_drained_and_no_request
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
     let mut live = App::start("0").await;
-    proxy.lead_to(std::slice::from_ref(&live.upstream)).await;
+    proxy.lead_to([&live.upstream]).await;
 
     let load = Arc::new(Load {
         addr: proxy.addr,
@@ -83,7 +83,7 @@ async fn scar_p02_p04_p06_the_old_version_is_stopped_when_drained_and_no_request
     for version in 1..=SWAPS {
         let before = load.answered.load(Ordering::Relaxed);
         let next = App::start(&version.to_string()).await;
-        proxy.lead_to(std::slice::from_ref(&next.upstream)).await;
+        proxy.lead_to([&next.upstream]).await;
         load.confirmed.store(version, Ordering::SeqCst);
         let old = std::mem::replace(&mut live, next);
         let left = proxy.control.drained(std::slice::from_ref(&old.upstream.id), PATIENCE).await.unwrap();
@@ -124,13 +124,13 @@ async fn a_request_counts_until_it_is_answered_and_a_drain_waits_for_it() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
     let (old, go) = held().await;
-    proxy.lead_to(std::slice::from_ref(&old.upstream)).await;
+    proxy.lead_to([&old.upstream]).await;
     let mut wire = proxy.connect().await;
     wire.request("GET", "/", "a").await;
     eventually("it is in flight", || async { proxy.in_flight().await == (1, 0) }).await;
 
     let new = App::start("new").await;
-    proxy.lead_to(std::slice::from_ref(&new.upstream)).await;
+    proxy.lead_to([&new.upstream]).await;
     let ids = [old.upstream.id.clone()];
     let left = proxy.control.drained(&ids, Duration::ZERO).await.unwrap();
     assert_eq!(left.iter().map(|load| (load.requests, load.upgraded)).collect::<Vec<_>>(), [(1, 0)]);
@@ -151,7 +151,7 @@ async fn a_client_that_goes_away_counts_no_longer() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
     let (app, _go) = held().await;
-    proxy.lead_to(std::slice::from_ref(&app.upstream)).await;
+    proxy.lead_to([&app.upstream]).await;
     let mut wire = proxy.connect().await;
     wire.request("GET", "/", "a").await;
     eventually("it is in flight", || async { proxy.in_flight().await == (1, 0) }).await;
@@ -164,7 +164,7 @@ async fn what_does_not_drain_can_be_closed() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
     let (app, _go) = held().await;
-    proxy.lead_to(std::slice::from_ref(&app.upstream)).await;
+    proxy.lead_to([&app.upstream]).await;
     let mut wire = proxy.connect().await;
     wire.request("GET", "/", "a").await;
     eventually("it is in flight", || async { proxy.in_flight().await == (1, 0) }).await;
@@ -179,7 +179,7 @@ async fn nothing_is_in_flight_on_what_the_proxy_does_not_know() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
     let stranger = upstream(([127, 0, 0, 1], 1).into());
-    assert_eq!(proxy.control.drained(&[stranger.id.clone()], PATIENCE).await.unwrap(), []);
+    assert_eq!(proxy.control.drained(std::slice::from_ref(&stranger.id), PATIENCE).await.unwrap(), []);
     proxy.control.close(&[stranger.id]).await.unwrap();
 }
 
@@ -189,10 +189,7 @@ async fn scar_p14_a_dead_app_leaves_the_others_alone() {
     let proxy = Running::start(&dir).await;
     let (well, dead) = (App::start("well").await, App::start("dead").await);
     let apps = |color: &App| {
-        vec![
-            app("a", vec![host("a")], &[color.upstream.clone()]),
-            app("b", vec![host("b")], &[well.upstream.clone()]),
-        ]
+        vec![app("a", vec![host("a")], [&color.upstream]), app("b", vec![host("b")], [&well.upstream])]
     };
     proxy.apply(apps(&dead)).await.unwrap();
     let mut bystander = proxy.connect().await;
@@ -216,7 +213,7 @@ async fn scar_p12_a_new_life_at_the_same_address_gets_new_connections() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
     let server = App::start("one").await;
-    proxy.lead_to(std::slice::from_ref(&server.upstream)).await;
+    proxy.lead_to([&server.upstream]).await;
     let mut wire = proxy.connect().await;
     for _ in 0..3 {
         wire.get("/").await;

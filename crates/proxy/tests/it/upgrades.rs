@@ -47,8 +47,8 @@ async fn scar_p07_an_open_websocket_survives_its_own_and_other_apps_switches() {
     let other = App::start("other").await;
     let apps = |live: &App| {
         vec![
-            app("chat", vec![host("chat")], &[live.upstream.clone()]),
-            app("other", vec![host("other")], &[other.upstream.clone()]),
+            app("chat", vec![host("chat")], [&live.upstream]),
+            app("other", vec![host("other")], [&other.upstream]),
         ]
     };
     proxy.apply(apps(&blue)).await.unwrap();
@@ -81,7 +81,7 @@ async fn a_tunnel_can_be_closed_when_the_drain_is_over() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
     let server = echo("app").await;
-    proxy.lead_to(std::slice::from_ref(&server.upstream)).await;
+    proxy.lead_to([&server.upstream]).await;
     let mut wire = proxy.connect().await;
     upgrade(&mut wire, "a", "websocket").await;
     assert_eq!(wire.line().await.as_deref(), Some("app"));
@@ -96,13 +96,13 @@ async fn any_protocol_passes_but_http_2() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
     let server = echo("app").await;
-    proxy.lead_to(std::slice::from_ref(&server.upstream)).await;
+    proxy.lead_to([&server.upstream]).await;
     let mut wire = proxy.connect().await;
     upgrade(&mut wire, "a", "my-own/1").await;
     assert_eq!(wire.line().await.as_deref(), Some("app"));
 
     let plain = App::start("plain").await;
-    proxy.lead_to(std::slice::from_ref(&plain.upstream)).await;
+    proxy.lead_to([&plain.upstream]).await;
     let mut wire = proxy.connect().await;
     for field in
         ["Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA", "Upgrade: websocket"]
@@ -117,7 +117,7 @@ async fn an_upgrade_that_is_declined_is_an_answer_like_any_other() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
     let server = App::start("no").await;
-    proxy.lead_to(std::slice::from_ref(&server.upstream)).await;
+    proxy.lead_to([&server.upstream]).await;
     let mut wire = proxy.connect().await;
     for _ in 0..2 {
         wire.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
@@ -136,7 +136,7 @@ async fn a_switch_of_protocols_that_nobody_asked_for_is_a_502() {
         wire.rest().await;
     })
     .await;
-    proxy.lead_to(std::slice::from_ref(&server.upstream)).await;
+    proxy.lead_to([&server.upstream]).await;
     assert_eq!(proxy.connect().await.get("/").await.status(), 502);
     eventually("nothing is in flight", || async { proxy.in_flight().await == (0, 0) }).await;
 }
