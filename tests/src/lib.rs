@@ -1,1 +1,32 @@
-//! Placeholder until the crate is built.
+//! The harness: the real binary as a process, real containers, a load that counts every request that
+//! fails. It knows dockswap only from the outside: by its files, sockets, commands and tables.
+//!
+//! Everything here fails by panicking, with what was expected and what was seen: it is for tests,
+//! for the benchmark and for the demo.
+
+#![allow(clippy::missing_panics_doc, reason = "a harness fails by panicking")]
+
+mod app_file;
+mod binary;
+mod checker;
+mod command;
+mod database;
+pub mod docker;
+mod load;
+mod registry;
+mod rest;
+mod site;
+mod time;
+mod wait;
+
+pub use app_file::AppFile;
+pub use binary::dockswap;
+pub use checker::{assert_records_fit, assert_traffic_follows_switches};
+pub use command::Done;
+pub use database::{Database, Row};
+pub use load::{Failure, Kind, Load, Mix, Report, Sample, once};
+pub use registry::{Registry, RegistryMood};
+pub use rest::unix_get;
+pub use site::Site;
+pub use time::{Micros, now};
+pub use wait::{holds, until};
