@@ -11,6 +11,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -22,6 +23,8 @@ pub(crate) struct App {
     settings: Settings,
     started: Instant,
     requests: AtomicU64,
+    /// What `/allocate` was asked for: kept for ever, as a leak would.
+    leaked: Mutex<Vec<Vec<u8>>>,
     stopping: watch::Receiver<Stopping>,
 }
 
@@ -43,7 +46,13 @@ pub(crate) async fn told_to_stop(stopping: &mut watch::Receiver<Stopping>) {
 impl App {
     /// An app that starts now, and closes its web sockets when `stopping` says so.
     pub(crate) fn new(settings: Settings, stopping: watch::Receiver<Stopping>) -> Self {
-        Self { settings, started: Instant::now(), requests: AtomicU64::new(0), stopping }
+        Self {
+            settings,
+            started: Instant::now(),
+            requests: AtomicU64::new(0),
+            leaked: Mutex::default(),
+            stopping,
+        }
     }
 
     /// Answers one request. Every answer names the version and the container.
@@ -78,6 +87,7 @@ impl App {
                 Duration::from_millis(number(&request, "ms").unwrap_or(1_000)),
             ),
             (&Method::GET, "/bytes") => bytes(number(&request, "n").unwrap_or(1_024)),
+            (&Method::GET, "/allocate") => self.allocate(number(&request, "mb").unwrap_or(1)),
             (&Method::GET, "/env") => match query(&request, "name").map(std::env::var) {
                 Some(Ok(value)) => text(value),
                 _ => status(StatusCode::NOT_FOUND),
@@ -101,6 +111,16 @@ impl App {
             }
             _ => status(StatusCode::NOT_FOUND),
         }
+    }
+
+    /// Takes memory and writes to all of it, so that a memory limit is felt.
+    fn allocate(&self, megabytes: u64) -> Response<Body> {
+        let Some(bytes) = usize::try_from(megabytes).ok().and_then(|count| count.checked_mul(1 << 20)) else {
+            return status(StatusCode::BAD_REQUEST);
+        };
+        let mut leaked = self.leaked.lock().unwrap_or_else(PoisonError::into_inner);
+        leaked.push(vec![1; bytes]);
+        text(format!("{megabytes} MiB more\n"))
     }
 
     fn health(&self) -> Response<Body> {

@@ -46,6 +46,20 @@ async fn a_killed_container_was_not_out_of_memory() {
 }
 
 #[tokio::test]
+async fn a_container_that_takes_more_memory_than_it_may_was_out_of_memory() {
+    let stage = Stage::new().await;
+    let mut group = stage.group("v1").await;
+    group.options.memory_limit_bytes = Some(16 << 20);
+    let made = only(stage.docker.ensure_running(&group).await.expect("run"));
+    // It is killed before it can answer.
+    let asked = tokio::spawn(async move { get(&made, "/allocate?mb=64").await });
+    stage.ended(&format!("{}-blue-1", stage.app)).await;
+    assert!(asked.await.is_err());
+    let exit = Exit { code: 137, oom_killed: true, error: None };
+    assert_eq!(only(stage.seen().await).state, ContainerState::Exited(exit));
+}
+
+#[tokio::test]
 async fn a_command_that_is_not_there_is_told_in_dockers_words() {
     let stage = Stage::new().await;
     let mut group = stage.group("v1").await;

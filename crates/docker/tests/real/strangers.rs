@@ -40,8 +40,9 @@ async fn only_labelled_containers_are_ever_touched() {
     stage.docker.ensure_gone(&stage.all(), STOP).await.expect("remove");
     assert_eq!(stage.seen().await, []);
     for canary in canaries {
-        let state = stage.shown(&canary).await.and_then(|shown| shown.state).and_then(|state| state.running);
-        assert_eq!(state, Some(true), "{canary}");
+        let running =
+            stage.shown(&canary).await.and_then(|shown| shown.state).and_then(|state| state.running);
+        assert_eq!(running, Some(true), "{canary}");
     }
     assert!(docker(&["network", "inspect", &network]).is_some());
 }
