@@ -1,9 +1,9 @@
 //! Copying a database that is in use.
 
 use crate::history::History;
+use sea_orm::DbBackend;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sea_orm::sqlx::{self, Connection};
-use sea_orm::DbBackend;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;

@@ -135,7 +135,7 @@ pub(crate) fn timed_out(operation: &'static str, deadline: Duration) -> StoreErr
 
 /// Whether the database says of itself that it could not answer in time: a lock that somebody else
 /// holds, a statement that took too long, no free connection.
-fn is_timeout(error: &DbErr) -> bool {
+pub(crate) fn is_timeout(error: &DbErr) -> bool {
     match error {
         DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) => true,
         DbErr::Conn(RuntimeErr::SqlxError(cause))

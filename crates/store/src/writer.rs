@@ -4,7 +4,7 @@
 
 use crate::DEADLINE;
 use crate::entity::controller_lease::{self, ROW};
-use crate::error::{store_error, timed_out};
+use crate::error::{is_timeout, store_error, timed_out};
 use crate::lease::Lease;
 use crate::transaction::begin_write;
 use crate::write::{Write, Written};
@@ -34,7 +34,7 @@ pub(crate) enum WriteError {
 
 impl From<DbErr> for WriteError {
     fn from(cause: DbErr) -> Self {
-        Self::Failed(cause)
+        if is_timeout(&cause) { Self::TimedOut } else { Self::Failed(cause) }
     }
 }
 
@@ -90,6 +90,8 @@ impl Writer {
         let scribe = Scribe { db, epoch, fenced };
         let task = tokio::spawn(async move {
             scribe.run(waiting).await;
+            // What is not closed in order is closed by the end of the process.
+            let _ = scribe.db.close().await;
             lease
         });
         Self { jobs, task }
@@ -150,19 +152,27 @@ impl Scribe {
 
     /// Writes all in one transaction. When one of them fails, each is written in its own, so that
     /// none suffers for another.
-    async fn write_group(&self, writes: &[&Write]) -> Vec<Outcome> {
+    pub(crate) async fn write_group(&self, writes: &[&Write]) -> Vec<Outcome> {
         match self.write_together(writes).await {
             Err(Interrupted::Before(WriteError::Failed(_))) if writes.len() > 1 => {
-                let mut outcomes = Vec::with_capacity(writes.len());
-                for write in writes {
-                    let alone = [*write];
-                    let outcome = self.write_together(&alone).await;
-                    outcomes.extend(self.conclude(&alone, outcome).await);
-                }
-                outcomes
+                self.write_one_by_one(writes).await
             }
             outcome => self.conclude(writes, outcome).await,
         }
+    }
+
+    /// A database that does not answer one is not asked for the next: they have waited enough.
+    async fn write_one_by_one(&self, writes: &[&Write]) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(writes.len());
+        for write in writes.chunks(1) {
+            let outcome = self.write_together(write).await;
+            outcomes.extend(self.conclude(write, outcome).await);
+            if matches!(outcomes.last(), Some(Err(WriteError::TimedOut))) {
+                outcomes.resize(writes.len(), Err(WriteError::TimedOut));
+                break;
+            }
+        }
+        outcomes
     }
 
     async fn conclude(&self, writes: &[&Write], outcome: Result<Vec<Written>, Interrupted>) -> Vec<Outcome> {

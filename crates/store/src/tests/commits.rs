@@ -1,7 +1,7 @@
 //! Commits: whole or not at all, once, and answered in time.
 
 use super::fixtures::{
-    Place, app, at, beginning, config, counts, event, number, stored, success, texts, transition,
+    Place, app, at, beginning, config, counts, event, number, scribe, stored, success, texts, transition,
 };
 use crate::history::{EventScope, Page};
 use crate::transaction::begin_write;
@@ -162,14 +162,6 @@ pub(super) async fn a_transition_that_fails_writes_nothing_and_harms_no_other(pl
         assert_eq!(outcome.is_err(), n % 5 == 0, "{n}: {outcome:?}");
     }
     assert_eq!(counts(place).await, [16; 5]);
-}
-
-/// What the writing task owns, without the task.
-async fn scribe(place: &Place) -> Scribe {
-    place.open().await.close().await;
-    let db = place.raw().await;
-    let epoch = number(&db, "SELECT epoch FROM controller_lease").await;
-    Scribe { db, epoch, fenced: tokio::sync::watch::Sender::new(false) }
 }
 
 pub(super) async fn a_dropped_transaction_leaves_nothing(place: &Place) {

@@ -1,7 +1,8 @@
 //! What is special about a file: its rights, its names, its copies, its damage.
 
-use super::fixtures::{Place, app, beginning, counts, holder, number, stored};
+use super::fixtures::{Place, app, beginning, config, counts, holder, number, scribe, stored};
 use crate::location::Location;
+use crate::write::{Write, Written};
 use crate::{BackupError, ConnectError, LeaseError, connect, connect_read_only};
 use dockswap_core::ports::Store;
 use sea_orm::ConnectionTrait;
@@ -95,6 +96,26 @@ async fn no_database_is_no_database() {
         assert!(matches!(refused, ConnectError::Open { .. }), "{refused:?}");
         assert!(refused.to_string().contains("notes.txt"), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn a_full_disk_leaves_nothing_half_done_and_passes() {
+    let place = Place::sqlite();
+    let scribe = scribe(&place).await;
+    let limit = async |pages: i64| number(&scribe.db, &format!("PRAGMA max_page_count = {pages}")).await;
+    let full = number(&scribe.db, "PRAGMA page_count").await;
+    for slack in 0..6 {
+        limit(full + slack).await;
+        let config = Write::Config(config("web", &b"#".repeat(65_536), 0));
+        let outcomes = scribe.write_group(&[&config, &config]).await;
+        assert!(matches!(outcomes[..], [Err(_), Err(_)]), "{outcomes:?}");
+        assert_eq!(number(&scribe.db, "SELECT count(*) FROM app_configs").await, 0);
+    }
+    limit(1_000_000).await;
+    let config = Write::Config(config("web", &b"#".repeat(65_536), 0));
+    let outcomes = scribe.write_group(&[&config]).await;
+    assert!(matches!(outcomes[..], [Ok(Written::Config(_))]), "{outcomes:?}");
+    assert_eq!(number(&scribe.db, "SELECT count(*) FROM app_configs").await, 1);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use super::cluster::Cluster;
 use crate::write::{Unit, Write};
+use crate::writer::Scribe;
 use crate::{Database, Holder, connect};
 use dockswap_core::ports::{Image, Store};
 use dockswap_core::records::{
@@ -148,6 +149,14 @@ pub(super) async fn stored(database: &Database, name: &str) -> ConfigId {
 
 pub(super) fn transition(unit: &Unit) -> Write {
     Write::Transition(Box::new(unit.clone()))
+}
+
+/// What the writing task owns, without the task.
+pub(super) async fn scribe(place: &Place) -> Scribe {
+    place.open().await.close().await;
+    let db = place.raw().await;
+    let epoch = number(&db, "SELECT epoch FROM controller_lease").await;
+    Scribe { db, epoch, fenced: tokio::sync::watch::Sender::new(false) }
 }
 
 /// The first column of every row of `sql`, as text.

@@ -115,4 +115,11 @@ async fn a_session_that_is_lost_takes_its_lock_again() {
     assert_eq!(session.epoch().await.unwrap(), epoch);
     let held = Lease::of_session(&options, &db).await.map(drop).unwrap_err();
     assert!(held.to_string().contains("pid 71"), "{held}");
+
+    // A session that finds another's epoch says so, and lets go of the lock.
+    let (announce, mut fenced) = tokio::sync::watch::channel(false);
+    let lease = Lease::keep(session, epoch - 1, announce);
+    fenced.wait_for(|&is_fenced| is_fenced).await.unwrap();
+    lease.release().await;
+    Lease::of_session(&options, &db).await.map(drop).unwrap();
 }
