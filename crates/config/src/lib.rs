@@ -21,6 +21,7 @@ mod settings;
 mod sha;
 mod variables;
 mod volumes;
+mod watch;
 mod yaml;
 
 pub use app::parse_app;
@@ -32,4 +33,5 @@ pub use problem::{Position, Problem};
 pub use schema::schema;
 pub use settings::{LogFormat, LogSettings, ProxySettings, Settings};
 pub use sha::sha256;
+pub use watch::{DirectoryState, FileContent, POLL, Rescan, Snapshot, Watch, read_directory, watch};
 pub use yaml::MAX_BYTES;

@@ -89,3 +89,61 @@ fn shape(shape: &Shape) -> Value {
         Shape::Sections(fields) => json!({ "type": "array", "items": object(fields, &[]), "minItems": 1 }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::schema;
+    use crate::{Policy, parse_app};
+    use serde_json::Value;
+    use std::path::Path;
+
+    /// Every field of the schema, as a path of keys.
+    fn paths(schema: &Value, above: &[String], found: &mut Vec<Vec<String>>) {
+        for (key, field) in schema["properties"].as_object().into_iter().flatten() {
+            let path: Vec<String> = above.iter().chain([key]).cloned().collect();
+            let list = field["items"].get("properties").map(|_| &field["items"]);
+            match list {
+                Some(item) => paths(item, &path, found),
+                None if field.get("properties").is_some() => paths(field, &path, found),
+                None => found.push(path),
+            }
+        }
+    }
+
+    /// The decoder reads what the tables (and so the schema) list: a value that suits no field is a
+    /// problem of every one of them. The other direction, that it reads nothing else, is asserted
+    /// where it reads.
+    #[test]
+    fn the_decoder_reads_every_field() {
+        let mut found = Vec::new();
+        paths(&schema(), &[], &mut found);
+        assert!(found.len() > 50, "{found:?}");
+        for path in found {
+            let nothing_fits = "[{ x: [] }]".to_owned();
+            let wrap = |inner: String, key: &String| match key.as_str() {
+                "routes" => format!("{{ routes: [{inner}] }}"),
+                _ => format!("{{ {key}: {inner} }}"),
+            };
+            let text = path.iter().rev().fold(nothing_fits, wrap);
+            let problems = parse_app(Path::new("a"), text.as_bytes(), Path::new("/"), &Policy::default());
+            let name = path.join(".").replace("routes.", "routes[0].");
+            let named = |problem: &crate::Problem| {
+                problem.path.starts_with(&name) && !problem.message.contains("unknown key")
+            };
+            let problems = problems.expect_err(&text);
+            assert!(problems.iter().any(named), "{name}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn every_field_is_described() {
+        fn check(schema: &Value) {
+            for (key, field) in schema["properties"].as_object().into_iter().flatten() {
+                assert!(field["description"].as_str().is_some_and(|text| text.ends_with('.')), "{key}");
+                check(field);
+                check(&field["items"]);
+            }
+        }
+        check(&schema());
+    }
+}

@@ -94,6 +94,10 @@ impl Node {
         Self { at: Position::START, value: Value::Map(vec![entry]) }
     }
 
+    fn is_nothing(&self) -> bool {
+        matches!(&self.value, Value::Scalar(scalar) if scalar.kind == Kind::Null && scalar.text.is_empty())
+    }
+
     /// How many nodes this one is, itself included.
     fn weight(&self) -> usize {
         1 + match &self.value {
@@ -323,7 +327,9 @@ impl<'r> Builder<'r> {
                 None => self.key(node),
                 Some(Key { text, at, keep: true }) => {
                     seen.insert(text.clone(), at.line);
-                    entries.push(Entry { key: text, at, value: node });
+                    // Nothing stands nowhere: it is shown where its key is.
+                    let value = if node.is_nothing() { Node { at, ..node } } else { node };
+                    entries.push(Entry { key: text, at, value });
                 }
                 Some(Key { keep: false, .. }) => {}
             },
@@ -332,7 +338,7 @@ impl<'r> Builder<'r> {
 
     /// Takes `node` as the next key of the innermost mapping.
     fn key(&mut self, node: Node) {
-        let path = self.path();
+        let mut path = self.path();
         let Some(Open::Map { seen, key, .. }) = self.open.last_mut() else { return };
         let at = node.at;
         let (text, trouble) = match node.value {
@@ -354,6 +360,9 @@ impl<'r> Builder<'r> {
         let keep = trouble.is_none();
         *key = Some(Key { text, at, keep });
         if let Some(message) = trouble {
+            if let Some(key) = key.as_ref().filter(|key| !key.text.is_empty()) {
+                path = joined(&path, &key.text);
+            }
             self.report.add(at, &path, message);
         }
     }
