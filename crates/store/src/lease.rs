@@ -23,6 +23,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::warn;
 
 /// The key of the lock that the controller's session holds, on PostgreSQL.
 const CONTROLLER_LOCK: i64 = 0x646f_636b_7377_6170;
@@ -199,7 +200,14 @@ async fn keep(
                 fenced.send_replace(true);
                 break;
             }
-            Ok(Err(_)) | Err(_) => session.forget(),
+            Ok(Err(error)) => {
+                warn!(%error, "the session that holds the controller's lock was lost, another is tried");
+                session.forget();
+            }
+            Err(_) => {
+                warn!("the session that holds the controller's lock does not answer, another is tried");
+                session.forget();
+            }
         }
     }
     if let Some(connection) = session.connection {
