@@ -110,6 +110,7 @@ impl Docker {
         }
     }
 
+    /// SIGTERM (or what the image names as its `STOPSIGNAL`), then SIGKILL.
     async fn signal_and_wait(&self, name: &str, id: &str, stop_timeout: Duration) -> Result<(), EngineError> {
         // Docker counts whole seconds: never less than the app was promised.
         let seconds = stop_timeout.as_secs() + u64::from(stop_timeout.subsec_nanos() > 0);
