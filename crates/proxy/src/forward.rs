@@ -1,13 +1,13 @@
-//! One request's way: understood, routed, counted, sent, answered. Holds the rules for trying
-//! again; which fields pass is the business of [`crate::headers`].
+//! One request's way: understood, routed, counted, sent, answered. Which fields pass is the business
+//! of [`crate::headers`], how it is sent that of [`crate::exchange`].
 
 use crate::answer::{Answer, AnswerBody, Loan};
 use crate::client_io::{Busy, Trust};
 use crate::connection::Client;
+use crate::exchange::{Exchange, Incame, Outgoing, Over, exchange};
 use crate::headers::{self, BodyFraming, Origin};
 use crate::host;
 use crate::pages::Page;
-use crate::pool::Sender;
 use crate::proxy::{Entry, NoEntry, Proxy};
 use crate::request_body::{Progress, RequestBody};
 use crate::tunnel;
@@ -16,20 +16,8 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderValue, Method, Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-
-/// What one connection to an upstream may hold: the longest head of an answer, and the largest read.
-const UPSTREAM_BUFFER: usize = 64 * 1024;
-
-type Outgoing = Request<RequestBody>;
-type Incame = http::Response<Incoming>;
 
 /// Answers `request`, whatever happens.
 pub(crate) async fn answer(client: &Client, request: Request<Incoming>, busy: Busy, trust: Trust) -> Answer {
@@ -69,16 +57,6 @@ struct Order {
     upgrade: Option<(HeaderValue, OnUpgrade)>,
 }
 
-/// What came of sending a request over one connection.
-enum Sent {
-    Answered(Incame),
-    /// It never left: the request is whole.
-    Unsent(Outgoing),
-    /// The connection broke before an answer; the upstream may have seen the request.
-    Broken(hyper::Error),
-    TimedOut,
-}
-
 impl Order {
     fn read(proxy: &Proxy, mut request: Request<Incoming>, trust: Trust) -> Result<Self, Page> {
         if trust == Trust::Ambiguous {
@@ -109,56 +87,30 @@ impl Order {
         let route = Route { client, host: host.clone(), target: request.uri().clone() };
         let mut entry = route.enter(&[]).map_err(NoEntry::into_page)?;
         let (asked, on_upgrade) = upgrade.unzip();
-        let mut outgoing = Some(prepare(client, request, host, asked, &entry)?);
-        // Upstreams that refused a connection, and whether the request was already sent once.
+        let mut request = prepare(client, request, host, asked, &entry)?;
         let mut tried = Vec::new();
-        let mut again = Again::NotYet;
+        let mut over = Over::Any;
         loop {
-            let Entry { in_flight, closings, .. } = entry;
-            let upstream = Arc::clone(in_flight.upstream());
-            let reused = if again == Again::NotYet { upstream.pool().take() } else { None };
-            let was_reused = reused.is_some();
-            let connected = match reused {
-                Some(sender) => Ok(sender),
-                None => connect(proxy, &upstream).await,
-            };
-            let Ok(sender) = connected else {
-                upstream.note_refusal();
-                tried.push(upstream);
-                // The count of the one that refused ends here, before the next is counted in.
-                drop(in_flight);
-                entry = route.enter(&tried).map_err(|_| Page::BadGateway)?;
-                continue;
-            };
-            if upstream.closings() != closings {
-                return Err(Page::Unavailable);
-            }
-            let Some(request) = outgoing.take() else { return Err(Page::BadGateway) };
-            let spare = if was_reused { copy_if_repeatable(&request) } else { None };
-            let mut loan = Loan { sender, in_flight };
-            match send(&proxy.limits, &mut loan.sender, request).await {
-                Sent::Answered(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            match exchange(&proxy.limits, entry, request, over).await {
+                Exchange::Answered(answer, loan) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
                     return switch(proxy, answer, on_upgrade, loan.in_flight);
                 }
-                Sent::Answered(answer) => return Ok(Carried::Answer(answer, loan)),
-                Sent::TimedOut => return Err(Page::GatewayTimeout),
-                Sent::Broken(_) if upstream.closings() != closings => return Err(Page::Unavailable),
-                Sent::Unsent(request) if was_reused => outgoing = Some(request),
-                Sent::Broken(error) if spare.is_some() && broke_without_answer(&error) => outgoing = spare,
-                Sent::Unsent(_) | Sent::Broken(_) => return Err(Page::BadGateway),
+                Exchange::Answered(answer, loan) => return Ok(Carried::Answer(answer, loan)),
+                Exchange::Refused(whole, upstream) => {
+                    tried.push(upstream);
+                    request = whole;
+                    entry = route.enter(&tried).map_err(|_| Page::BadGateway)?;
+                }
+                // Once: a fresh connection that breaks is no reason to try again.
+                Exchange::Again(whole, same) => {
+                    request = whole;
+                    entry = same;
+                    over = Over::Fresh;
+                }
+                Exchange::Failed(page) => return Err(page),
             }
-            again = Again::Now;
-            let Loan { in_flight, sender: _ } = loan;
-            entry = Entry { in_flight, closings, strip: 0 };
         }
     }
-}
-
-/// Whether the request is being sent for the second time, which is done on a fresh connection.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Again {
-    NotYet,
-    Now,
 }
 
 /// What decides where a request goes.
@@ -267,66 +219,6 @@ fn origin_form(uri: &Uri, strip: usize) -> Option<Uri> {
     let rest = &target[strip..];
     let target = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
     PathAndQuery::try_from(target).ok().map(Uri::from)
-}
-
-/// Opens a connection to `upstream`.
-async fn connect(proxy: &Proxy, upstream: &Arc<Upstream>) -> io::Result<Sender> {
-    let stream = timeout(proxy.limits.connect_time, TcpStream::connect(upstream.addr())).await??;
-    stream.set_nodelay(true)?;
-    let (sender, connection) = http1::Builder::new()
-        .max_buf_size(UPSTREAM_BUFFER)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(io::Error::other)?;
-    // How a connection ends shows in the request that it carries; an idle one may end in any way.
-    let task = tokio::spawn(async move { drop(connection.with_upgrades().await) });
-    upstream.hold(task.abort_handle());
-    upstream.note_acceptance();
-    Ok(sender)
-}
-
-/// Sends a request, and waits for the head of its answer as long as the body still moves and
-/// `answer_time` beyond.
-async fn send(limits: &crate::Limits, sender: &mut Sender, request: Outgoing) -> Sent {
-    let progress = match request.body() {
-        RequestBody::Empty => None,
-        RequestBody::Streamed(_, progress) => Some(Arc::clone(progress)),
-    };
-    let come_so_far = || progress.as_ref().map(|progress| progress.load(Ordering::Relaxed));
-    let answered = sender.try_send_request(request);
-    tokio::pin!(answered);
-    loop {
-        let before = come_so_far();
-        match timeout(limits.answer_time, answered.as_mut()).await {
-            Ok(Ok(answer)) => return Sent::Answered(answer),
-            Ok(Err(mut error)) => {
-                return match error.take_message() {
-                    Some(request) => Sent::Unsent(request),
-                    None => Sent::Broken(error.into_error()),
-                };
-            }
-            Err(_) if come_so_far() == before => return Sent::TimedOut,
-            Err(_) => {}
-        }
-    }
-}
-
-/// A copy of a request that may be sent twice: without a body, and of a method whose repetition
-/// changes nothing (RFC 9110, section 9.2.2).
-fn copy_if_repeatable(request: &Outgoing) -> Option<Outgoing> {
-    if !request.body().is_end_stream() || !request.method().is_idempotent() {
-        return None;
-    }
-    let mut copy = Request::new(RequestBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
-}
-
-/// Whether the connection ended instead of answering, as opposed to answering nonsense.
-fn broke_without_answer(error: &hyper::Error) -> bool {
-    !error.is_parse() && !error.is_user()
 }
 
 /// Starts the tunnel that an upstream agreed to.

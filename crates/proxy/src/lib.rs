@@ -10,6 +10,7 @@ mod client;
 mod client_io;
 mod connection;
 mod control;
+mod exchange;
 mod forward;
 mod framing;
 mod headers;

@@ -94,3 +94,53 @@ impl Proxy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
+    use super::*;
+    use dockswap_core::name::{Color, ContainerId, DeploymentId};
+    use dockswap_core::routes::{self, AppRoutes, RouteTable, Target, UpstreamId};
+    use dockswap_core::spec::{HostPattern, Route};
+    use dockswap_core::time::Timestamp;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    const SWAPS: u16 = 10_000;
+
+    /// A table that leads everything to the upstream of one version, told apart by its port.
+    fn table(proxy: &Proxy, version: u16) -> Arc<Table> {
+        let id = UpstreamId { container: ContainerId(version.to_string()), started_at: Timestamp::default() };
+        let upstreams = vec![routes::Upstream { id, addr: ([127, 0, 0, 1], version).into() }];
+        let target = Target { color: Color::Blue, deployment: DeploymentId(1), upstreams };
+        let any =
+            Route { host: HostPattern::Any, path_prefix: "/".into(), strip_prefix: false, listen_port: None };
+        let apps = vec![AppRoutes { app: "web".parse().unwrap(), routes: vec![any], target: Some(target) }];
+        Arc::new(Table::compile(RouteTable { revision: version.into(), apps }, 80, &proxy.upstreams))
+    }
+
+    #[test]
+    fn what_was_swapped_away_and_seen_idle_is_never_entered_again() {
+        let proxy = Proxy::new(Limits::default());
+        proxy.swap(&table(&proxy, 0));
+        let stopped: Vec<AtomicBool> = (0..=SWAPS).map(|_| AtomicBool::new(false)).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !stopped[usize::from(SWAPS) - 1].load(Ordering::SeqCst) {
+                        let entry = proxy.enter(Door::Common, None, "/", &[]).unwrap();
+                        let version = usize::from(entry.in_flight.upstream().addr().port());
+                        assert!(!stopped[version].load(Ordering::SeqCst), "version {version} was stopped");
+                    }
+                });
+            }
+            for version in 1..=SWAPS {
+                proxy.swap(&table(&proxy, version));
+                while proxy.upstreams.loads().iter().any(|load| load.id.container.0 != version.to_string()) {
+                    proxy.upstreams.tidy();
+                }
+                stopped[usize::from(version) - 1].store(true, Ordering::SeqCst);
+            }
+        });
+    }
+}

@@ -1,0 +1,156 @@
+//! One request over one connection to an upstream: opened or used again, sent, answered or not.
+//! Holds the rules for when a request may be sent once more; doing so is its caller's business.
+
+use crate::answer::Loan;
+use crate::limits::Limits;
+use crate::pages::Page;
+use crate::pool::Sender;
+use crate::proxy::Entry;
+use crate::request_body::RequestBody;
+use crate::upstream::Upstream;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// What one connection to an upstream may hold: the longest head of an answer, and the largest read.
+const BUFFER: usize = 64 * 1024;
+
+/// A request as an upstream gets it.
+pub(crate) type Outgoing = Request<RequestBody>;
+
+/// An answer as an upstream gives it.
+pub(crate) type Incame = Response<Incoming>;
+
+/// Over which connection a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// An idle one, if there is any.
+    Any,
+    /// One that nothing was sent over before.
+    Fresh,
+}
+
+/// What came of it.
+pub(crate) enum Exchange {
+    /// The head of an answer; its body comes over the connection on loan.
+    Answered(Incame, Loan),
+    /// This upstream accepted no connection: the request is whole, and in flight nowhere.
+    Refused(Outgoing, Arc<Upstream>),
+    /// A connection that had been used before broke, and the request may be sent again.
+    Again(Outgoing, Entry),
+    /// There will be no answer.
+    Failed(Page),
+}
+
+/// What came of sending a request.
+enum Sent {
+    Answered(Incame),
+    /// It never left: the request is whole.
+    Unsent(Outgoing),
+    /// The connection broke before an answer; the upstream may have seen the request.
+    Broken(hyper::Error),
+    TimedOut,
+}
+
+/// Sends `request` to where `entry` leads.
+pub(crate) async fn exchange(limits: &Limits, entry: Entry, request: Outgoing, over: Over) -> Exchange {
+    let upstream = Arc::clone(entry.in_flight.upstream());
+    let reused = match over {
+        Over::Any => upstream.pool().take(),
+        Over::Fresh => None,
+    };
+    let was_reused = reused.is_some();
+    let mut sender = match reused {
+        Some(sender) => sender,
+        None => match connect(limits, &upstream).await {
+            Ok(sender) => sender,
+            Err(error) => {
+                tracing::debug!(addr = %upstream.addr(), %error, "an upstream refused a connection");
+                upstream.note_refusal();
+                return Exchange::Refused(request, upstream);
+            }
+        },
+    };
+    let was_closed = || upstream.closings() != entry.closings;
+    if was_closed() {
+        return Exchange::Failed(Page::Unavailable);
+    }
+    let spare = if was_reused { copy_if_repeatable(&request) } else { None };
+    match send(limits, &mut sender, request).await {
+        Sent::Answered(answer) => Exchange::Answered(answer, Loan { sender, in_flight: entry.in_flight }),
+        Sent::TimedOut => Exchange::Failed(Page::GatewayTimeout),
+        Sent::Unsent(_) | Sent::Broken(_) if was_closed() => Exchange::Failed(Page::Unavailable),
+        Sent::Unsent(request) if was_reused => Exchange::Again(request, entry),
+        Sent::Broken(error) if broke_without_answer(&error) => match spare {
+            Some(spare) => Exchange::Again(spare, entry),
+            None => Exchange::Failed(Page::BadGateway),
+        },
+        Sent::Unsent(_) | Sent::Broken(_) => Exchange::Failed(Page::BadGateway),
+    }
+}
+
+/// Opens a connection to `upstream`.
+async fn connect(limits: &Limits, upstream: &Upstream) -> io::Result<Sender> {
+    let stream = timeout(limits.connect_time, TcpStream::connect(upstream.addr())).await??;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(BUFFER)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
+    // How a connection ends shows in the request that it carries; an idle one may end in any way.
+    let task = tokio::spawn(async move { drop(connection.with_upgrades().await) });
+    upstream.hold(task.abort_handle());
+    upstream.note_acceptance();
+    Ok(sender)
+}
+
+/// Sends a request, and waits for the head of its answer as long as the body still moves and
+/// `answer_time` beyond.
+async fn send(limits: &Limits, sender: &mut Sender, request: Outgoing) -> Sent {
+    let progress = match request.body() {
+        RequestBody::Empty => None,
+        RequestBody::Streamed(_, progress) => Some(Arc::clone(progress)),
+    };
+    let come_so_far = || progress.as_ref().map(|progress| progress.load(Ordering::Relaxed));
+    let answered = sender.try_send_request(request);
+    tokio::pin!(answered);
+    loop {
+        let before = come_so_far();
+        match timeout(limits.answer_time, answered.as_mut()).await {
+            Ok(Ok(answer)) => return Sent::Answered(answer),
+            Ok(Err(mut error)) => {
+                return match error.take_message() {
+                    Some(request) => Sent::Unsent(request),
+                    None => Sent::Broken(error.into_error()),
+                };
+            }
+            Err(_) if come_so_far() == before => return Sent::TimedOut,
+            Err(_) => {}
+        }
+    }
+}
+
+/// A copy of a request that may be sent twice: without a body, and of a method whose repetition
+/// changes nothing (RFC 9110, section 9.2.2).
+fn copy_if_repeatable(request: &Outgoing) -> Option<Outgoing> {
+    if !request.body().is_end_stream() || !request.method().is_idempotent() {
+        return None;
+    }
+    let mut copy = Request::new(RequestBody::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+/// Whether the connection ended instead of answering, as opposed to answering nonsense.
+fn broke_without_answer(error: &hyper::Error) -> bool {
+    !error.is_parse() && !error.is_user()
+}
