@@ -9,7 +9,8 @@ use crate::specs::{Offer, Stored, StoredError};
 use crate::upkeep;
 use crate::view::{AppView, FileStatus, Notice, Progress};
 use dockswap_core::machine::{
-    AlarmKind, Event, Failure, Machine, Order, OrderReason, OrderTarget, Phase, Plan, Readiness, Refusal,
+    AlarmKind, Effect, Event, Failure, Machine, Order, OrderReason, OrderTarget, Phase, Plan, Readiness,
+    Refusal,
 };
 use dockswap_core::ports::Container;
 use dockswap_core::records::{CommitError, NewConfig, StoreError};
@@ -147,6 +148,7 @@ impl App {
         self.resume().await;
         loop {
             self.advance().await;
+            self.reroute().await;
             self.pursue();
             let alarm = self.machine.owed().alarm;
             let now = self.shared.ports.clock.now();
@@ -209,7 +211,6 @@ impl App {
             Message::Noticed(event) => self.notice(&event).await,
             Message::Observed(seen) => {
                 self.containers.replace(seen);
-                self.reroute().await;
             }
             Message::Degraded(reason) => {
                 if self.degraded != reason {
@@ -285,7 +286,6 @@ impl App {
             self.turn = Turn::Idle;
         }
         self.published.send_replace(self.machine.clone());
-        self.routes = AppRoutes::of(&self.machine, &self.containers.all());
         self.show();
         let _ = self.shared.notices.send(Notice::Committed { app: self.machine.app().clone(), deployment });
     }
@@ -651,8 +651,12 @@ impl App {
         }
     }
 
-    /// The containers have changed: the routes follow, where the state has confirmed ones.
+    /// The routes follow the state and the containers. Where the state waits for a confirmed route,
+    /// that is the effect's business.
     async fn reroute(&mut self) {
+        if self.machine.owed().effect == Some(Effect::Route) {
+            return;
+        }
         let routes = AppRoutes::of(&self.machine, &self.containers.all());
         if routes == self.routes {
             return;

@@ -115,6 +115,7 @@ impl Shared {
 pub struct Controller {
     shared: Arc<Shared>,
     apps: Mutex<BTreeMap<AppName, AppHandle>>,
+    taken_up: Vec<Offer>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -168,8 +169,20 @@ impl Controller {
         let revision = shared.wait("the proxy", || shared.keeper.begin(table.clone())).await?;
         tracing::info!(apps = machines.len(), revision, "taken up");
 
-        let controller =
-            Arc::new(Self { shared: shared.clone(), apps: Mutex::default(), tasks: Mutex::default() });
+        let in_service = |app: &AppName| {
+            machines
+                .iter()
+                .find(|machine| machine.app() == app)
+                .is_none_or(|machine| machine.state() != "retired")
+        };
+        let taken_up =
+            newest.iter().filter(|(app, _)| in_service(app)).map(|(_, stored)| stored.offer()).collect();
+        let controller = Arc::new(Self {
+            shared: shared.clone(),
+            apps: Mutex::default(),
+            taken_up,
+            tasks: Mutex::default(),
+        });
         for machine in machines {
             let app = machine.app().clone();
             let seen = containers.remove(&app).unwrap_or_default();
@@ -226,6 +239,13 @@ impl Controller {
         let sent = handle.inbox.send(Message::Offer(offer, reply)).await;
         sent.map_err(|_| OrderError::ShuttingDown)?;
         answer.await.map_err(|_| OrderError::ShuttingDown)?
+    }
+
+    /// The newest version of each app in service, as it was stored when this controller started:
+    /// what they hold, others cannot have.
+    #[must_use]
+    pub fn taken_up(&self) -> &[Offer] {
+        &self.taken_up
     }
 
     /// Says how an app's file stands. An app that is not known is none of ours yet.

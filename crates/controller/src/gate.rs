@@ -81,6 +81,7 @@ async fn one(
         if let Ok(mut last) = last.lock() {
             last.clone_from(&seen);
         }
+        tracing::debug!(app = %work.app(), container = container.name, probe = count, seen, "not passed yet");
         (work.show)(Progress::Probing { probes: count, last: seen });
         tokio::time::sleep(pause).await;
         pause = pause.mul_f64(1.5).min(check.interval);

@@ -11,6 +11,7 @@ use http::{Request, StatusCode, header};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use std::io::ErrorKind;
+use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpStream;
 
@@ -54,12 +55,11 @@ async fn ask(upstream: &Upstream, check: Option<&HttpCheck>) -> Result<(), Strin
         .body(Empty::<Bytes>::new())
         .map_err(|error| format!("cannot be sent: {error}"))?;
     // The connection is driven here and dropped with the answer's head: the body is of no interest.
+    // When it ends first, the answer is there already, or never will be.
+    let mut response = pin!(sender.send_request(request));
     let response = tokio::select! {
-        response = sender.send_request(request) => response,
-        ended = connection => match ended {
-            Ok(()) => return Err("was cut off before an answer".to_owned()),
-            Err(error) => Err(error),
-        },
+        response = &mut response => response,
+        _ = connection => response.await,
     };
     let response = response.map_err(|error| format!("failed: {error}"))?;
     let status = response.status();

@@ -24,6 +24,13 @@ pub(crate) struct Stored {
     pub(crate) spec: Arc<AppSpec>,
 }
 
+impl Stored {
+    /// The same version, as it was once offered.
+    pub(crate) fn offer(&self) -> Offer {
+        Offer { bytes: self.row.bytes.clone(), sha: self.row.sha.clone(), spec: self.spec.clone() }
+    }
+}
+
 /// Why a stored config is not to be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoredError {

@@ -1,0 +1,174 @@
+//! A small world in memory that the real controller works on: a Docker, a proxy, a database, app
+//! files and a clock. Every call takes its time and may go wrong; after every one the checker looks
+//! at all of it.
+
+pub(crate) mod checker;
+pub(crate) mod database;
+pub(crate) mod docker;
+pub(crate) mod faults;
+pub(crate) mod files;
+pub(crate) mod proxy;
+
+use crate::rng::Rng;
+use checker::Checker;
+use database::Database;
+use docker::Docker;
+use dockswap_core::Timestamp;
+use dockswap_core::ports::Clock;
+use faults::{Call, Fate, Fault, Faults, Moment};
+use proxy::Proxy;
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// How many lines of what happened are kept for a failing test.
+const STORY: usize = 120;
+
+/// How often clients come.
+const CLIENTS: Duration = Duration::from_millis(200);
+
+/// The world. The controller is handed it as every one of its ports.
+pub(crate) struct World {
+    state: Mutex<State>,
+    /// Something was committed.
+    pub(crate) committed: Notify,
+    /// The controller has reached the call at which it dies.
+    pub(crate) died: Notify,
+}
+
+/// Everything in it.
+pub(crate) struct State {
+    /// When this life of the controller began, in the world's time and in the runtime's.
+    life: (Timestamp, Option<Instant>),
+    pub(crate) rng: Rng,
+    pub(crate) faults: Faults,
+    pub(crate) docker: Docker,
+    pub(crate) proxy: Proxy,
+    pub(crate) database: Database,
+    pub(crate) checker: Checker,
+    /// An environment reference that cannot be resolved, when there is one.
+    pub(crate) unresolvable: Option<String>,
+    pub(crate) story: VecDeque<String>,
+}
+
+impl State {
+    /// The world's time.
+    pub(crate) fn now(&self) -> Timestamp {
+        let (began, instant) = self.life;
+        instant.map_or(began, |instant| began + instant.elapsed())
+    }
+
+    pub(crate) fn tell(&mut self, line: String) {
+        if self.story.len() == STORY {
+            self.story.pop_front();
+        }
+        let seconds = self.now().as_micros() / 1_000;
+        self.story.push_back(format!("{:>6}.{:03} {line}", seconds / 1_000, seconds % 1_000));
+    }
+}
+
+/// How a call that did not come through is told to the caller.
+pub(crate) type Lost<E> = fn(Call) -> E;
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let state = State {
+            life: (Timestamp::from_micros(0), None),
+            rng: Rng::new(seed),
+            faults: Faults::new(),
+            docker: Docker::new(),
+            proxy: Proxy::default(),
+            database: Database::default(),
+            checker: Checker::default(),
+            unresolvable: None,
+            story: VecDeque::new(),
+        };
+        Self { state: Mutex::new(state), committed: Notify::new(), died: Notify::new() }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A controller begins to live, in a runtime of its own.
+    pub(crate) fn born(&self) {
+        let mut state = self.lock();
+        state.life.1 = Some(Instant::now());
+    }
+
+    /// It is no more. Its time goes on from where it ended.
+    pub(crate) fn dead(&self) {
+        let mut state = self.lock();
+        state.life = (state.now(), None);
+        state.docker.unheard();
+        state.tell("the controller is gone".to_owned());
+    }
+
+    /// A call to the outside.
+    pub(crate) async fn call<T, E>(
+        &self,
+        call: Call,
+        about: impl std::fmt::Display + Send,
+        lost: Lost<E>,
+        act: impl FnOnce(&mut State, Option<Fault>) -> Result<T, E> + Send,
+    ) -> Result<T, E> {
+        let Fate { before, after, fault, dies } = {
+            let mut state = self.lock();
+            let State { faults, rng, .. } = &mut *state;
+            faults.fate(call, rng)
+        };
+        if dies == Some(Moment::Before) {
+            return self.die().await;
+        }
+        tokio::time::sleep(before).await;
+        let result = {
+            let mut state = self.lock();
+            state.advance();
+            let now = state.now();
+            let away = state.faults.is_away(call.side(), now);
+            if !matches!(call, Call::Observe | Call::Status | Call::Read) || fault.is_some() {
+                let away = if away { " (away)" } else { "" };
+                state.tell(format!("{call:?} {about} {}{away}", fault.map_or(String::new(), |f| format!("{f:?}"))));
+            }
+            if away || fault == Some(Fault::Unavailable) {
+                Err(lost(call))
+            } else {
+                let result = act(&mut state, fault);
+                state.check();
+                result
+            }
+        };
+        if matches!(call, Call::Commit | Call::Refusal | Call::Insert) {
+            self.committed.notify_one();
+        }
+        if dies == Some(Moment::After) {
+            return self.die().await;
+        }
+        tokio::time::sleep(after).await;
+        if fault == Some(Fault::LostReply) { Err(lost(call)) } else { result }
+    }
+
+    async fn die<T>(&self) -> T {
+        self.died.notify_one();
+        std::future::pending().await
+    }
+
+    /// Clients come for as long as this is polled.
+    pub(crate) async fn traffic(&self) {
+        loop {
+            tokio::time::sleep(CLIENTS).await;
+            let mut state = self.lock();
+            state.advance();
+            state.requests();
+            state.check();
+        }
+    }
+}
+
+impl Clock for World {
+    fn now(&self) -> Timestamp {
+        self.lock().now()
+    }
+}
