@@ -4,10 +4,11 @@ use crate::daemon::Docker;
 use crate::failure::Failure;
 use crate::reference::{Kind, Reference};
 use bollard::models::ImageInspect;
-use bollard::query_parameters::TagImageOptionsBuilder;
+use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptions, TagImageOptionsBuilder};
 use dockswap_core::name::{AppName, DeploymentId, ImageId};
-use dockswap_core::ports::{Image, ImageError, ImageRequest, PullProgress};
+use dockswap_core::ports::{EngineError, Image, ImageError, ImageRequest, PullProgress};
 use dockswap_core::spec::PullPolicy;
+use std::collections::HashMap;
 
 /// Where pins live. A host name that no registry has: a pin cannot be pushed by accident.
 const PINS: &str = "dockswap.local";
@@ -38,6 +39,34 @@ impl Docker {
         self.pin(&id, &request.app, request.deployment, reference).await?;
         let digests = local.repo_digests.unwrap_or_default();
         Ok(Image { id: ImageId(id), digest: own_digest(reference, digests) })
+    }
+
+    /// Lets go of the images that `app` has pinned, but for those of the deployments `keep`. Docker
+    /// then removes an image that has no other name. One that a container still uses stays pinned.
+    ///
+    /// # Errors
+    /// What Docker said; pins that were let go before stay so.
+    pub async fn unpin_images(&self, app: &AppName, keep: &[DeploymentId]) -> Result<(), EngineError> {
+        let repository = format!("{PINS}/{app}");
+        let filters = HashMap::from([("reference", vec![repository.as_str()])]);
+        let options = ListImagesOptionsBuilder::new().filters(&filters).build();
+        let images = self
+            .call(|| self.client.list_images(Some(options.clone())))
+            .await
+            .map_err(|failure| failure.during(format!("list pinned images of {app}")))?;
+        for name in images.into_iter().flat_map(|image| image.repo_tags) {
+            let deployment = pinned_by(&repository, &name);
+            if deployment.is_none_or(|deployment| keep.contains(&deployment)) {
+                continue;
+            }
+            match self.call(|| self.client.remove_image(&name, None::<RemoveImageOptions>, None)).await {
+                Err(failure) if !matches!(failure.status(), Some(404 | 409)) => {
+                    return Err(failure.during(format!("remove image {name}")));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     async fn local_image(&self, name: &str) -> Result<Option<ImageInspect>, ImageError> {
@@ -78,6 +107,11 @@ impl Docker {
     }
 }
 
+/// The deployment that `name` is the pin of.
+fn pinned_by(repository: &str, name: &str) -> Option<DeploymentId> {
+    name.strip_prefix(repository)?.strip_prefix(":d")?.parse().ok().map(DeploymentId)
+}
+
 fn not_local(reference: &str) -> ImageError {
     ImageError::NotLocal { reference: reference.to_owned() }
 }
@@ -96,6 +130,14 @@ fn own_digest(reference: &str, digests: Vec<String>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pin_names_its_deployment() {
+        assert_eq!(pinned_by("dockswap.local/web", "dockswap.local/web:d12"), Some(DeploymentId(12)));
+        for other in ["dockswap.local/web:v1", "dockswap.local/web-2:d1", "web:d1"] {
+            assert_eq!(pinned_by("dockswap.local/web", other), None, "{other}");
+        }
+    }
 
     #[test]
     fn the_digest_of_the_asked_name_wins() {

@@ -61,6 +61,25 @@ async fn a_pin_outlives_the_name_and_needs_no_registry() {
 }
 
 #[tokio::test]
+async fn pins_are_let_go_but_for_those_that_are_kept() {
+    let stage = Stage::new().await;
+    for deployment in 1..=3 {
+        let name = format!("{}:v{deployment}", stage.app);
+        import(&name);
+        let request =
+            ImageRequest { deployment: DeploymentId(deployment), ..stage.request(&name, PullPolicy::Never) };
+        stage.docker.ensure_image(&request, &quiet).await.expect("the image");
+        docker(&["rmi", &name]).expect("rmi");
+    }
+    stage.docker.unpin_images(&stage.app, &[DeploymentId(2)]).await.expect("unpin");
+    let left = docker(&["images", "--format", "{{.Tag}}", &format!("dockswap.local/{}", stage.app)]);
+    assert_eq!(left.as_deref(), Some("d2"));
+    stage.docker.unpin_images(&stage.app, &[]).await.expect("unpin");
+    stage.docker.unpin_images(&stage.app, &[]).await.expect("unpin what is unpinned");
+    assert!(stage.raw.inspect_image(&format!("dockswap.local/{}:d2", stage.app)).await.is_err());
+}
+
+#[tokio::test]
 async fn a_pull_shows_progress_and_resolves_the_digest() {
     let stage = Stage::new().await;
     let registry = Registry::start(|registry| registry.image("shop", "v1")).await;
