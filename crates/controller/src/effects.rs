@@ -234,19 +234,21 @@ impl Work {
         }
     }
 
-    /// Clears the slot and starts the candidate. Not cancelled half way: what Docker was asked to
+    /// Clears the slot where it must and starts the candidate. Not cancelled half way: what Docker was asked to
     /// create must be known before it is removed.
     async fn run(&self, release: Release) -> Event {
         let group = match self.shared.group(self.app(), &release, RestartPolicy::No).await {
             Ok(group) => group,
             Err(error) => return Event::ContainerFailed(error.into()),
         };
+        // Names are never reused, so only a host port makes two of one color impossible. Without one the
+        // candidate does not wait for what was kept in its slot to stop: upkeep removes that later.
         let occupied = self
             .containers
             .all()
             .iter()
             .any(|container| container.color == release.color && container.deployment != release.origin);
-        if occupied {
+        if occupied && group.host_port.is_some() {
             let others = Selector {
                 app: self.app().clone(),
                 color: Some(release.color),

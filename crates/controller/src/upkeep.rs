@@ -51,7 +51,7 @@ impl Upkeeper {
             let woken = async {
                 tokio::select! {
                     _ = hint.changed() => tokio::time::sleep(QUIET).await,
-                    () = settles(&mut machine) => {}
+                    () = calms(&mut machine) => {}
                     () = tokio::time::sleep_until(next) => {}
                 }
             };
@@ -88,10 +88,12 @@ impl Upkeeper {
         let Some(seen) = self.observe().await else { return };
         let machine = self.machine();
         let upkeep = machine.upkeep();
+        if is_calm(&machine) {
+            self.clear_debris(&machine, &seen).await;
+        }
         let Some(live) = upkeep.live else {
             if settled(&machine) {
                 self.tell(Message::Degraded(None)).await;
-                self.clear_debris(&machine, &seen).await;
             }
             return;
         };
@@ -125,7 +127,6 @@ impl Upkeeper {
                 }
             }
         }
-        self.clear_debris(&machine, &seen).await;
     }
 
     /// Makes the live color whole again, at growing intervals when that does not last.
@@ -221,14 +222,21 @@ impl Upkeeper {
     }
 }
 
-/// Ends when a new state is in force that is settled. In flight, the effects look for themselves.
-async fn settles(machine: &mut watch::Receiver<Arc<Machine>>) {
+/// Ends when a new state is in force in which Docker is left alone by the effects. In the others they
+/// look for themselves.
+async fn calms(machine: &mut watch::Receiver<Arc<Machine>>) {
     while machine.changed().await.is_ok() {
-        if settled(&machine.borrow()) {
+        if is_calm(&machine.borrow()) {
             return;
         }
     }
     std::future::pending::<()>().await;
+}
+
+/// Whether containers that nobody has a use for can be removed: before the switch they are left, for
+/// a deployment in flight should have the machine to itself.
+fn is_calm(machine: &Machine) -> bool {
+    matches!(machine.phase(), Phase::Settled(_) | Phase::Watching(_))
 }
 
 fn settled(machine: &Machine) -> bool {
