@@ -19,7 +19,8 @@ pub struct Limits {
     /// How long a connection that was answered before it sent all may still send, so that it gets to
     /// read the answer.
     pub linger_time: Duration,
-    /// How long an upstream may take to accept a connection.
+    /// How long an upstream may take to accept a connection. Enough for two repetitions of a lost
+    /// first packet (after 1 s and 3 s): a full accept queue is no dead upstream.
     pub connect_time: Duration,
     /// How long an upstream may take for the head of its answer, from the last byte of the request
     /// that it was sent; then 504. Long polls need more than they wait.
@@ -47,7 +48,7 @@ impl Default for Limits {
             idle_time: Duration::from_secs(75),
             stall_time: Duration::from_mins(1),
             linger_time: Duration::from_secs(2),
-            connect_time: Duration::from_secs(2),
+            connect_time: Duration::from_secs(5),
             answer_time: Duration::from_mins(1),
             connections: 10_000,
             connections_per_ip: 512,

@@ -54,10 +54,14 @@ impl Listeners {
         self.own.contains_key(&port)
     }
 
-    /// Binds `port` on the common listener's address. Nobody is accepted before
-    /// [`Listeners::open`].
+    /// Where an own listener for `port` listens: on the common one's address.
+    pub(crate) fn address(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.common.addr.ip(), port)
+    }
+
+    /// Binds the address of `port`. Nobody is accepted before [`Listeners::open`].
     pub(crate) fn bind(&self, port: u16) -> io::Result<TcpListener> {
-        bind(SocketAddr::new(self.common.addr.ip(), port))
+        bind(self.address(port))
     }
 
     /// Starts accepting on a listener that [`Listeners::bind`] made for `port`.

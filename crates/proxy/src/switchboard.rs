@@ -157,7 +157,7 @@ fn bind_new(
     new.map(|(&port, app)| match listeners.bind(port) {
         Ok(listener) => Ok((port, listener)),
         Err(error) => {
-            let message = format!("cannot listen on port {port} for app {app}: {error}");
+            let message = format!("cannot listen on {} for app {app}: {error}", listeners.address(port));
             Err(Failure::Refused { message })
         }
     })

@@ -66,7 +66,7 @@ async fn scar_p01_a_new_listener_that_cannot_open_refuses_its_table_and_changes_
     let refused =
         proxy.apply(vec![on_port("a", port, &new), on_port("new", taken_port, &new), serving.clone()]).await;
     let Err(RouterError::Refused { message }) = refused else { panic!("{refused:?}") };
-    assert!(message.contains(&taken_port.to_string()) && message.contains("app new"), "{message}");
+    assert!(message.contains(&local(taken_port).to_string()) && message.contains("app new"), "{message}");
     assert!(message.contains("in use"), "{message}");
     assert_eq!(proxy.control.status().await.unwrap().table, before);
     assert!(TcpStream::connect(local(port)).await.is_err());
