@@ -1,7 +1,7 @@
 //! The records, read from the file itself: an independent witness. Nothing is ever written.
 
 use crate::app_file::version_in;
-use crate::time::Micros;
+use crate::time::{Micros, micros};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use std::time::Duration;
 /// One row, by column.
 pub type Row = BTreeMap<String, Value>;
 
-/// A SQLite database of dockswap's.
+/// A `SQLite` database of dockswap's.
 #[derive(Clone, Debug)]
 pub struct Database {
     path: PathBuf,
@@ -122,12 +122,6 @@ impl Database {
         let rows = self.rows(sql, &[app]);
         rows.iter().filter_map(|row| row["at"].as_str()).map(micros).collect()
     }
-}
-
-/// The point in time that a column of the database names.
-pub(crate) fn micros(at: &str) -> Micros {
-    let time = chrono::DateTime::parse_from_rfc3339(at).unwrap_or_else(|error| panic!("{at:?}: {error}"));
-    time.timestamp_micros()
 }
 
 fn value(cell: ValueRef<'_>) -> Value {

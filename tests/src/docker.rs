@@ -1,6 +1,7 @@
 //! Docker as its own client shows it: an independent witness.
 
 use crate::command::Done;
+use crate::time::{Micros, now};
 use std::process::Command;
 
 /// A container, as Docker shows it.
@@ -21,6 +22,7 @@ pub struct Container {
 }
 
 /// Runs the client; panics unless it succeeds. What it wrote.
+#[allow(clippy::must_use_candidate, reason = "it is as often called for what it does")]
 pub fn docker(arguments: &[&str]) -> String {
     Done::of(Command::new("docker").args(arguments)).exits(0).stdout.trim().to_owned()
 }
@@ -56,6 +58,57 @@ fn inspect(id: &str) -> Option<Container> {
         color: color.to_owned(),
         deployment: deployment.parse().unwrap_or_default(),
     })
+}
+
+/// When containers of `app` ended, as Docker's events say.
+#[must_use]
+pub fn deaths(app: &str) -> Vec<Micros> {
+    events(app, "die", 0).into_iter().map(|event| event.at).collect()
+}
+
+/// Every signal that Docker delivered to a container of `app` since `since`: when, and the deployment
+/// that made the container.
+#[must_use]
+pub fn signals(app: &str, since: Micros) -> Vec<(Micros, i64)> {
+    events(app, "kill", since).into_iter().map(|event| (event.at, event.deployment)).collect()
+}
+
+struct Event {
+    at: Micros,
+    deployment: i64,
+}
+
+fn events(app: &str, kind: &str, since: Micros) -> Vec<Event> {
+    let seconds = |micros: Micros| micros.div_euclid(1_000_000).to_string();
+    let (label, kind) = (format!("label=dockswap.app={app}"), format!("event={kind}"));
+    let since = if since == 0 { "24h".to_owned() } else { seconds(since) };
+    let until = (now().div_euclid(1_000_000) + 1).to_string();
+    let lines = docker(&[
+        "events", "--since", &since, "--until", &until, "--filter", &label, "--filter", &kind, "--format",
+        "json",
+    ]);
+    let read = |line: &str| -> Event {
+        let event: serde_json::Value = serde_json::from_str(line).expect("JSON from Docker");
+        let labels = &event["Actor"]["Attributes"];
+        Event {
+            at: event["timeNano"].as_i64().expect("a time") / 1_000,
+            deployment: labels["dockswap.deployment"]
+                .as_str()
+                .and_then(|id| id.parse().ok())
+                .unwrap_or_default(),
+        }
+    };
+    lines.lines().map(read).collect()
+}
+
+/// A tag of an image, removed when it is dropped.
+#[derive(Debug)]
+pub struct Tag(pub String);
+
+impl Drop for Tag {
+    fn drop(&mut self) {
+        let _ = Done::of(Command::new("docker").args(["rmi", "-f", &self.0]));
+    }
 }
 
 /// Removes whatever dockswap made for `app`: containers, and the tags that pin its images.

@@ -18,6 +18,7 @@ mod rest;
 mod site;
 mod time;
 mod wait;
+mod websocket;
 
 pub use app_file::AppFile;
 pub use binary::dockswap;
@@ -27,6 +28,7 @@ pub use database::{Database, Row};
 pub use load::{Failure, Kind, Load, Mix, Report, Sample, once};
 pub use registry::{Registry, RegistryMood};
 pub use rest::unix_get;
-pub use site::Site;
-pub use time::{Micros, now};
+pub use site::{Site, send};
+pub use time::{Micros, micros, now, stamp};
 pub use wait::{holds, until};
+pub use websocket::WebSocket;

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// What it does when it is asked for an image.
@@ -18,6 +19,7 @@ pub enum RegistryMood {
 #[derive(Debug)]
 pub struct Registry {
     port: u16,
+    mood: Arc<Mutex<RegistryMood>>,
 }
 
 impl Registry {
@@ -26,13 +28,21 @@ impl Registry {
     pub fn open(mood: RegistryMood) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
+        let mood = Arc::new(Mutex::new(mood));
+        let present = Arc::clone(&mood);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                let mood = *present.lock().unwrap_or_else(PoisonError::into_inner);
                 // A peer that goes away is its own business.
                 std::thread::spawn(move || drop(answer(stream, mood)));
             }
         });
-        Self { port }
+        Self { port, mood }
+    }
+
+    /// From now on, questions are answered in another mood.
+    pub fn turns(&self, mood: RegistryMood) {
+        *self.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
     }
 
     /// The reference of an image in it.

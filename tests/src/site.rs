@@ -293,7 +293,8 @@ impl Site {
         let sql = "SELECT deployment_id || ' ' || event_type || ' ' || coalesce(error, '') AS line
                    FROM deployment_events WHERE app_name = ?1 ORDER BY id";
         let rows = self.database().rows(sql, &[app]);
-        rows.iter().filter_map(|row| row["line"].as_str()).map(|line| format!("  {line}\n")).collect()
+        let lines: Vec<&str> = rows.iter().filter_map(|row| row["line"].as_str()).collect();
+        lines.join("\n")
     }
 
     /// The value of the `Host` header by which an app is reached that has no routes of its own.
@@ -333,7 +334,7 @@ impl Drop for Site {
 }
 
 /// Sends a signal to a process of ours; one that is gone is no error.
-pub(crate) fn send(pid: u32, signal: Signal) {
+pub fn send(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = rustix::process::kill_process(pid, signal);
     }

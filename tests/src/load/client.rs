@@ -65,7 +65,7 @@ impl Client {
             None => connect(self.proxy).await?,
         };
         let body = match self.kind {
-            Kind::Post => (0..size).map(|at| (at % 251) as u8).collect::<Bytes>(),
+            Kind::Post => (0..=250).cycle().take(size).collect::<Bytes>(),
             Kind::KeepAlive | Kind::OneShot => Bytes::new(),
         };
         let response = sender.send_request(self.question(body.clone())?).await;

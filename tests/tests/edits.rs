@@ -1,0 +1,191 @@
+//! However a file comes to be what it is, its last content is deployed exactly once.
+
+use dockswap_tests::{AppFile, Kind, Site, assert_records_fit, docker, holds, now, once, until};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+fn file(app: &str, version: &str) -> AppFile {
+    AppFile::new(app).version(version).deployment("watch", "100ms")
+}
+
+/// Waits until the last content of the app's file has been deployed and serves; panics unless that
+/// happened exactly once.
+fn assert_last_content_is_deployed_once(site: &Site, app: &str, version: &str) {
+    let (sha, database) = (site.sha(app), site.database());
+    let ended =
+        until("the last content has been deployed", Duration::from_secs(90), || database.ended(app, &sha));
+    assert_eq!(ended.1, "success", "{}", site.events(app));
+    // Whatever else is noticed now is no news.
+    let _ = site.command(&["reload"]).exits(0);
+    site.settled(app);
+    let sql = "SELECT count(*) FROM deployments d JOIN app_configs c ON c.id = d.config_id
+               WHERE d.app_name = ?1 AND c.config_sha = ?2";
+    assert_eq!(database.number(sql, &[app, &sha]), 1, "{}", site.events(app));
+    let newest = "SELECT config_sha FROM app_configs WHERE app_name = ?1 ORDER BY id DESC LIMIT 1";
+    assert_eq!(database.text(newest, &[app]), Some(sha));
+    let answer = once(site.http(), &site.host_of(app), Kind::OneShot).expect("an answer");
+    assert_eq!(answer.version, version);
+    assert_records_fit(site, app);
+}
+
+#[test]
+fn a_save_by_rename() {
+    let site = Site::start();
+    let app = site.name("web");
+    site.deployed(&file(&app, "n1"));
+    // As vim does: a backup by rename, swap files, a new file.
+    let path = site.file_of(&app);
+    let beside = |name: &str| path.with_file_name(name);
+    fs::write(beside(&format!(".{app}.yaml.swp")), "name: [").expect("a swap file");
+    fs::write(beside("4913"), "").expect("a probe");
+    fs::remove_file(beside("4913")).expect("a probe");
+    fs::rename(&path, beside(&format!("{app}.yaml~"))).expect("a backup");
+    fs::write(&path, file(&app, "n2").to_string()).expect("a file");
+    fs::remove_file(beside(&format!(".{app}.yaml.swp"))).expect("a swap file");
+    assert_last_content_is_deployed_once(&site, &app, "n2");
+    assert_eq!(site.database().number("SELECT count(*) FROM deployments", &[]), 2);
+}
+
+#[test]
+fn a_symlink_swap() {
+    // As Kubernetes mounts a ConfigMap: file -> ..data/file, ..data -> ..version, swapped by rename.
+    let site = Site::start();
+    let app = site.name("web");
+    let apps = site.config_dir().join("apps");
+    let name = format!("{app}.yaml");
+    let version = |dir: &str, version: &str| {
+        fs::create_dir(apps.join(dir)).expect("a directory");
+        fs::write(apps.join(dir).join(&name), file(&app, version).to_string()).expect("a file");
+    };
+    version("..first", "n1");
+    symlink("..first", apps.join("..data")).expect("a link");
+    symlink(format!("..data/{name}"), site.file_of(&app)).expect("a link");
+    assert_last_content_is_deployed_once(&site, &app, "n1");
+    version("..second", "n2");
+    symlink("..second", apps.join("..data.new")).expect("a link");
+    fs::rename(apps.join("..data.new"), apps.join("..data")).expect("a swap");
+    fs::remove_dir_all(apps.join("..first")).expect("the old version");
+    assert_last_content_is_deployed_once(&site, &app, "n2");
+    assert_eq!(site.database().number("SELECT count(*) FROM deployments", &[]), 2);
+}
+
+#[test]
+fn a_file_that_is_written_in_pieces() {
+    let site = Site::start();
+    let app = site.name("web");
+    site.deployed(&file(&app, "n1"));
+    // No prefix of this is a valid app: what is required comes last.
+    let text = file(&app, "n2").to_string();
+    let (head, docker) = text.split_once("docker:\n").expect("a section");
+    let (docker, rest) = docker.split_once("health_check:\n").expect("a section");
+    let text = format!("{head}health_check:\n{rest}docker:\n{docker}");
+    let cut = text.find("  expose_port").expect("the field");
+    let mut open = fs::File::create(site.file_of(&app)).expect("a file");
+    for piece in [&text.as_bytes()[..40], &text.as_bytes()[40..cut]] {
+        open.write_all(piece).and_then(|()| open.sync_all()).expect("a write");
+        // It has been seen as it is now, and refused.
+        holds("the half-written file is shown as broken", Duration::from_secs(20), || {
+            site.command(&["reload"]).code == 0
+                && site.command(&["status", &app, "--json"]).json().to_string().contains("invalid")
+        });
+    }
+    open.write_all(&text.as_bytes()[cut..]).expect("a write");
+    drop(open);
+    assert_last_content_is_deployed_once(&site, &app, "n2");
+    assert_eq!(site.database().number("SELECT count(*) FROM deployments", &[]), 2);
+}
+
+#[test]
+fn two_hundred_edits_in_two_seconds() {
+    let site = Site::start();
+    let app = site.name("web");
+    site.deployed(&file(&app, "n0"));
+    let began = now();
+    for number in 1..=200 {
+        site.save(&file(&app, &format!("n{number}")));
+        // The pace of the edits is what is tested: one every 10 ms.
+        let due = began + number * 10_000;
+        std::thread::sleep(Duration::from_micros((due - now()).max(0).unsigned_abs()));
+    }
+    assert_last_content_is_deployed_once(&site, &app, "n200");
+    let superseded = "SELECT count(*) FROM deployments WHERE status NOT IN ('success', 'cancelled')";
+    assert_eq!(site.database().number(superseded, &[]), 0, "{}", site.events(&app));
+}
+
+#[test]
+fn twenty_apps_edited_at_once_arrive_with_at_most_max_concurrent_at_a_time() {
+    let site = Site::start();
+    let apps: Vec<String> = (0..20).map(|number| site.name(&format!("a{number}"))).collect();
+    for version in ["n1", "n2"] {
+        for app in &apps {
+            site.save(&file(app, version));
+        }
+        for app in &apps {
+            assert_last_content_is_deployed_once(&site, app, version);
+        }
+    }
+    // How many others were in flight when each began.
+    let sql = "SELECT max((SELECT count(*) FROM deployments o WHERE o.started_at <= d.started_at
+                           AND (o.ended_at IS NULL OR o.ended_at > d.started_at))) FROM deployments d";
+    let most = site.database().number(sql, &[]);
+    assert!((2..=4).contains(&most), "{most} deployments were in flight at once");
+}
+
+#[test]
+fn comments_and_layout_are_stored_and_deploy_nothing() {
+    let site = Site::start();
+    let app = site.name("web");
+    site.deployed(&file(&app, "n1"));
+    let before = docker::containers(&app);
+    site.save(&file(&app, "n1").line("# why it is as it is"));
+    let sha = site.sha(&app);
+    let stored = "SELECT count(*) FROM app_configs WHERE app_name = ?1 AND config_sha = ?2";
+    holds("the version is stored", Duration::from_secs(20), || {
+        site.database().number(stored, &[&app, &sha]) == 1
+    });
+    let _ = site.command(&["reload"]).exits(0);
+    assert_eq!(site.database().number("SELECT count(*) FROM deployments", &[]), 1);
+    assert_eq!(docker::containers(&app), before);
+}
+
+#[test]
+fn there_and_back_again_makes_three_versions() {
+    let site = Site::start();
+    let app = site.name("web");
+    for version in ["a", "b", "a"] {
+        site.save(&file(&app, version));
+        let sha = site.sha(&app);
+        holds("the version serves", Duration::from_secs(60), || {
+            let newest = "SELECT c.config_sha FROM deployments d JOIN app_configs c ON c.id = d.config_id
+                          ORDER BY d.id DESC LIMIT 1";
+            site.database().text(newest, &[]).as_deref() == Some(sha.as_str())
+        });
+        assert_eq!(site.settled(&app), "stable");
+    }
+    let stored = "SELECT count(*) FROM app_configs WHERE app_name = ?1";
+    assert_eq!(site.database().number(stored, &[&app]), 3);
+    assert_eq!(site.database().number("SELECT count(*) FROM deployments", &[]), 3);
+}
+
+#[test]
+fn an_app_whose_file_is_gone_serves_on_until_it_is_removed() {
+    let mut site = Site::start();
+    let app = site.name("web");
+    site.deployed(&file(&app, "n1"));
+    let before = docker::containers(&app);
+    fs::remove_file(site.file_of(&app)).expect("the app's file");
+    let orphaned = |site: &Site| site.command(&["status", &app]).all().contains("orphaned");
+    holds("status says so", Duration::from_secs(20), || orphaned(&site));
+    site.kill_controller();
+    site.run();
+    holds("status says so after a restart", Duration::from_secs(20), || orphaned(&site));
+    assert_eq!(docker::containers(&app), before);
+    assert_eq!(once(site.http(), &site.host_of(&app), Kind::OneShot).expect("an answer").version, "n1");
+    let _ = site.command(&["remove", &app]).exits(0);
+    site.reaches(&app, "retired");
+    assert!(docker::containers(&app).is_empty());
+    let kept = "SELECT count(*) FROM deployments WHERE app_name = ?1";
+    assert_eq!(site.database().number(kept, &[&app]), 1, "its history stays");
+}
