@@ -4,6 +4,7 @@
 use crate::problem::{Position, Problem, Report};
 use crate::yaml::{self, Node};
 use dockswap_core::{AppSpec, Color};
+use std::cell::OnceCell;
 use std::path::Path;
 
 /// An app that lays claim to its name, routes and ports.
@@ -47,7 +48,7 @@ pub fn check_clashes(claims: &[Claim<'_>], reserved: &[ReservedPort]) -> Vec<Pro
         claims.iter().partition(|claim| claim.standing == Standing::Incumbent);
     let mut problems = Vec::new();
     for newcomer in &newcomers {
-        let mut check = Check { claim: newcomer, root: None, report: Report::on(newcomer.file) };
+        let mut check = Check { claim: newcomer, root: OnceCell::new(), report: Report::on(newcomer.file) };
         check.name(&standing, &newcomers);
         check.reserved(reserved);
         check.own_ports();
@@ -88,8 +89,8 @@ impl Claim<'_> {
 /// The checks of one newcomer.
 struct Check<'a> {
     claim: &'a Claim<'a>,
-    /// Read when the first position is needed.
-    root: Option<Option<Node>>,
+    /// The file, read when the first position is needed.
+    root: OnceCell<Option<Node>>,
     report: Report,
 }
 
@@ -194,10 +195,10 @@ impl Check<'_> {
         self.report.add(at, path, message);
     }
 
-    fn find(&mut self, steps: &[Step]) -> Option<Position> {
+    fn find(&self, steps: &[Step]) -> Option<Position> {
         let claim = self.claim;
         let read = || yaml::parse(claim.bytes, &mut Report::on(claim.file));
-        let root = self.root.get_or_insert_with(read).as_ref()?;
+        let root = self.root.get_or_init(read).as_ref()?;
         let node = steps.iter().try_fold(root, |node, step| match step {
             Step::Key(key) => node.get(key),
             Step::Item(index) => node.item(*index),

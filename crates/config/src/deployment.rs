@@ -72,11 +72,11 @@ pub(crate) fn decode(section: Option<&Fields<'_>>, report: &mut Report) -> Deplo
     ] {
         *value = fields.duration(key, report).unwrap_or(*value);
     }
-    if policy.startup_delay >= policy.startup_timeout {
-        if let Some(item) = fields.take("startup_delay").or_else(|| fields.take("startup_timeout")) {
-            let message = "startup_delay must be shorter than startup_timeout, which is the whole gate: raise startup_timeout";
-            item.refuse::<()>(message, report);
-        }
+    if policy.startup_delay >= policy.startup_timeout
+        && let Some(item) = fields.take("startup_delay").or_else(|| fields.take("startup_timeout"))
+    {
+        let message = "startup_delay must be shorter than startup_timeout, which is the whole gate: raise startup_timeout";
+        item.refuse::<()>(message, report);
     }
     if fields.bool("auto_rollback", report) == Some(false) {
         policy.on_regression = OnRegression::Record;

@@ -292,7 +292,7 @@ mod tests {
     fn load(file: &str, env: &[(&str, &str)]) -> Result<Settings, String> {
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Settings::load(Some((Path::new("dockswap.yaml"), file.as_bytes())), env)
-            .map_err(|problems| problems.iter().map(|problem| format!("{problem}\n")).collect())
+            .map_err(|problems| problems.iter().map(|problem| problem.to_string() + "\n").collect())
     }
 
     #[test]

@@ -22,7 +22,7 @@ fn refused(text: &str) -> String {
 }
 
 fn lines(problems: &[Problem]) -> String {
-    problems.iter().map(|problem| format!("{problem}\n")).collect()
+    problems.iter().map(|problem| problem.to_string() + "\n").collect()
 }
 
 /// A valid file whose last lines are `rest`.

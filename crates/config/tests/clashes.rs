@@ -21,7 +21,7 @@ fn problems(files: &[(&str, Standing, &str)]) -> String {
         .map(|(file, standing, text, spec)| Claim { file, bytes: text.as_bytes(), spec, standing: *standing })
         .collect();
     let problems = check_clashes(&claims, &Settings::default().reserved_ports());
-    problems.iter().map(|problem| format!("{problem}\n")).collect()
+    problems.iter().map(|problem| problem.to_string() + "\n").collect()
 }
 
 use Standing::{Incumbent, Newcomer};

@@ -14,7 +14,7 @@ fn read(path: &Path) -> (Vec<u8>, AppSpec) {
     let bytes = fs::read(path).expect("an example");
     let parsed = parse_app(path, &bytes, Path::new("/cfg/apps"), &Policy::default());
     let spec = parsed.unwrap_or_else(|problems| {
-        panic!("{}", problems.iter().map(|problem| format!("{problem}\n")).collect::<String>())
+        panic!("{}", problems.iter().map(|problem| problem.to_string() + "\n").collect::<String>())
     });
     (bytes, spec)
 }

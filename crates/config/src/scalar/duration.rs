@@ -1,6 +1,7 @@
 //! Durations as people write them: `500ms`, `5s`, `1m30s`, `2h`.
 
 use crate::fields::quoted;
+use std::fmt::Write;
 use std::time::Duration;
 
 /// Largest first, in milliseconds.
@@ -59,7 +60,8 @@ pub(crate) fn show(duration: Duration) -> String {
     let mut text = String::new();
     for (unit, millis) in UNITS {
         if rest >= millis {
-            text.push_str(&format!("{}{unit}", rest / millis));
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{}{unit}", rest / millis);
             rest %= millis;
         }
     }

@@ -78,7 +78,8 @@ impl Signature {
 
 /// Whether a file of this name describes an app: `.yaml` or `.yml`, not hidden, not an editor's own.
 pub(super) fn is_app_file(name: &str) -> bool {
-    (name.ends_with(".yaml") || name.ends_with(".yml")) && !name.starts_with(['.', '#'])
+    let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
+    matches!(extension, Some("yaml" | "yml")) && !name.starts_with(['.', '#'])
 }
 
 /// The app files in `dir`, and the device that it is on.
