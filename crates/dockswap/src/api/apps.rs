@@ -1,0 +1,145 @@
+//! Questions about apps as they stand now.
+
+use super::error::Problem;
+use super::{app_name, wire};
+use crate::run::state::State;
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{self, Path, Query};
+use dockswap_controller::AppView;
+use dockswap_core::ports::Probe;
+use dockswap_core::records::{DeploymentStatus, StoreError};
+use dockswap_core::{AppName, Color};
+use dockswap_docker::docker_run_command;
+use dockswap_store::{EventScope, History, Page};
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// The most events of one deployment that are looked through.
+const EVENTS: u64 = 500;
+
+/// A color, or none given.
+#[derive(Debug, Deserialize)]
+pub(super) struct OfColor {
+    pub(super) color: Option<Color>,
+}
+
+pub(super) async fn list(
+    extract::State(state): extract::State<Arc<State>>,
+) -> Result<Json<wire::Apps>, Problem> {
+    let mut apps = Vec::new();
+    for view in state.controller.views() {
+        apps.push(with_records(state.database.history(), view).await?);
+    }
+    let known = |file: &wire::File| apps.iter().any(|app| Some(&app.view.app) == file.app.as_ref());
+    let files =
+        state.intake.files().into_iter().filter(|file| !file.problems.is_empty() && !known(file)).collect();
+    Ok(Json(wire::Apps { apps, files }))
+}
+
+pub(super) async fn one(
+    extract::State(state): extract::State<Arc<State>>,
+    Path(app): Path<String>,
+) -> Result<Json<wire::App>, Problem> {
+    Ok(Json(find(&state, &app_name(&app)?).await?))
+}
+
+pub(super) async fn why(
+    extract::State(state): extract::State<Arc<State>>,
+    Path(app): Path<String>,
+) -> Result<Json<wire::Why>, Problem> {
+    let app = find(&state, &app_name(&app)?).await?;
+    let history = state.database.history();
+    let events = match &app.last_deployment {
+        Some(last) => history.events_after(&EventScope::Deployment(last.id), 0, EVENTS).await?,
+        None => Vec::new(),
+    };
+    let last = app.last_deployment.as_ref().map(|last| last.id);
+    let serving = match app.view.serving {
+        Some(serving) if Some(serving) != last => history.deployment(serving).await?,
+        _ => None,
+    };
+    Ok(Json(wire::Why {
+        app,
+        serving: serving.map(wire::Deployment::from),
+        events: events.into_iter().map(wire::Event::from).collect(),
+    }))
+}
+
+pub(super) async fn health(
+    extract::State(state): extract::State<Arc<State>>,
+    Path(app): Path<String>,
+) -> Result<Json<wire::Health>, Problem> {
+    let app = app_name(&app)?;
+    let answers = state.controller.health(&app).await?;
+    let view = view(&state, &app)?;
+    let containers = answers.into_iter().map(|(container, probe)| {
+        let seen = match probe {
+            Probe::Healthy => None,
+            Probe::Unhealthy(seen) => Some(seen),
+        };
+        wire::ContainerHealth {
+            name: container.name,
+            color: container.color,
+            deployment: container.deployment,
+            replica: container.replica,
+            live: view.active_color == Some(container.color) && view.origin == Some(container.deployment),
+            address: container.upstream.map(|upstream| upstream.addr),
+            healthy: seen.is_none(),
+            seen,
+        }
+    });
+    Ok(Json(wire::Health { containers: containers.collect(), app }))
+}
+
+pub(super) async fn docker_run(
+    extract::State(state): extract::State<Arc<State>>,
+    Path(app): Path<String>,
+    query: Result<Query<OfColor>, QueryRejection>,
+) -> Result<Json<wire::DockerRun>, Problem> {
+    let (app, Query(OfColor { color })) = (app_name(&app)?, query?);
+    let group = state.controller.group(&app, color).await?;
+    Ok(Json(wire::DockerRun { app, color: group.color, command: docker_run_command(&group) }))
+}
+
+pub(super) fn view(state: &State, app: &AppName) -> Result<AppView, Problem> {
+    state.controller.view(app).ok_or_else(|| Problem::unknown_app(app))
+}
+
+async fn find(state: &State, app: &AppName) -> Result<wire::App, Problem> {
+    Ok(with_records(state.database.history(), view(state, app)?).await?)
+}
+
+/// What is on record about an app, beside what the controller shows of it.
+async fn with_records(history: &History, view: AppView) -> Result<wire::App, StoreError> {
+    let state_since = history.current_state(&view.app).await?.map(|row| wire::Time(row.updated_at));
+    let serving_since = match view.serving {
+        Some(serving) => {
+            let events = history.events_after(&EventScope::Deployment(serving), 0, EVENTS).await?;
+            events
+                .into_iter()
+                .find(|event| event.event_type == "traffic_switched")
+                .map(|event| wire::Time(event.created_at))
+        }
+        None => None,
+    };
+    let last = history.deployments(&view.app, Page::first(1)).await?.into_iter().next();
+    let failure = match &last {
+        Some(last) if last.status != DeploymentStatus::Success => {
+            let events = history.events_after(&EventScope::Deployment(last.id), 0, EVENTS).await?;
+            // The first failure is the cause; what went wrong while it was undone came after it.
+            events
+                .into_iter()
+                .find(|event| event.error.is_some() && event.payload.get("refused").is_none())
+                .and_then(|event| event.error)
+        }
+        _ => None,
+    };
+    Ok(wire::App {
+        view,
+        serving_since,
+        state_since,
+        last_deployment: last.map(wire::Deployment::from),
+        failure,
+    })
+}

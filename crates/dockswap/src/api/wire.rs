@@ -1,0 +1,308 @@
+//! What the API says and the commands read: one vocabulary for both ends, in JSON. It must not know
+//! how it is carried.
+
+pub(crate) use crate::run::intake::FileReport as File;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use dockswap_controller::{AppView, Progress};
+use dockswap_core::machine;
+use dockswap_core::records::{DeploymentRow, DeploymentStatus};
+use dockswap_core::{AppName, Color, ConfigId, ConfigSha, DeploymentId, Timestamp};
+use dockswap_store::{ConfigSummary, EventRow};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A point in time; in JSON as in RFC 3339, UTC, with microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Time(pub(crate) Timestamp);
+
+impl std::fmt::Display for Time {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let time: DateTime<Utc> = DateTime::from_timestamp_micros(self.0.as_micros()).unwrap_or_default();
+        f.write_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true))
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let time = DateTime::parse_from_rfc3339(&text).map_err(serde::de::Error::custom)?;
+        Ok(Self(Timestamp::from_micros(time.timestamp_micros())))
+    }
+}
+
+/// An app as it stands, with what is on record about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct App {
+    /// As the controller shows it.
+    #[serde(flatten)]
+    pub(crate) view: AppView,
+    /// When what serves took the traffic.
+    pub(crate) serving_since: Option<Time>,
+    /// When the state last changed.
+    pub(crate) state_since: Option<Time>,
+    /// The newest deployment.
+    pub(crate) last_deployment: Option<Deployment>,
+    /// Why the newest deployment failed or was taken back, with the app's own last lines.
+    pub(crate) failure: Option<String>,
+}
+
+impl App {
+    /// Whether the newest deployment was ended by somebody, not by a failure.
+    pub(crate) fn last_was_cancelled(&self) -> bool {
+        self.last_deployment.as_ref().is_some_and(|last| last.status == DeploymentStatus::Cancelled)
+    }
+}
+
+/// A row of `deployments`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Deployment {
+    pub(crate) id: DeploymentId,
+    pub(crate) app: AppName,
+    /// The version of the file that it deploys.
+    pub(crate) config: ConfigId,
+    pub(crate) image: String,
+    pub(crate) status: DeploymentStatus,
+    /// The color that it targets.
+    pub(crate) color: Color,
+    pub(crate) started_at: Time,
+    pub(crate) ended_at: Option<Time>,
+    /// The deployment that it undoes.
+    pub(crate) rollback_of: Option<DeploymentId>,
+}
+
+impl From<DeploymentRow> for Deployment {
+    fn from(row: DeploymentRow) -> Self {
+        Self {
+            id: row.id,
+            app: row.app_name,
+            config: row.config_id,
+            image: row.image,
+            status: row.status,
+            color: row.active_color,
+            started_at: Time(row.started_at),
+            ended_at: row.ended_at.map(Time),
+            rollback_of: row.rollback_of,
+        }
+    }
+}
+
+/// A row of `deployment_events`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Event {
+    pub(crate) id: i64,
+    pub(crate) deployment: DeploymentId,
+    pub(crate) app: AppName,
+    /// The event's name.
+    pub(crate) event: String,
+    /// The state before.
+    pub(crate) from: Option<String>,
+    /// The state after.
+    pub(crate) to: Option<String>,
+    /// The color that it is about.
+    pub(crate) color: Option<Color>,
+    /// Whether it was refused, and changed nothing.
+    pub(crate) refused: bool,
+    pub(crate) error: Option<String>,
+    pub(crate) at: Time,
+    /// Everything that is on record about it.
+    pub(crate) payload: serde_json::Value,
+}
+
+impl From<EventRow> for Event {
+    fn from(row: EventRow) -> Self {
+        let text = |name: &str| row.payload.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+        Self {
+            id: row.id,
+            deployment: row.deployment_id,
+            app: row.app_name,
+            event: row.event_type,
+            from: text("from"),
+            to: text("to"),
+            color: text("color").and_then(|color| color.parse().ok()),
+            refused: row.payload.get("refused").is_some(),
+            error: row.error,
+            at: Time(row.created_at),
+            payload: row.payload,
+        }
+    }
+}
+
+impl Event {
+    /// The event itself; `None` when another version wrote it.
+    pub(crate) fn decoded(&self) -> Option<machine::Event> {
+        serde_json::from_value(self.payload.get("event")?.clone()).ok()
+    }
+}
+
+/// A version of an app's file, without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Config {
+    pub(crate) id: ConfigId,
+    pub(crate) app: AppName,
+    /// The hash of its bytes, as `sha256sum` prints it.
+    pub(crate) sha: ConfigSha,
+    pub(crate) size_bytes: i64,
+    pub(crate) created_at: Time,
+}
+
+impl From<ConfigSummary> for Config {
+    fn from(row: ConfigSummary) -> Self {
+        Self {
+            id: row.id,
+            app: row.app_name,
+            sha: row.config_sha,
+            size_bytes: row.size_bytes,
+            created_at: Time(row.created_at),
+        }
+    }
+}
+
+/// `GET /v1/apps`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Apps {
+    pub(crate) apps: Vec<App>,
+    /// Files that belong to no known app, and what is wrong with them.
+    pub(crate) files: Vec<File>,
+}
+
+/// `GET /v1/files`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Files {
+    pub(crate) files: Vec<File>,
+}
+
+/// Lists, newest first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Deployments {
+    pub(crate) deployments: Vec<Deployment>,
+}
+
+/// Ditto.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Configs {
+    pub(crate) configs: Vec<Config>,
+}
+
+/// Ditto.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Events {
+    pub(crate) events: Vec<Event>,
+}
+
+/// What is asked of `POST apps/{app}/deployments`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeployOrder {
+    /// Written into the app's file first.
+    #[serde(default)]
+    pub(crate) image: Option<String>,
+}
+
+/// What is asked of `POST apps/{app}/rollback`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RollbackOrder {
+    /// Absent: the previous success.
+    #[serde(default)]
+    pub(crate) to: Option<DeploymentId>,
+}
+
+/// What is asked of `POST apps/{app}/switch`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SwitchOrder {
+    pub(crate) color: Color,
+}
+
+/// What became of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Accepted {
+    /// The deployment to follow.
+    pub(crate) deployment: Option<DeploymentId>,
+    /// Whether anything was begun; `false`: it is already so.
+    pub(crate) begun: bool,
+    /// It waits for its turn (`deployment.max_concurrent`, or another operation on the app), and
+    /// will be begun without being asked again.
+    pub(crate) queued: bool,
+}
+
+/// `GET apps/{app}/health`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Health {
+    pub(crate) app: AppName,
+    /// Of both colors.
+    pub(crate) containers: Vec<ContainerHealth>,
+}
+
+/// One container's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ContainerHealth {
+    pub(crate) name: String,
+    pub(crate) color: Color,
+    pub(crate) deployment: DeploymentId,
+    pub(crate) replica: u8,
+    /// Whether it has the traffic.
+    pub(crate) live: bool,
+    pub(crate) address: Option<std::net::SocketAddr>,
+    pub(crate) healthy: bool,
+    /// What was seen, when it is not healthy.
+    pub(crate) seen: Option<String>,
+}
+
+/// `GET apps/{app}/docker-run`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DockerRun {
+    pub(crate) app: AppName,
+    pub(crate) color: Color,
+    /// The words of the command; values of the environment are masked.
+    pub(crate) command: Vec<String>,
+}
+
+/// `GET apps/{app}/why`: the facts, for the command to make sentences of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Why {
+    pub(crate) app: App,
+    /// The deployment by which it serves, when that is not the newest.
+    pub(crate) serving: Option<Deployment>,
+    /// The events of the newest deployment, oldest first.
+    pub(crate) events: Vec<Event>,
+}
+
+/// The data of a `progress` message in a stream of events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProgressNotice {
+    pub(crate) app: AppName,
+    pub(crate) progress: Progress,
+}
+
+/// Why something was not done: `application/problem+json` (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Problem {
+    /// The HTTP status again.
+    pub(crate) status: u16,
+    /// Stable, for programs.
+    pub(crate) code: String,
+    /// For people.
+    pub(crate) detail: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Time;
+    use dockswap_core::Timestamp;
+
+    #[test]
+    fn times_are_written_as_rfc_3339_and_read_back() {
+        let time = Time(Timestamp::from_micros(1_795_246_706_123_456));
+        let json = serde_json::to_string(&time).expect("JSON");
+        assert_eq!(json, "\"2026-11-21T07:38:26.123456Z\"");
+        assert_eq!(serde_json::from_str::<Time>(&json).expect("time"), time);
+        assert!(serde_json::from_str::<Time>("\"yesterday\"").is_err());
+    }
+}

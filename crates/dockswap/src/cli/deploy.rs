@@ -1,0 +1,41 @@
+//! `dockswap deploy`.
+
+use super::exit::{CliError, Exit};
+use super::follow::{Until, begun};
+use super::outcome;
+use super::session::Session;
+use crate::api::wire::{Accepted, DeployOrder};
+use clap::Args;
+use dockswap_core::AppName;
+
+/// Deploy an app again, or deploy another image of it
+///
+/// With IMAGE, that is first written into the `image:` line of the app's file, comments kept. Follows
+/// the deployment until it is over: exits with 0 only when it succeeded, which is at the end of
+/// `deployment.watch`; with 3 when it failed and the old version still serves. Ctrl-C ends the
+/// following, not the deployment: `dockswap cancel APP` does that.
+#[derive(Debug, Args)]
+pub(crate) struct DeployArgs {
+    /// The app
+    pub(crate) app: AppName,
+    /// The image to write into its file, for example myapp:v2
+    image: Option<String>,
+    /// Return as soon as it has begun
+    #[arg(long)]
+    no_wait: bool,
+}
+
+pub(crate) async fn deploy(session: &Session, args: &DeployArgs) -> Result<Exit, CliError> {
+    let DeployArgs { app, image, no_wait } = args;
+    let before = session.app(app).await?.last_deployment.map(|last| last.id);
+    let order = DeployOrder { image: image.clone() };
+    let accepted: Accepted = session.client.post(&format!("/v1/apps/{app}/deployments"), &order).await?;
+    if *no_wait {
+        return outcome::accepted(session, app, accepted).await;
+    }
+    let deployment = match accepted.deployment {
+        Some(deployment) => deployment,
+        None => begun(&session.client, app, before).await?,
+    };
+    outcome::followed(session, app, deployment, Until::Ended, "deployed").await
+}

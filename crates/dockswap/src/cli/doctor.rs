@@ -1,0 +1,355 @@
+//! `dockswap doctor`.
+
+use super::app_files::Checked;
+use super::client::ClientError;
+use super::exit::{CliError, Exit};
+use super::listeners::holder_of;
+use super::session::{Session, now};
+use super::text::{block, bytes};
+use crate::api::with_causes;
+use clap::Args;
+use dockswap_config::Settings;
+use dockswap_core::ports::{Router, RouterStatus};
+use dockswap_docker::{Docker, EngineInfo};
+use dockswap_proxy::ProxyClient;
+use dockswap_store::{ConnectError, EventScope, History, Page};
+use serde::Serialize;
+use serde_json::json;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// For Docker, which may hang.
+const DOCKER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Free bytes below which images hardly fit, and below which nothing does.
+const LOW_DISK: u64 = 2_000_000_000;
+const NO_DISK: u64 = 200_000_000;
+
+/// 2026-01-01: no clock that is right shows less.
+const OLDEST_SANE_SECONDS: i64 = 1_767_225_600;
+
+/// How far ahead of the clock a record may be.
+const AHEAD: Duration = Duration::from_secs(60);
+
+/// Say what is wrong with this machine's set-up, and how to mend it
+///
+/// Docker, ports, disk, clock, database, controller, proxy and app files. Changes nothing. Exits with
+/// 1 when anything fails.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// What was found.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Finding {
+    check: &'static str,
+    level: Level,
+    detail: String,
+    /// How to mend it.
+    mend: Option<String>,
+}
+
+impl Finding {
+    fn ok(check: &'static str, detail: impl Into<String>) -> Self {
+        Self { check, level: Level::Ok, detail: detail.into(), mend: None }
+    }
+
+    fn warn(check: &'static str, detail: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { check, level: Level::Warn, detail: detail.into(), mend: Some(mend.into()) }
+    }
+
+    fn fail(check: &'static str, detail: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { level: Level::Fail, ..Self::warn(check, detail, mend) }
+    }
+
+    fn line(&self) -> String {
+        let level = match self.level {
+            Level::Ok => "ok  ",
+            Level::Warn => "warn",
+            Level::Fail => "FAIL",
+        };
+        let mut line = format!("{level}  {:<11} {}", self.check, block(&self.detail, "                  "));
+        if let Some(mend) = &self.mend {
+            line.push_str(&format!("\n                  → {}", block(mend, "                    ")));
+        }
+        line
+    }
+}
+
+pub(crate) async fn doctor(session: &Session, _: &DoctorArgs) -> Result<Exit, CliError> {
+    let mut findings = Vec::new();
+    let settings = settings(session, &mut findings);
+    let proxy = ProxyClient::new(session.paths.proxy_socket()).status().await.ok();
+    findings.extend(config_dir(session, &settings));
+    findings.extend(docker(&settings).await);
+    findings.push(port(settings.proxy.http, proxy.as_ref()));
+    findings.push(data_dir(&session.paths.data_dir));
+    findings.extend(disk("disk", &session.paths.data_dir));
+    findings.extend(database(session, &settings).await);
+    findings.push(controller(session).await);
+    findings.push(running_proxy(proxy.as_ref()));
+    session.show(&json!({ "findings": findings }), || findings.iter().map(Finding::line).collect())?;
+    let failed = findings.iter().any(|finding| finding.level == Level::Fail);
+    Ok(if failed { Exit::Failed } else { Exit::Done })
+}
+
+fn settings(session: &Session, findings: &mut Vec<Finding>) -> Settings {
+    match session.paths.settings() {
+        Ok(settings) => {
+            let mend = "unset it, or correct its name";
+            findings.extend(
+                settings.warnings.iter().map(|warning| Finding::warn("settings", warning.clone(), mend)),
+            );
+            settings
+        }
+        Err(problems) => {
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            findings.push(Finding::fail(
+                "settings",
+                problems.join("\n"),
+                "mend dockswap.yaml or the variable",
+            ));
+            Settings::default()
+        }
+    }
+}
+
+fn config_dir(session: &Session, settings: &Settings) -> Vec<Finding> {
+    let apps = session.paths.apps_dir();
+    if !apps.is_dir() {
+        let mend = format!("dockswap init {}", session.paths.config_dir.display());
+        return vec![Finding::warn("app files", format!("there is no {}", apps.display()), mend)];
+    }
+    let mut findings = Vec::new();
+    if let Ok(data) = apps.metadata()
+        && data.permissions().mode() & 0o022 != 0
+    {
+        let what = format!("{} can be written by others, who thereby decide what runs", apps.display());
+        findings.push(Finding::warn("app files", what, format!("chmod go-w {}", apps.display())));
+    }
+    let checked = Checked::directory(&session.paths, settings);
+    findings.push(if checked.problems.is_empty() {
+        Finding::ok("app files", format!("{} in {}, all valid", checked.count, apps.display()))
+    } else {
+        Finding::fail("app files", checked.problems.join("\n"), "mend the files; what runs is untouched")
+    });
+    findings
+}
+
+async fn docker(settings: &Settings) -> Vec<Finding> {
+    let asked = match Docker::connect(settings.docker_host.as_deref()) {
+        Ok(docker) => docker.with_deadline(DOCKER_DEADLINE).info().await,
+        Err(error) => Err(error),
+    };
+    match asked {
+        Ok(info) => docker_findings(&info),
+        Err(error) => vec![Finding::fail(
+            "docker",
+            error.to_string(),
+            "install and start Docker Engine (systemctl start docker), and let this user use it \
+             (usermod -aG docker $USER), or name it by DOCKER_HOST",
+        )],
+    }
+}
+
+fn docker_findings(info: &EngineInfo) -> Vec<Finding> {
+    let rootless = if info.rootless { ", rootless" } else { "" };
+    let mut findings = vec![Finding::ok(
+        "docker",
+        format!(
+            "{} (API {}) on {}, {}{rootless}",
+            info.version, info.api_version, info.os, info.storage_driver
+        ),
+    )];
+    findings.push(if info.live_restore {
+        Finding::ok("docker", "live-restore is on: containers outlive a restart of Docker")
+    } else {
+        Finding::warn(
+            "docker",
+            "live-restore is off: a restart or upgrade of Docker stops every app",
+            "put \"live-restore\": true into /etc/docker/daemon.json, then systemctl reload docker",
+        )
+    });
+    let warnings = info.warnings.iter().filter(|warning| !warning.trim().is_empty());
+    findings.extend(warnings.map(|warning| Finding::warn("docker", warning.clone(), "see docker info")));
+    let root = Path::new(&info.root_dir);
+    if root.is_dir() {
+        findings.extend(disk("images", root));
+    }
+    findings
+}
+
+/// The proxy's own port: taken by the proxy, free, or somebody else's.
+fn port(address: SocketAddr, proxy: Option<&RouterStatus>) -> Finding {
+    let check = "port";
+    if proxy.is_some_and(|proxy| proxy.listeners.iter().any(|listener| listener.port() == address.port())) {
+        return Finding::ok(check, format!("the proxy listens on {address}"));
+    }
+    match TcpListener::bind(address) {
+        Ok(_) => Finding::ok(check, format!("{address} is free")),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            let holder = holder_of(address.port()).map_or_else(String::new, |holder| format!(" by {holder}"));
+            Finding::fail(
+                check,
+                format!("{address} is taken{holder}"),
+                "stop that, or set proxy.http in dockswap.yaml to another port",
+            )
+        }
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Finding::fail(
+            check,
+            format!("this user may not open {address}"),
+            "sysctl net.ipv4.ip_unprivileged_port_start=80, or run as root, or set proxy.http to a port above 1023",
+        ),
+        Err(error) => Finding::fail(check, format!("{address}: {error}"), "set proxy.http in dockswap.yaml"),
+    }
+}
+
+fn data_dir(dir: &Path) -> Finding {
+    let check = "data dir";
+    match dir.metadata() {
+        Ok(data) if data.permissions().mode() & 0o077 != 0 => Finding::warn(
+            check,
+            format!("{} can be read by others", dir.display()),
+            format!("chmod 700 {} (the controller does so when it starts)", dir.display()),
+        ),
+        Ok(_) => Finding::ok(check, dir.display().to_string()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Finding::ok(check, format!("{} is made at the first start", dir.display()))
+        }
+        Err(error) => Finding::fail(check, format!("{}: {error}", dir.display()), "let this user read it"),
+    }
+}
+
+fn disk(check: &'static str, dir: &Path) -> Option<Finding> {
+    let there = dir.ancestors().find(|dir| dir.exists())?;
+    let disk = rustix::fs::statvfs(there).ok()?;
+    Some(free(check, there, disk.f_bavail.saturating_mul(disk.f_frsize)))
+}
+
+fn free(check: &'static str, dir: &Path, free: u64) -> Finding {
+    let detail = format!("{} free at {}", bytes(free), dir.display());
+    let mend = "free some: docker image prune, docker builder prune, journalctl --vacuum-size=500M";
+    match free {
+        0..NO_DISK => Finding::fail(check, detail, mend),
+        NO_DISK..LOW_DISK => Finding::warn(check, detail, mend),
+        _ => Finding::ok(check, detail),
+    }
+}
+
+async fn database(session: &Session, settings: &Settings) -> Vec<Finding> {
+    let check = "database";
+    let history = match dockswap_store::connect_read_only(&session.paths.database_url(settings)).await {
+        Ok(history) => history,
+        Err(ConnectError::Missing { path }) => {
+            return vec![Finding::ok(check, format!("{} is made at the first start", path.display()))];
+        }
+        Err(error) => {
+            return vec![Finding::fail(
+                check,
+                with_causes(&error),
+                "dockswap db migrate, or mend database_url",
+            )];
+        }
+    };
+    let integrity = match history.integrity().await {
+        Ok(defects) if defects.is_empty() => Finding::ok(check, "it answers, and is sound"),
+        Ok(defects) => Finding::fail(check, defects.join("\n"), "dockswap db check; go back to a backup"),
+        Err(error) => Finding::fail(check, with_causes(&error), "dockswap db check"),
+    };
+    vec![integrity, clock(&history).await]
+}
+
+/// The clock beside the newest record.
+async fn clock(history: &History) -> Finding {
+    let now = now();
+    let newest = history.events(&EventScope::All, Page::first(1)).await.ok();
+    let newest = newest.and_then(|events| events.first().map(|event| event.created_at));
+    let mend = "timedatectl set-ntp true";
+    if now.as_micros() / 1_000_000 < OLDEST_SANE_SECONDS {
+        return Finding::fail("clock", "the clock is years behind", mend);
+    }
+    match newest.map(|newest| newest.saturating_since(now)) {
+        Some(ahead) if ahead > AHEAD => {
+            Finding::warn("clock", "the newest record is from the future: the clock was set back", mend)
+        }
+        _ => Finding::ok("clock", "as it should be"),
+    }
+}
+
+async fn controller(session: &Session) -> Finding {
+    let check = "controller";
+    match session.client.document("/readyz").await {
+        Ok(_) => Finding::ok(check, "it answers, and is ready"),
+        Err(ClientError::Unreachable { socket, message }) => {
+            Finding::warn(check, format!("none answers on {}: {message}", socket.display()), "dockswap run")
+        }
+        Err(ClientError::Answered(problem)) => Finding::fail(check, problem.detail, "see its log"),
+        Err(ClientError::Garbled { message }) => Finding::fail(check, message, "dockswap version"),
+    }
+}
+
+fn running_proxy(proxy: Option<&RouterStatus>) -> Finding {
+    let check = "proxy";
+    match proxy {
+        Some(proxy) if proxy.version != env!("CARGO_PKG_VERSION") => Finding::warn(
+            check,
+            format!("it is of version {}, this command of {}", proxy.version, env!("CARGO_PKG_VERSION")),
+            "restart it when there is little traffic",
+        ),
+        Some(proxy) => Finding::ok(
+            check,
+            format!("it answers: {} routed, table {}", proxy.table.apps.len(), proxy.table.revision),
+        ),
+        None => Finding::warn(check, "none answers", "dockswap run starts one"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Level, docker_findings, free, port};
+    use dockswap_docker::EngineInfo;
+    use std::net::TcpListener;
+    use std::path::Path;
+
+    #[test]
+    fn a_taken_port_fails_and_names_its_holder() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let finding = port(listener.local_addr().expect("address"), None);
+        assert_eq!(finding.level, Level::Fail);
+        assert!(finding.detail.contains(&format!("pid {}", std::process::id())), "{finding:?}");
+        assert!(finding.line().contains("→ stop that"), "{}", finding.line());
+    }
+
+    #[test]
+    fn a_free_port_is_fine() {
+        assert_eq!(port("127.0.0.1:0".parse().expect("address"), None).level, Level::Ok);
+    }
+
+    #[test]
+    fn a_docker_without_live_restore_is_warned_of() {
+        let info =
+            EngineInfo { version: "27.0".to_owned(), warnings: vec![String::new()], ..EngineInfo::default() };
+        let levels: Vec<Level> = docker_findings(&info).iter().map(|finding| finding.level).collect();
+        assert_eq!(levels, [Level::Ok, Level::Warn]);
+    }
+
+    #[test]
+    fn a_full_disk_fails() {
+        let level = |bytes| free("disk", Path::new("/"), bytes).level;
+        assert_eq!(
+            [level(0), level(1_000_000_000), level(50_000_000_000)],
+            [Level::Fail, Level::Warn, Level::Ok]
+        );
+    }
+}

@@ -1,0 +1,228 @@
+//! The operator's commands: one verb a file. They ask the controller over its socket, and print.
+//! They decide nothing: what is possible is for the controller to say.
+
+mod app_files;
+mod cancel;
+mod client;
+mod completions;
+mod config;
+mod configs;
+mod db;
+mod deploy;
+mod docker_run;
+mod doctor;
+mod events;
+mod exit;
+#[cfg(test)]
+mod fixture;
+mod follow;
+mod health;
+mod history;
+mod init;
+mod listeners;
+mod logs;
+mod man;
+mod outcome;
+mod page;
+mod plan;
+mod promote;
+mod records;
+mod recover;
+mod reload;
+mod remove;
+mod rollback;
+mod run;
+mod schema;
+mod sentence;
+mod session;
+mod status;
+mod switch;
+mod text;
+mod validate;
+mod version;
+mod wait;
+mod why;
+
+pub(crate) use run::{ProxyArgs, RunArgs};
+
+use crate::paths::Paths;
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand};
+use dockswap_core::AppName;
+use exit::{CliError, Exit};
+use session::Session;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed
+  2  wrong usage, or an invalid config
+  3  the deploy failed, and the old version still serves
+  4  no such app, deployment or color
+  5  conflict: another operation or controller holds it
+  6  the controller does not answer
+  7  timed out waiting";
+
+/// Blue-green deployments for Docker.
+///
+/// Edit an app's YAML file, and its new version takes over the traffic with no failed request, or the
+/// old one never notices.
+#[derive(Debug, Parser)]
+#[command(name = "dockswap", version, styles = STYLES, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// App files and settings [default: ./dockswap-cfg if there, else the user's or the system's]
+    #[arg(long, global = true, value_name = "DIR", env = "DOCKSWAP_CONFIG_DIR", hide_env_values = true)]
+    pub(crate) config_dir: Option<PathBuf>,
+    /// Database and sockets [default: the user's or the system's]
+    #[arg(long, global = true, value_name = "DIR", env = "DOCKSWAP_DATA_DIR", hide_env_values = true)]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The controller's socket [default: api.sock in the data directory]
+    #[arg(long, global = true, value_name = "PATH", env = "DOCKSWAP_SOCKET", hide_env_values = true)]
+    pub(crate) socket: Option<PathBuf>,
+    /// Write one JSON document to stdout
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+impl Global {
+    /// Where things are.
+    pub(crate) fn paths(&self) -> anyhow::Result<Paths> {
+        Paths::resolve(self.config_dir.clone(), self.data_dir.clone())
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    Init(init::InitArgs),
+    Run(RunArgs),
+    Proxy(ProxyArgs),
+    Validate(validate::ValidateArgs),
+    Plan(plan::PlanArgs),
+    Deploy(deploy::DeployArgs),
+    Rollback(rollback::RollbackArgs),
+    Switch(switch::SwitchArgs),
+    Promote(promote::PromoteArgs),
+    Cancel(cancel::CancelArgs),
+    Recover(recover::RecoverArgs),
+    Remove(remove::RemoveArgs),
+    Status(status::StatusArgs),
+    Why(why::WhyArgs),
+    History(history::HistoryArgs),
+    Events(events::EventsArgs),
+    Configs(configs::ConfigsArgs),
+    Config(config::ConfigArgs),
+    Logs(logs::LogsArgs),
+    Health(health::HealthArgs),
+    DockerRun(docker_run::DockerRunArgs),
+    Reload(reload::ReloadArgs),
+    Wait(wait::WaitArgs),
+    Doctor(doctor::DoctorArgs),
+    Db(db::DbArgs),
+    Schema(schema::SchemaArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+    Version(version::VersionArgs),
+}
+
+impl Verb {
+    /// The app that it is about.
+    fn app(&self) -> Option<&AppName> {
+        match self {
+            Self::Deploy(args) => Some(&args.app),
+            Self::Rollback(args) => Some(&args.app),
+            Self::Switch(args) => Some(&args.app),
+            Self::Promote(args) => Some(&args.app),
+            Self::Cancel(args) => Some(&args.app),
+            Self::Recover(args) => Some(&args.app),
+            Self::Remove(args) => Some(&args.app),
+            Self::Logs(args) => Some(&args.app),
+            Self::Health(args) => Some(&args.app),
+            Self::DockerRun(args) => Some(&args.app),
+            Self::Wait(args) => Some(&args.app),
+            _ => None,
+        }
+    }
+}
+
+/// Carries out a verb, and says on stderr what went wrong.
+pub(crate) async fn main(cli: Cli) -> ExitCode {
+    let json = cli.global.json;
+    let outcome = match Session::new(&cli.global) {
+        Ok(session) => {
+            let app = cli.verb.app().cloned();
+            match (carry_out(&session, cli.verb).await, app) {
+                (Err(error), Some(app)) => Err(session.with_what_serves(error, &app).await),
+                (outcome, _) => outcome,
+            }
+        }
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            complain(&error, json);
+            error.exit.into()
+        }
+    }
+}
+
+fn complain(error: &CliError, json: bool) {
+    if error.silent {
+        return;
+    }
+    let document = serde_json::json!({ "error": error });
+    session::note(&if json { document.to_string() } else { error.to_string() });
+}
+
+async fn carry_out(session: &Session, verb: Verb) -> Result<Exit, CliError> {
+    match verb {
+        Verb::Run(args) => run::run(session, &args).await,
+        Verb::Proxy(args) => run::proxy(session, &args).await,
+        Verb::Init(args) => init::init(session, &args),
+        Verb::Validate(args) => validate::validate(session, &args),
+        Verb::Plan(args) => plan::plan(session, &args).await,
+        Verb::Deploy(args) => deploy::deploy(session, &args).await,
+        Verb::Rollback(args) => rollback::rollback(session, &args).await,
+        Verb::Switch(args) => switch::switch(session, &args).await,
+        Verb::Promote(args) => promote::promote(session, &args).await,
+        Verb::Cancel(args) => cancel::cancel(session, &args).await,
+        Verb::Recover(args) => recover::recover(session, &args).await,
+        Verb::Remove(args) => remove::remove(session, &args).await,
+        Verb::Status(args) => status::status(session, &args).await,
+        Verb::Why(args) => why::why(session, &args).await,
+        Verb::History(args) => history::history(session, &args).await,
+        Verb::Events(args) => events::events(session, &args).await,
+        Verb::Configs(args) => configs::configs(session, &args).await,
+        Verb::Config(args) => config::config(session, &args).await,
+        Verb::Logs(args) => logs::logs(session, &args).await,
+        Verb::Health(args) => health::health(session, &args).await,
+        Verb::DockerRun(args) => docker_run::docker_run(session, &args).await,
+        Verb::Reload(args) => reload::reload(session, &args).await,
+        Verb::Wait(args) => wait::wait(session, &args).await,
+        Verb::Doctor(args) => doctor::doctor(session, &args).await,
+        Verb::Db(args) => db::db(session, &args).await,
+        Verb::Schema(args) => schema::schema(&args),
+        Verb::Completions(args) => completions::completions(&args),
+        Verb::Man(args) => man::man(&args),
+        Verb::Version(args) => version::version(session, &args),
+    }
+}

@@ -1,0 +1,85 @@
+//! `dockswap rollback`.
+
+use super::client::ClientError;
+use super::exit::{CliError, Exit};
+use super::follow::Until;
+use super::outcome;
+use super::session::{Session, note};
+use crate::api::wire::{Accepted, RollbackOrder};
+use clap::Args;
+use dockswap_core::records::DeploymentStatus;
+use dockswap_core::{AppName, DeploymentId};
+use serde_json::json;
+
+/// Give the traffic back to the version before
+///
+/// Without --to: to the newest earlier success. What comes back is that deployment's config and the
+/// very image that it ran, whatever its tag means today; no registry is asked. It is instant while
+/// that version still runs (`deployment.rollback_window`), else it passes the same gate as a deploy.
+/// Returns as soon as the traffic has moved; with --wait at the end of the watch. Works without a
+/// running controller too, as long as the proxy runs.
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// The app
+    pub(crate) app: AppName,
+    /// The deployment to go back to, as `dockswap history APP` lists them
+    #[arg(long, value_name = "DEPLOYMENT")]
+    to: Option<i64>,
+    /// Return as soon as it has begun
+    #[arg(long, conflicts_with = "wait")]
+    no_wait: bool,
+    /// Return when the deployment is over, the watch included
+    #[arg(long)]
+    wait: bool,
+}
+
+pub(crate) async fn rollback(session: &Session, args: &RollbackArgs) -> Result<Exit, CliError> {
+    let app = &args.app;
+    let order = RollbackOrder { to: args.to.map(DeploymentId) };
+    let accepted = session.client.post(&format!("/v1/apps/{app}/rollback"), &order).await;
+    let accepted: Accepted = match accepted {
+        Ok(accepted) => accepted,
+        Err(ClientError::Unreachable { .. }) => return offline(session, app, order.to).await,
+        Err(ClientError::Answered(problem)) => {
+            return Err(
+                CliError::from(ClientError::Answered(problem)).next(format!("dockswap history {app}"))
+            );
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let until = if args.wait { Until::Ended } else { Until::Switched };
+    match accepted.deployment {
+        Some(deployment) if accepted.begun && !args.no_wait => {
+            outcome::followed(session, app, deployment, until, "rolled back").await
+        }
+        _ => outcome::accepted(session, app, accepted).await,
+    }
+}
+
+/// Without a controller process: this one does it.
+async fn offline(session: &Session, app: &AppName, to: Option<DeploymentId>) -> Result<Exit, CliError> {
+    note("the controller does not answer: this command does it itself");
+    let settings = session.settings()?;
+    let done = crate::run::offline_rollback(&session.paths, &settings, app, to).await?;
+    let document = json!({
+        "app": app, "deployment": done.deployment, "outcome": done.status, "image": done.image,
+        "state": done.state,
+    });
+    let image = done.image.as_deref().unwrap_or("nothing");
+    session.show(&document, || match done.status {
+        DeploymentStatus::Success => {
+            vec![format!("{app}: rolled back: {image} serves, by deployment {}", done.deployment)]
+        }
+        _ => Vec::new(),
+    })?;
+    if done.status == DeploymentStatus::Success {
+        return Ok(Exit::Done);
+    }
+    let exit = if done.image.is_some() { Exit::OldServes } else { Exit::Failed };
+    let mut error = CliError::new(
+        exit,
+        format!("{app} was not rolled back: deployment {} ended as {}", done.deployment, done.status),
+    );
+    error.now = Some(format!("{image} serves {app} (state {})", done.state));
+    Err(error.next(format!("dockswap events {}", done.deployment)))
+}

@@ -1,0 +1,231 @@
+//! Events and progress in words. Pure.
+
+use super::text::{bytes, count, duration};
+use crate::api::wire;
+use dockswap_controller::Progress;
+use dockswap_core::machine::{Event, Order, OrderReason, OrderTarget};
+use dockswap_core::spec::HealthCheck;
+
+/// What happened, in a sentence without its subject: `image app:v2 is on the host`.
+pub(crate) fn of_event(event: &wire::Event) -> String {
+    if event.refused {
+        let reason = event.error.as_deref().unwrap_or("not possible now");
+        return format!("{} was refused: {reason}", event.event);
+    }
+    let color = event.color.map_or_else(|| "the candidate".to_owned(), |color| color.to_string());
+    match event.decoded() {
+        Some(decoded) => sentence(&decoded, &color, event),
+        None => event.event.replace('_', " "),
+    }
+}
+
+fn sentence(decoded: &Event, color: &str, event: &wire::Event) -> String {
+    match decoded {
+        Event::Deploy(order) => of_order(order, color),
+        Event::ImageReady(image) => match &image.digest {
+            Some(digest) => format!("the image is here: {digest}"),
+            None => format!("the image is here: {}", image.id),
+        },
+        Event::ContainerStarted => format!("the containers of {color} run"),
+        Event::HealthCheckPassed if event.to.as_deref() == Some("awaiting_promotion") => {
+            format!("{color} is healthy and waits for `dockswap promote {}`", event.app)
+        }
+        Event::HealthCheckPassed => format!("{color} is healthy"),
+        Event::Promote => format!("{color} was promoted"),
+        Event::Cancel => "an operator cancelled it".to_owned(),
+        Event::Superseded { by } => format!("a newer version (config {by}) takes its place"),
+        Event::TrafficSwitched { revision } => switched(event, *revision),
+        Event::DrainComplete => "nothing is in flight any more on the color that left the route".to_owned(),
+        Event::DrainTimedOut { left } => {
+            format!("the drain timed out: {} closed", count(*left, "request or connection"))
+        }
+        Event::WatchPassed => format!("{color} served well for the whole watch"),
+        Event::WindowPassed => "the rollback window has ended".to_owned(),
+        Event::ContainerStopped => "the color out of traffic has stopped".to_owned(),
+        Event::RollbackComplete => "everything that the deployment brought is gone".to_owned(),
+        Event::Resumed => "a controller took it up again".to_owned(),
+        Event::ManualRecovery(seen) if seen.healthy.is_empty() => {
+            "an operator asked to recover; nothing is healthy".to_owned()
+        }
+        Event::ManualRecovery(seen) => {
+            let healthy: Vec<String> = seen
+                .healthy
+                .iter()
+                .map(|(color, origin)| format!("{color} of deployment {origin}"))
+                .collect();
+            format!("an operator asked to recover; healthy: {}", healthy.join(", "))
+        }
+        Event::Retire => "an operator takes the app out of service".to_owned(),
+        Event::ImageFailed(failure)
+        | Event::ContainerFailed(failure)
+        | Event::HealthCheckFailed(failure)
+        | Event::SwitchFailed(failure)
+        | Event::StandbyLost(failure)
+        | Event::StopFailed(failure)
+        | Event::RollbackFailed(failure)
+        | Event::ExternalChange(failure)
+        | Event::TargetUnhealthy { failure, .. } => failure.to_string(),
+    }
+}
+
+fn of_order(order: &Order, color: &str) -> String {
+    let what = match &order.target {
+        OrderTarget::Config(plan) => format!("image {} is to go into {color}", plan.image),
+        OrderTarget::Pinned { plan, .. } => {
+            format!("image {} is to go into {color}, the very one that ran before", plan.image)
+        }
+        OrderTarget::Standby => format!("{color}, which still runs, is to take the traffic"),
+    };
+    let by = match order.reason {
+        OrderReason::Edit => "an edit of the file",
+        OrderReason::Deploy => "`dockswap deploy`",
+        OrderReason::Rollback => "`dockswap rollback`",
+        OrderReason::Switch => "`dockswap switch`",
+    };
+    format!("{what} (by {by})")
+}
+
+fn switched(event: &wire::Event, revision: u64) -> String {
+    let active = event.payload.get("active_color").and_then(|color| color.as_str());
+    let image = event.payload.get("image").and_then(|image| image.as_str());
+    match (active, image) {
+        (Some(color), Some(image)) => {
+            format!("the proxy has confirmed: traffic goes to {color} ({image}; table {revision})")
+        }
+        _ => format!("the proxy has confirmed: nothing is routed (table {revision})"),
+    }
+}
+
+/// How an effect comes along.
+pub(crate) fn of_progress(progress: &Progress) -> String {
+    match progress {
+        Progress::Pulling { done_bytes, total_bytes: 0 } => format!("pulling: {}", bytes(*done_bytes)),
+        Progress::Pulling { done_bytes, total_bytes } => {
+            let percent = (u128::from(*done_bytes) * 100 / u128::from(*total_bytes)).min(100);
+            format!("pulling: {} of {} ({percent} %)", bytes(*done_bytes), bytes(*total_bytes))
+        }
+        Progress::Probing { probes, last: None } => {
+            format!("probing: {}", count(u64::from(*probes), "probe"))
+        }
+        Progress::Probing { probes, last: Some(last) } => {
+            format!("probing: {}, the last one: {last}", count(u64::from(*probes), "probe"))
+        }
+        Progress::Draining { requests, upgraded: 0 } => {
+            format!("draining: {} in flight", count(*requests, "request"))
+        }
+        Progress::Draining { requests, upgraded } => format!(
+            "draining: {} and {} in flight",
+            count(*requests, "request"),
+            count(*upgraded, "upgraded connection")
+        ),
+        Progress::Retrying { reason } => format!("trying again: {reason}"),
+    }
+}
+
+/// What serves, in a sentence.
+pub(crate) fn serving(app: &wire::App) -> String {
+    let name = &app.view.app;
+    match (app.view.active_color, &app.view.image) {
+        (Some(color), Some(image)) => {
+            let by = app.view.serving.map_or_else(String::new, |id| format!(", by deployment {id}"));
+            format!("{color} ({image}) serves {name}{by}")
+        }
+        _ => format!("nothing serves {name}: its routes answer 503"),
+    }
+}
+
+/// What a container must show before it gets traffic.
+pub(crate) fn of_gate(check: &HealthCheck) -> String {
+    let times = match check.success_threshold {
+        1 => String::new(),
+        times => format!(", {times} times in a row"),
+    };
+    match &check.http {
+        Some(http) => {
+            let ranges: Vec<String> = http
+                .expected_status
+                .iter()
+                .map(|(low, high)| if low == high { low.to_string() } else { format!("{low}-{high}") })
+                .collect();
+            let timeout = duration(check.timeout);
+            format!("{} {} answers {} within {timeout}{times}", http.method, http.endpoint, ranges.join(", "))
+        }
+        None => {
+            format!("its port takes a TCP connection, and its image's HEALTHCHECK, if any, passes{times}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::{of_event, of_progress};
+    use crate::api::wire;
+    use dockswap_controller::Progress;
+    use serde_json::json;
+
+    fn event(name: &str, payload: serde_json::Value) -> wire::Event {
+        serde_json::from_value(json!({
+            "id": 1, "deployment": 7, "app": "web", "event": name, "from": null, "to": payload.get("to"),
+            "color": "green", "refused": payload.get("refused").is_some(), "error": payload.get("refused"),
+            "at": "2026-11-21T07:38:26.123456Z", "payload": payload,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn events_in_words() {
+        for (name, payload, words) in [
+            (
+                "container_started",
+                json!({"event": {"type": "container_started"}}),
+                "the containers of green run",
+            ),
+            (
+                "health_check_passed",
+                json!({"to": "awaiting_promotion", "event": {"type": "health_check_passed"}}),
+                "green is healthy and waits for `dockswap promote web`",
+            ),
+            (
+                "traffic_switched",
+                json!({"active_color": "green", "image": "app:v2", "event": {"type": "traffic_switched", "revision": 9}}),
+                "the proxy has confirmed: traffic goes to green (app:v2; table 9)",
+            ),
+            (
+                "container_failed",
+                json!({"event": {"type": "container_failed", "summary": "web-green-7 exited", "evidence": ["boom"]}}),
+                "web-green-7 exited\n  | boom",
+            ),
+            (
+                "cancel",
+                json!({"refused": "cancel is not possible in state stable"}),
+                "cancel was refused: cancel is not possible in state stable",
+            ),
+            ("of_a_later_version", json!({"event": {"type": "of_a_later_version"}}), "of a later version"),
+        ] {
+            assert_eq!(of_event(&event(name, payload)), words);
+        }
+    }
+
+    #[test]
+    fn progress_in_words() {
+        for (progress, words) in [
+            (
+                Progress::Pulling { done_bytes: 12_300_000, total_bytes: 45_000_000 },
+                "pulling: 12.3 MB of 45.0 MB (27 %)",
+            ),
+            (Progress::Pulling { done_bytes: 0, total_bytes: 0 }, "pulling: 0 B"),
+            (
+                Progress::Probing { probes: 1, last: Some("GET /health answered 500".to_owned()) },
+                "probing: 1 probe, the last one: GET /health answered 500",
+            ),
+            (Progress::Draining { requests: 3, upgraded: 0 }, "draining: 3 requests in flight"),
+            (
+                Progress::Draining { requests: 1, upgraded: 2 },
+                "draining: 1 request and 2 upgraded connections in flight",
+            ),
+        ] {
+            assert_eq!(of_progress(&progress), words);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What every command has at hand: where things are, the controller's socket, and stdout and stderr.
+
+use super::Global;
+use super::client::{Client, ClientError};
+use super::exit::{CliError, Exit};
+use super::sentence;
+use crate::api::wire;
+use crate::paths::Paths;
+use dockswap_config::Settings;
+use dockswap_core::{AppName, Timestamp};
+use serde::Serialize;
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long is waited for the controller to say what serves, when something else failed already.
+const AFTERTHOUGHT: Duration = Duration::from_secs(3);
+
+/// How data is written to stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For programs: one JSON document.
+    Json,
+}
+
+/// What a command has at hand.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) paths: Paths,
+    pub(crate) client: Client,
+    pub(crate) format: Format,
+}
+
+impl Session {
+    pub(crate) fn new(global: &Global) -> Result<Self, CliError> {
+        let paths = global.paths().map_err(|error| CliError::new(Exit::Usage, format!("{error:#}")))?;
+        let socket = global.socket.clone().unwrap_or_else(|| paths.api_socket());
+        let format = if global.json { Format::Json } else { Format::Text };
+        Ok(Self { paths, client: Client::new(socket), format })
+    }
+
+    /// The controller's settings, as this user would start it.
+    pub(crate) fn settings(&self) -> Result<Settings, CliError> {
+        self.paths.settings().map_err(|problems| {
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            CliError::new(Exit::Usage, "the controller's settings are not valid").because(problems.join("\n"))
+        })
+    }
+
+    /// Writes `document` as JSON, or the lines that `lines` makes.
+    pub(crate) fn show(
+        &self,
+        document: &impl Serialize,
+        lines: impl FnOnce() -> Vec<String>,
+    ) -> Result<(), CliError> {
+        match self.format {
+            Format::Json => self.json(document),
+            Format::Text => lines().iter().try_for_each(|line| data(line)),
+        }
+    }
+
+    /// Writes `document` as JSON, indented for a terminal.
+    pub(crate) fn json(&self, document: &impl Serialize) -> Result<(), CliError> {
+        let text = if std::io::stdout().is_terminal() {
+            serde_json::to_string_pretty(document)
+        } else {
+            serde_json::to_string(document)
+        };
+        data(&text.map_err(std::io::Error::from)?)
+    }
+
+    /// Adds to an error about `app` what serves now, as far as the controller says so.
+    pub(crate) async fn with_what_serves(&self, mut error: CliError, app: &AppName) -> CliError {
+        if error.now.is_some() || error.silent || matches!(error.exit, Exit::Usage | Exit::NoController) {
+            return error;
+        }
+        let asked = tokio::time::timeout(AFTERTHOUGHT, self.app(app)).await;
+        if let Ok(Ok(app)) = asked {
+            error.now = Some(sentence::serving(&app));
+            if error.next.is_empty() {
+                error.next.push(format!("dockswap why {}", app.view.app));
+            }
+        } else if error.exit == Exit::NotFound && error.next.is_empty() {
+            error.next.push("dockswap status  (lists the apps)".to_owned());
+        }
+        error
+    }
+
+    /// One app, as it stands now.
+    pub(crate) async fn app(&self, app: &AppName) -> Result<wire::App, ClientError> {
+        self.client.get(&format!("/v1/apps/{app}")).await
+    }
+}
+
+/// Writes a line of data to stdout.
+pub(crate) fn data(line: &str) -> Result<(), CliError> {
+    let mut out = anstream::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(CliError::from)
+}
+
+/// Writes bytes to stdout as they are.
+pub(crate) fn raw(bytes: &[u8]) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(CliError::from)
+}
+
+/// Writes a line of progress to stderr. Nobody may be reading: that is no reason to fail.
+pub(crate) fn note(line: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{line}");
+}
+
+/// The present, by this machine's clock.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Timestamp::default() + since
+}

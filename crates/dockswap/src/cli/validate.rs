@@ -1,0 +1,43 @@
+//! `dockswap validate`.
+
+use super::app_files::Checked;
+use super::exit::{CliError, Exit};
+use super::session::Session;
+use super::text::count;
+use clap::Args;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Check app files, also against each other
+///
+/// Without FILE: all of the config directory, and the controller's settings. Says every problem at
+/// once, with file, line and column. No controller is needed.
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArgs {
+    /// The files
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+pub(crate) fn validate(session: &Session, args: &ValidateArgs) -> Result<Exit, CliError> {
+    let settings = session.settings()?;
+    let checked = if args.files.is_empty() {
+        Checked::directory(&session.paths, &settings)
+    } else {
+        Checked::files(&args.files, &session.paths, &settings)
+    };
+    let apps: Vec<&str> = checked.files.iter().map(|file| file.spec.name.as_str()).collect();
+    let valid = checked.problems.is_empty();
+    let document =
+        json!({ "valid": valid, "files": checked.count, "apps": apps, "problems": checked.problems });
+    let files = u64::try_from(checked.count).unwrap_or(u64::MAX);
+    session.show(&document, || {
+        if valid { vec![format!("{}: valid", count(files, "file"))] } else { Vec::new() }
+    })?;
+    if valid {
+        return Ok(Exit::Done);
+    }
+    let problems = u64::try_from(checked.problems.len()).unwrap_or(u64::MAX);
+    Err(CliError::new(Exit::Usage, format!("{} in {}", count(problems, "problem"), count(files, "file")))
+        .because(checked.problems.join("\n")))
+}

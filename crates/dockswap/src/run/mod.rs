@@ -1,0 +1,205 @@
+//! `dockswap run`: the controller process, put together from its parts and taken apart again.
+
+pub(crate) mod intake;
+mod offline;
+mod proxy;
+mod signals;
+pub(crate) mod state;
+mod supervise;
+mod telemetry;
+
+pub(crate) use offline::offline_rollback;
+pub(crate) use proxy::proxy;
+
+use crate::cli::RunArgs;
+use crate::paths::Paths;
+use anyhow::{Context, Result};
+use dockswap_config::{Policy, Settings, StoredFiles};
+use dockswap_controller::{Controller, ControllerSettings, Ports, SystemClock, UpstreamProber};
+use dockswap_core::ports::Clock;
+use dockswap_docker::Docker;
+use dockswap_proxy::ProxyClient;
+use dockswap_store::{Database, Holder};
+use intake::Intake;
+use signals::{Asked, Signals};
+use state::State;
+use std::fs::{DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use supervise::Supervisor;
+use tokio_util::sync::CancellationToken;
+
+/// The parts that the controller is handed, and that people ask directly.
+struct Parts {
+    database: Arc<Database>,
+    docker: Arc<Docker>,
+    proxy: Arc<ProxyClient>,
+    policy: Policy,
+    clock: Arc<SystemClock>,
+}
+
+impl Parts {
+    /// Opens the database as its only controller, and finds Docker and the proxy.
+    async fn open(paths: &Paths, settings: &Settings) -> Result<Self> {
+        make_private_dir(&paths.data_dir)?;
+        let clock = Arc::new(SystemClock::new());
+        let holder = Holder::this_process(clock.now());
+        let database = dockswap_store::connect(&paths.database_url(settings), &holder).await?;
+        let mut policy = settings.policy.clone();
+        policy.protected.push(paths.data_dir.clone());
+        Ok(Self {
+            database: Arc::new(database),
+            docker: Arc::new(Docker::connect(settings.docker_host.as_deref())?),
+            proxy: Arc::new(ProxyClient::new(paths.proxy_socket())),
+            policy,
+            clock,
+        })
+    }
+
+    fn ports(&self, paths: &Paths) -> Ports {
+        Ports {
+            engine: self.docker.clone(),
+            router: self.proxy.clone(),
+            store: self.database.clone(),
+            files: Arc::new(StoredFiles::new(paths.apps_dir(), self.policy.clone())),
+            prober: Arc::new(UpstreamProber),
+            clock: self.clock.clone(),
+        }
+    }
+}
+
+/// Runs the controller until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot start, or another controller took over its database.
+pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -> Result<()> {
+    overlay(&mut settings, args);
+    telemetry::init(&settings.log);
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    std::fs::create_dir_all(paths.apps_dir())
+        .with_context(|| format!("cannot create {}", paths.apps_dir().display()))?;
+    let parts = Parts::open(paths, &settings).await?;
+    let mut signals = Signals::new().context("signals cannot be handled")?;
+    let supervisor = Supervisor::start(paths, settings.proxy.http, parts.proxy.clone()).await?;
+    let stop = CancellationToken::new();
+    let controller = {
+        let limits = ControllerSettings { max_concurrent: settings.max_concurrent };
+        let start = Controller::start(parts.ports(paths), limits, stop.clone());
+        tokio::pin!(start);
+        loop {
+            tokio::select! {
+                started = &mut start => break Some(started?),
+                asked = signals.next() => if asked.is_end() { break None },
+            }
+        }
+    };
+    let Some(controller) = controller else {
+        supervisor.end().await;
+        return Ok(());
+    };
+    let intake = Intake::start(
+        paths.apps_dir(),
+        parts.policy.clone(),
+        settings.reserved_ports(),
+        controller.clone(),
+        stop.clone(),
+    )
+    .await?;
+    let state = Arc::new(State {
+        controller: controller.clone(),
+        database: parts.database.clone(),
+        docker: parts.docker.clone(),
+        proxy: parts.proxy.clone(),
+        intake: intake.handle(),
+        stop: stop.clone(),
+    });
+    let api = tokio::spawn(crate::api::serve(state.clone(), bind_private(&paths.api_socket())?));
+    tracing::info!(
+        apps = %paths.apps_dir().display(),
+        socket = %paths.api_socket().display(),
+        http = %settings.proxy.http,
+        "ready"
+    );
+    notify(sd_notify::NotifyState::Ready);
+
+    let outcome = loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::End => break Ok(()),
+                Asked::Reload => state.intake.rescan().await,
+            },
+            () = parts.database.fenced() => {
+                break Err(anyhow::anyhow!("another controller has taken over this database"));
+            }
+        }
+    };
+    tracing::info!("ending");
+    notify(sd_notify::NotifyState::Stopping);
+    stop.cancel();
+    intake.ended().await;
+    controller.shutdown().await;
+    let _ = api.await;
+    let _ = std::fs::remove_file(paths.api_socket());
+    supervisor.end().await;
+    outcome
+}
+
+/// Flags win over environment and file.
+fn overlay(settings: &mut Settings, args: &RunArgs) {
+    if let Some(url) = &args.database_url {
+        settings.database_url = Some(url.clone());
+    }
+    if let Some(http) = args.proxy_http {
+        settings.proxy.http = http;
+    }
+    if let Some(host) = &args.docker_host {
+        settings.docker_host = Some(host.clone());
+    }
+    if let Some(most) = args.max_concurrent {
+        settings.max_concurrent = most;
+    }
+    if let Some(level) = &args.log_level {
+        settings.log.level.clone_from(level);
+    }
+    if let Some(format) = args.log_format {
+        settings.log.format = format;
+    }
+}
+
+/// Makes `dir` with mode 0700, and its parents; tightens it when it is there.
+fn make_private_dir(dir: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("cannot create the data directory {}", dir.display()))?;
+    std::fs::set_permissions(dir, Permissions::from_mode(0o700))
+        .with_context(|| format!("cannot make the data directory {} private", dir.display()))
+}
+
+/// A socket that only this user can open. Its directory is private, so nobody can come in between
+/// the two calls; the socket of a controller that crashed is replaced: the database's lock says that
+/// there is no other.
+fn bind_private(path: &Path) -> Result<tokio::net::UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot replace {}", path.display()));
+        }
+        _ => {}
+    }
+    let listener = tokio::net::UnixListener::bind(path)
+        .with_context(|| format!("cannot open the socket {}", path.display()))?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))
+        .with_context(|| format!("cannot make the socket {} private", path.display()))?;
+    Ok(listener)
+}
+
+/// Tells a service manager, where there is one.
+fn notify(state: sd_notify::NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager could not be told");
+    }
+}

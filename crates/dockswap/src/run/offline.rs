@@ -1,0 +1,71 @@
+//! A rollback without a controller process: the same controller, for as long as it takes.
+
+use super::Parts;
+use crate::paths::Paths;
+use anyhow::{Context, Result};
+use dockswap_config::Settings;
+use dockswap_controller::{Command, Controller, ControllerSettings};
+use dockswap_core::ports::{Router, Store};
+use dockswap_core::records::DeploymentStatus;
+use dockswap_core::{AppName, DeploymentId};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// How a rollback without a controller process ended.
+pub(crate) struct OfflineRollback {
+    /// The deployment that it made.
+    pub(crate) deployment: DeploymentId,
+    /// How that ended.
+    pub(crate) status: DeploymentStatus,
+    /// The app's state.
+    pub(crate) state: String,
+    /// What serves, as written.
+    pub(crate) image: Option<String>,
+}
+
+/// Rolls `app` back, to the previous success or to `to`, and waits until that is settled.
+///
+/// # Errors
+/// When a controller holds the database after all, the proxy does not run, or the rollback is
+/// refused.
+pub(crate) async fn offline_rollback(
+    paths: &Paths,
+    settings: &Settings,
+    app: &AppName,
+    to: Option<DeploymentId>,
+) -> Result<OfflineRollback> {
+    let parts = Parts::open(paths, settings).await?;
+    parts.proxy.status().await.context("without the proxy no traffic can be moved: start `dockswap run`")?;
+    let stop = CancellationToken::new();
+    let limits = ControllerSettings { max_concurrent: 1 };
+    let controller = Controller::start(parts.ports(paths), limits, stop.clone()).await?;
+    let result = roll_back(&controller, &parts, app, to).await;
+    stop.cancel();
+    controller.shutdown().await;
+    result
+}
+
+async fn roll_back(
+    controller: &Arc<Controller>,
+    parts: &Parts,
+    app: &AppName,
+    to: Option<DeploymentId>,
+) -> Result<OfflineRollback> {
+    let mut notices = controller.notices();
+    let outcome = controller.command(app, Command::Rollback { to }).await?;
+    let deployment = outcome.deployment.context("the rollback began no deployment")?;
+    loop {
+        let row = parts.database.deployment(deployment).await?.context("the rollback's row is gone")?;
+        if row.status != DeploymentStatus::InProgress {
+            let view = controller.view(app).context("the app is gone")?;
+            return Ok(OfflineRollback {
+                deployment,
+                status: row.status,
+                state: view.state,
+                image: view.image,
+            });
+        }
+        // Missed notices do not matter: the row is read again after each.
+        let _ = notices.recv().await;
+    }
+}
