@@ -25,6 +25,9 @@ use tokio_util::sync::CancellationToken;
 /// How long an effect waits before it is performed again when its report could not be committed.
 const REDO_PAUSE: Duration = Duration::from_secs(2);
 
+/// How long an effect that cannot be cancelled half way may still take when the controller ends.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// What reaches an app.
 pub(crate) enum Message {
     /// A version of its file.
@@ -171,7 +174,9 @@ impl App {
         // A safe point: what was begun is finished or cancelled, nothing is decided any more.
         if let Some(effect) = self.effect.take() {
             effect.cancel.cancel();
-            let _ = effect.task.await;
+            if tokio::time::timeout(FAREWELL, effect.task).await.is_err() {
+                tracing::warn!(app = %self.machine.app(), state = self.machine.state(), "still under way: the next controller goes on with it");
+            }
         }
         if let Some(monitor) = self.monitor.take() {
             monitor.cancel.cancel();
@@ -282,7 +287,9 @@ impl App {
 
     /// A new state is in force: everybody who waits for it may know.
     fn in_force(&mut self, deployment: DeploymentId) {
-        if self.machine.in_flight().is_none() && matches!(self.turn, Turn::Held(_)) {
+        // A promotion may take days: whoever waits for one does not keep others from deploying.
+        let waits = matches!(self.machine.phase(), Phase::AwaitingPromotion(_));
+        if (waits || self.machine.in_flight().is_none()) && matches!(self.turn, Turn::Held(_)) {
             self.turn = Turn::Idle;
         }
         self.published.send_replace(self.machine.clone());
