@@ -1,0 +1,11 @@
+//! The proofs of the core: what the machine may do, walked through at random and exhaustively.
+
+#![allow(unreachable_pub, reason = "one binary: its modules share everything")]
+
+mod model;
+mod property;
+mod sabotage;
+mod scars;
+mod script;
+mod transitions;
+mod world;

@@ -1,0 +1,278 @@
+//! The table of arrows: by example, whole as a snapshot, and as the diagram in `docs/`.
+//!
+//! `UPDATE=1` writes the snapshot and the diagram anew; without it, a stale one is an error.
+
+use crate::script::{Scripted, tell};
+use crate::world::fixture::WORDS;
+use dockswap_core::machine::{AlarmKind, Event, Machine, Refusal, Transition};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+/// One way into every state that differs in what it answers.
+pub const STATES: [(&str, &str); 34] = [
+    ("pending", ""),
+    ("pending, after a failed first deployment", "deploy, image_failed, rollback_complete"),
+    ("pulling, first", "deploy"),
+    ("pulling", "@live, deploy"),
+    ("starting", "@live, deploy, image_ready"),
+    ("health_check", "@live, deploy, image_ready, container_started"),
+    ("health_check, promotion: manual", "@live, manual, deploy, image_ready, container_started"),
+    ("health_check of the standby", "@live, @live, rollback/warm"),
+    ("awaiting_promotion", "@live, manual, deploy, image_ready, container_started, health_check_passed"),
+    ("switching, first", "deploy, image_ready, container_started, health_check_passed"),
+    ("switching", "@live, deploy, image_ready, container_started, health_check_passed"),
+    ("draining, first", "deploy, image_ready, container_started, health_check_passed, traffic_switched"),
+    ("draining", "@live, deploy, image_ready, container_started, health_check_passed, traffic_switched"),
+    (
+        "draining, auto_rollback: false",
+        "@live, record, deploy, image_ready, container_started, health_check_passed, traffic_switched",
+    ),
+    (
+        "watching, first",
+        "deploy, image_ready, container_started, health_check_passed, traffic_switched, drain_complete",
+    ),
+    (
+        "watching",
+        "@live, deploy, image_ready, container_started, health_check_passed, traffic_switched, drain_complete",
+    ),
+    (
+        "watching, auto_rollback: false, a regression recorded",
+        "@live, record, deploy, image_ready, container_started, health_check_passed, traffic_switched, \
+         drain_complete, target_unhealthy/healthy",
+    ),
+    (
+        "watching, rollback_window: 0s",
+        "@live, brief, deploy, image_ready, container_started, health_check_passed, traffic_switched, \
+         drain_complete",
+    ),
+    ("stable, no standby", "@live"),
+    ("stable, warm standby", "@live, @live"),
+    ("stopping", "@live, @live, wait 300s, window_passed"),
+    ("stable, cold standby", "@live, @live, wait 300s, window_passed, container_stopped"),
+    ("rolling_back, first", "deploy, image_failed"),
+    ("rolling_back, removing", "@live, deploy, image_ready, container_failed"),
+    (
+        "rolling_back, routing",
+        "@live, deploy, image_ready, container_started, health_check_passed, switch_failed",
+    ),
+    (
+        "rolling_back, draining",
+        "@live, deploy, image_ready, container_started, health_check_passed, switch_failed, traffic_switched",
+    ),
+    (
+        "rolling_back, routing after a regression",
+        "@live, deploy, image_ready, container_started, health_check_passed, traffic_switched, drain_complete, \
+         target_unhealthy/healthy",
+    ),
+    ("failed, nothing serves", "deploy, image_ready, container_failed, rollback_failed"),
+    (
+        "failed, no standby",
+        "deploy, image_ready, container_started, health_check_passed, traffic_switched, target_unhealthy/unfit",
+    ),
+    (
+        "failed, warm standby",
+        "@live, deploy, image_ready, container_started, health_check_passed, traffic_switched, drain_complete, \
+         target_unhealthy/unfit",
+    ),
+    ("draining, to be retired: routes are withdrawn", "@live, retire"),
+    ("draining, to be retired", "@live, retire, traffic_switched"),
+    ("stopping, to be retired", "@live, retire, traffic_switched, drain_complete"),
+    ("retired", "@live, retire, traffic_switched, drain_complete, container_stopped"),
+];
+
+/// What `script` leads to, in the words of [`tell`].
+#[track_caller]
+fn check(script: &str, expect: &str) {
+    assert_eq!(tell(&Scripted::run(script).machine), expect, "{script}");
+}
+
+/// Why the last word of `script` is refused.
+#[track_caller]
+fn refused(script: &str, last: &str) -> Refusal {
+    Scripted::run(script).follow(last).expect_err("it is refused")
+}
+
+#[test]
+fn a_first_deployment_takes_blue() {
+    check("@live", "stable blue app:v1");
+}
+
+#[test]
+fn the_second_takes_green_and_leaves_blue_warm() {
+    check("@live, @live", "stable green app:v2 + blue app:v1 warm");
+}
+
+#[test]
+fn the_standby_is_stopped_when_the_window_ends() {
+    check("@live, @live, wait 290s, window_passed", "stopping green app:v2 + blue app:v1 warm");
+    check(
+        "@live, @live, wait 290s, window_passed, container_stopped",
+        "stable green app:v2 + blue app:v1 cold",
+    );
+}
+
+#[test]
+fn alarms_before_their_time_are_refused() {
+    let early = Refusal::TooEarly { event: "window_passed" };
+    assert_eq!(refused("@live, @live, wait 289s", "window_passed"), early);
+    let watching = "deploy, image_ready, container_started, health_check_passed, traffic_switched, drain_complete, wait 9s";
+    assert_eq!(refused(watching, "watch_passed"), Refusal::TooEarly { event: "watch_passed" });
+}
+
+#[test]
+fn a_failed_deployment_leaves_the_old_version_serving() {
+    check("@live, deploy, image_failed", "rolling_back (removing) blue app:v1");
+    check("@live, deploy, image_failed, rollback_complete", "stable blue app:v1");
+    check("@live, deploy, image_ready, container_failed, rollback_complete", "stable blue app:v1");
+    check(
+        "@live, deploy, image_ready, container_started, health_check_failed, rollback_complete",
+        "stable blue app:v1",
+    );
+}
+
+#[test]
+fn a_regression_takes_traffic_back_at_once() {
+    let watching = "@live, deploy, image_ready, container_started, health_check_passed, traffic_switched, drain_complete";
+    check(
+        &format!("{watching}, target_unhealthy/healthy"),
+        "rolling_back (routing) green app:v2 + blue app:v1 warm",
+    );
+    check(
+        &format!("{watching}, target_unhealthy/healthy, traffic_switched, drain_complete, rollback_complete"),
+        "stable blue app:v1",
+    );
+}
+
+#[test]
+fn a_promotion_is_waited_for() {
+    let gated = "@live, manual, deploy, image_ready, container_started, health_check_passed";
+    check(gated, "awaiting_promotion blue app:v1");
+    check(&format!("{gated}, promote"), "switching blue app:v1");
+}
+
+#[test]
+fn a_rollback_to_the_standby_waits_for_no_promotion() {
+    let first = "manual, deploy, image_ready, container_started, health_check_passed, promote, \
+                 traffic_switched, drain_complete, wait 10s, watch_passed";
+    check(&format!("{first}, auto, @live, rollback/warm, health_check_passed"), "switching green app:v2");
+}
+
+#[test]
+fn a_newer_version_supersedes_before_the_switch_and_waits_after_it() {
+    check("@live, deploy, superseded", "rolling_back (removing) blue app:v1");
+    let switching = "@live, deploy, image_ready, container_started, health_check_passed";
+    assert!(matches!(refused(switching, "superseded"), Refusal::NotNow { .. }));
+}
+
+/// A state by its name in [`STATES`], and what it answers to each word.
+type Row = (&'static str, Machine, Vec<(&'static str, Result<Machine, Refusal>)>);
+
+/// The machine in each of [`STATES`] with each of [`WORDS`]: where it leads, or why it is refused.
+fn table() -> Vec<Row> {
+    STATES
+        .iter()
+        .map(|(name, script)| {
+            let state = Scripted::run(script);
+            let answers = WORDS.iter().map(|word| {
+                let event = state.event(word);
+                let now = match (state.machine.owed().alarm, &event) {
+                    (Some(alarm), Event::WatchPassed) if alarm.kind == AlarmKind::WatchPassed => alarm.at,
+                    (Some(alarm), Event::WindowPassed) if alarm.kind == AlarmKind::WindowPassed => alarm.at,
+                    _ => state.now,
+                };
+                (*word, state.machine.step(&event, now).map(Transition::committed))
+            });
+            (*name, state.machine.clone(), answers.collect())
+        })
+        .collect()
+}
+
+/// Compares with the file, or writes it when `UPDATE` is set.
+fn compare(path: &str, generated: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+        std::fs::write(&path, generated).expect("written");
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        kept == generated,
+        "{} is stale: look at the difference that `UPDATE=1 cargo test -p dockswap-core` makes, and commit it",
+        path.display()
+    );
+}
+
+#[test]
+fn the_whole_table_is_as_recorded() {
+    let mut text = String::from("Every state with every event: where it leads, or why it is refused.\n");
+    for (name, machine, answers) in table() {
+        writeln!(text, "\n{name}: {}", tell(&machine)).expect("a string takes it");
+        let mut refusals: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for (word, answer) in answers {
+            match answer {
+                Ok(next) => writeln!(text, "  {word:<26} {}", tell(&next)).expect("a string takes it"),
+                Err(refusal) => refusals.entry(kind(&refusal).to_owned()).or_default().push(word),
+            }
+        }
+        for (kind, words) in refusals {
+            writeln!(text, "  refused, {kind}: {}", words.join(", ")).expect("a string takes it");
+        }
+    }
+    compare("tests/it/table.txt", &text);
+}
+
+const fn kind(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::NotNow { .. } => "not now",
+        Refusal::Busy { .. } => "busy",
+        Refusal::Stale { .. } => "stale",
+        Refusal::TooEarly { .. } => "too early",
+        Refusal::NothingToGoBackTo => "nothing to go back to",
+        Refusal::NoWarmStandby => "no warm standby",
+        Refusal::NothingHealthy => "nothing healthy",
+        Refusal::Already { .. } => "already",
+    }
+}
+
+#[test]
+fn the_diagram_shows_the_real_machine() {
+    let mut arrows: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    let mut stays: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (_, machine, answers) in table() {
+        for (word, answer) in answers {
+            let Ok(next) = answer else { continue };
+            // Rolling back by an order is a deployment like any other.
+            let event = match word.split('/').next().unwrap_or(word) {
+                "rollback" => "deploy (rollback)",
+                "switch" => "deploy (switch)",
+                event => event,
+            };
+            let (from, to) = (machine.state(), next.state());
+            let events = if from == to {
+                stays.entry(from).or_default()
+            } else {
+                arrows.entry((from, to)).or_default()
+            };
+            if !events.contains(&event) {
+                events.push(event);
+            }
+        }
+    }
+    let mut text = String::from(
+        "# The states of an app\n\n\
+         Generated from the machine itself by `crates/core/tests/it/transitions.rs`, which also fails when this\n\
+         file is stale (`UPDATE=1 cargo test -p dockswap-core` writes it anew). Every arrow is a committed\n\
+         transition; an event that has no arrow in a state is refused, recorded, and changes nothing. A\n\
+         retirement goes through `draining` and `stopping` as well.\n\n\
+         ```mermaid\nstateDiagram-v2\n    [*] --> pending\n",
+    );
+    for ((from, to), events) in &arrows {
+        writeln!(text, "    {from} --> {to}: {}", events.join(", ")).expect("a string takes it");
+    }
+    text.push_str("```\n\nAccepted without leaving the state:\n\n| state | events |\n|---|---|\n");
+    for (state, events) in &stays {
+        writeln!(text, "| `{state}` | {} |", events.join(", ")).expect("a string takes it");
+    }
+    compare("../../docs/states.md", &text);
+}

@@ -1,0 +1,230 @@
+//! Performing what is owed, as the ports' contracts have it: every verb may be done again.
+
+use super::brain::Brain;
+use super::fixture::{failure, image};
+use super::{Answer, Container, World, release_id};
+use dockswap_core::invariants::ReleaseId;
+use dockswap_core::machine::{Effect, Event, Machine, Phase, Release};
+
+/// How an effect ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is done, and says so.
+    Works,
+    /// It is not done, and says so.
+    Fails,
+    /// It is done, and says that it is not: a reply was lost on the way.
+    Deceives,
+    /// A drain whose time is over.
+    TimesOut,
+}
+
+impl World {
+    /// How the effect that is owed may end; nothing when none is owed or it was begun already.
+    pub(super) fn outcomes(&self, brain: &dyn Brain) -> Vec<Outcome> {
+        let Some(machine) = self.controller.as_ref().and_then(|controller| brain.acts_for(controller)) else {
+            return Vec::new();
+        };
+        let begun = self.answers.iter().any(|answer| answer.answers == machine.version());
+        let Some(effect) = brain.owed(machine).effect.filter(|_| !begun) else { return Vec::new() };
+        match effect {
+            Effect::Drain { release, until } => {
+                let idle =
+                    release.is_none_or(|release| !self.proxy.in_flight.contains_key(&release_id(&release)));
+                match (idle, until <= self.now) {
+                    (true, _) => vec![Outcome::Works],
+                    (false, true) => vec![Outcome::TimesOut],
+                    (false, false) => Vec::new(),
+                }
+            }
+            // The gate says what it sees; an app that is not healthy is no failure of ours.
+            Effect::Probe { release, .. } if !self.is_healthy(release_id(&release)) => vec![Outcome::Fails],
+            // Traffic is only ever sent to where something runs.
+            Effect::Run(release) if self.occupied(&release) && !self.reachable(brain.route(machine)) => {
+                vec![Outcome::Fails]
+            }
+            Effect::Route if !self.reachable(brain.route(machine)) => vec![Outcome::Fails],
+            Effect::Pull { .. } | Effect::Probe { .. } if self.left.failures > 0 => {
+                vec![Outcome::Works, Outcome::Fails]
+            }
+            Effect::Run(_) | Effect::Route | Effect::Stop(_) | Effect::Undo(_) | Effect::RemoveAll
+                if self.left.failures > 0 =>
+            {
+                vec![Outcome::Works, Outcome::Fails, Outcome::Deceives]
+            }
+            _ => vec![Outcome::Works],
+        }
+    }
+
+    pub(super) fn perform(&mut self, brain: &dyn Brain, outcome: Outcome) {
+        let Some(machine) =
+            self.controller.as_ref().and_then(|controller| brain.acts_for(controller)).cloned()
+        else {
+            return;
+        };
+        let Some(effect) = brain.owed(&machine).effect else { return };
+        if matches!(outcome, Outcome::Fails | Outcome::Deceives) {
+            self.left.failures = self.left.failures.saturating_sub(1);
+        }
+        let done = !matches!(outcome, Outcome::Fails);
+        let good = matches!(outcome, Outcome::Works);
+        let event = match &effect {
+            Effect::Pull { plan, pinned, .. } => {
+                let mut image = image(plan);
+                if let Some(pinned) = pinned {
+                    assert_eq!(image.id, *pinned, "the very image");
+                }
+                image.digest = None;
+                if good { Event::ImageReady(image) } else { Event::ImageFailed(failure("no such image")) }
+            }
+            Effect::Run(release) => {
+                if self.occupied(release) && self.reachable(brain.route(&machine)) {
+                    self.proxy.routed = brain.route(&machine);
+                    self.proxy.in_doubt = false;
+                }
+                self.run(release, done);
+                if good {
+                    Event::ContainerStarted
+                } else {
+                    Event::ContainerFailed(failure("it does not start"))
+                }
+            }
+            Effect::Probe { release, .. } => {
+                if good {
+                    self.past.trusted.insert(release_id(release));
+                    Event::HealthCheckPassed
+                } else {
+                    Event::HealthCheckFailed(failure("it does not get healthy"))
+                }
+            }
+            Effect::Route => {
+                if done {
+                    self.proxy.routed = brain.route(&machine);
+                    self.proxy.in_doubt = true;
+                }
+                Self::routed(&machine, good)
+            }
+            Effect::Drain { release, .. } => match (release, outcome) {
+                (Some(release), Outcome::TimesOut) => {
+                    let left = self.proxy.in_flight.remove(&release_id(release)).unwrap_or(0);
+                    Event::DrainTimedOut { left: left.into() }
+                }
+                _ => Event::DrainComplete,
+            },
+            Effect::Stop(release) => {
+                if done {
+                    self.stop(release_id(release));
+                }
+                if good { Event::ContainerStopped } else { Event::StopFailed(failure("it does not stop")) }
+            }
+            Effect::Undo(release) => {
+                if let (Some(release), true) = (release, done) {
+                    self.remove(release_id(release));
+                }
+                if good {
+                    Event::RollbackComplete
+                } else {
+                    Event::RollbackFailed(failure("it cannot be removed"))
+                }
+            }
+            Effect::RemoveAll => {
+                if done {
+                    for release in self.releases_where(|_| true) {
+                        self.vacate(release);
+                    }
+                }
+                if good { Event::ContainerStopped } else { Event::StopFailed(failure("it does not stop")) }
+            }
+        };
+        self.answers.push(Answer { answers: machine.version(), event });
+    }
+
+    /// Clears the slot of everything else, and runs the release. What fails leaves debris.
+    fn run(&mut self, release: &Release, done: bool) {
+        let id = release_id(release);
+        for other in self.releases_where(|other| other.0 == id.0 && other != id) {
+            // Traffic on it, against the confirmed route, is not to be cut: the slot stays as it is.
+            if self.proxy.routed == Some(other) {
+                return;
+            }
+            self.vacate(other);
+        }
+        if done {
+            self.start(id);
+        } else {
+            self.docker.entry(id).or_insert(Container::Created);
+        }
+    }
+
+    /// Whether something else is in the slot of `release`.
+    fn occupied(&self, release: &Release) -> bool {
+        let id = release_id(release);
+        self.docker.keys().any(|other| other.0 == id.0 && *other != id)
+    }
+
+    /// Whether the proxy can be told to send traffic there.
+    pub(super) fn reachable(&self, target: Option<ReleaseId>) -> bool {
+        target.is_none_or(|target| self.runs(target))
+    }
+
+    /// Removes what no phase has drained: waits for what is in flight, then closes it, then stops.
+    fn vacate(&mut self, release: ReleaseId) {
+        self.proxy.in_flight.remove(&release);
+        self.remove(release);
+    }
+
+    fn routed(machine: &Machine, good: bool) -> Event {
+        match (machine.phase(), good) {
+            (_, true) => Event::TrafficSwitched { revision: machine.version().0 },
+            (Phase::RollingBack(_), false) => Event::RollbackFailed(failure("the proxy does not answer")),
+            (_, false) => Event::SwitchFailed(failure("the proxy does not answer")),
+        }
+    }
+
+    /// What must run and does not, or must not and does.
+    pub(super) fn tended(&self, machine: &Machine) -> impl Iterator<Item = (ReleaseId, Container)> {
+        let upkeep = machine.upkeep();
+        let settled = matches!(machine.phase(), Phase::Settled(_));
+        let ill = upkeep.live.map(|live| release_id(&live)).filter(|live| !self.is_healthy(*live));
+        let awake: Vec<_> =
+            upkeep.cold.iter().map(release_id).filter(|cold| settled && self.runs(*cold)).collect();
+        let heal = ill.map(|live| (live, Container::Healthy));
+        heal.into_iter().chain(awake.into_iter().map(|cold| (cold, Container::Stopped)))
+    }
+
+    pub(super) fn tend(&mut self) {
+        let Some(machine) = self.in_force() else { return };
+        for (release, into) in self.tended(machine).collect::<Vec<_>>() {
+            match into {
+                Container::Healthy => self.start(release),
+                _ => self.stop(release),
+            }
+        }
+    }
+
+    /// Containers that the state has no use for, once it stands still and the proxy has confirmed
+    /// that no traffic is on them.
+    pub(super) fn debris(&self, machine: &Machine) -> impl Iterator<Item = ReleaseId> {
+        let used: Vec<_> = machine.releases().into_iter().map(release_id).collect();
+        let settled = matches!(machine.phase(), Phase::Settled(_));
+        let certain = settled && !self.proxy.in_doubt;
+        self.releases_where(move |release| {
+            certain
+                && !used.contains(&release)
+                && self.proxy.routed != Some(release)
+                && !self.proxy.in_flight.contains_key(&release)
+        })
+        .into_iter()
+    }
+
+    pub(super) fn sweep(&mut self) {
+        let Some(machine) = self.in_force() else { return };
+        for release in self.debris(machine).collect::<Vec<_>>() {
+            self.remove(release);
+        }
+    }
+
+    fn releases_where(&self, wanted: impl Fn(ReleaseId) -> bool) -> Vec<ReleaseId> {
+        self.docker.keys().copied().filter(|release| wanted(*release)).collect()
+    }
+}
