@@ -31,7 +31,9 @@ pub enum Effect {
         pinned: Option<ImageId>,
     },
     /// Clear the slot of everything else, and run the release: `container_started` or
-    /// `container_failed`.
+    /// `container_failed`. After a rollback that failed, the proxy may still send requests to what
+    /// is in the slot: it is taken out of traffic first (the state's route confirmed, what is in
+    /// flight ended or closed), else the slot stays as it is and this fails.
     Run(Release),
     /// Bring every replica through its gate: `health_check_passed` or `health_check_failed`.
     Probe {
@@ -55,7 +57,8 @@ pub enum Effect {
     Stop(Release),
     /// Remove what the deployment created: `rollback_complete` or `rollback_failed`.
     Undo(Option<Release>),
-    /// Remove every container of the app: `container_stopped` or `stop_failed`.
+    /// Remove every container of the app: `container_stopped` or `stop_failed`. Only the live release
+    /// was drained: what is in flight on others ends, or is closed after `drain_timeout`, first.
     RemoveAll,
 }
 

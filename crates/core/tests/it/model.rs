@@ -1,5 +1,8 @@
 //! The model checker over the same world and the real machine: every order of everything, within a
 //! budget of what may go wrong.
+//!
+//! One app is enough: all that other apps do to it is to have the whole table applied at any moment
+//! ([`Action::Reapply`]), and to make the proxy's revision grow.
 
 use crate::world::brain::{Brain, Real};
 use crate::world::fixture::{Manner, Pace};

@@ -2,7 +2,7 @@
 //! invariant that stands against it.
 
 use crate::model::{CALM, Space};
-use crate::world::brain::Brain;
+use crate::world::brain::{Brain, Clearing};
 use crate::world::disk::Disk;
 use crate::world::{Budget, Controller, release_id};
 use dockswap_core::Timestamp;
@@ -148,6 +148,21 @@ impl Brain for ForgetsToDrainWhenUndoing {
 #[test]
 fn undoing_without_draining_violates_3() {
     finds(3, &ForgetsToDrainWhenUndoing, Budget { edits: 1, failures: 1, ..EDITS });
+}
+
+/// A slot is cleared for the next candidate without asking whether traffic is on it, after a switch
+/// and a rollback of which nobody knows how they ended.
+struct ClearsAtOnce;
+
+impl Brain for ClearsAtOnce {
+    fn clears(&self) -> Clearing {
+        Clearing::AtOnce
+    }
+}
+
+#[test]
+fn clearing_a_slot_that_may_have_traffic_violates_3() {
+    finds(3, &ClearsAtOnce, Budget { edits: 2, failures: 2, ..EDITS });
 }
 
 /// The event is written, and the write of the state is lost (G06).

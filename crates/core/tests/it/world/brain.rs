@@ -41,10 +41,25 @@ pub trait Brain: Sync {
         disk.write_state(transition);
     }
 
+    /// What becomes of the traffic on containers that are cleared away and that no phase has drained:
+    /// the rest of a switch or a rollback of which nobody knows how it ended.
+    fn clears(&self) -> Clearing {
+        Clearing::AfterTheTraffic
+    }
+
     /// The state whose effects are performed: none while a decision is not committed.
     fn acts_for<'a>(&self, controller: &'a Controller) -> Option<&'a Machine> {
         controller.decided.is_none().then_some(&controller.machine)
     }
+}
+
+/// When containers are cleared away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clearing {
+    /// Once the proxy has confirmed the state's route, and what was in flight has ended or been closed.
+    AfterTheTraffic,
+    /// Without asking.
+    AtOnce,
 }
 
 /// The machine as it is.

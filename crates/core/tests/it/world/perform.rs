@@ -1,6 +1,6 @@
 //! Performing what is owed, as the ports' contracts have it: every verb may be done again.
 
-use super::brain::Brain;
+use super::brain::{Brain, Clearing};
 use super::fixture::{failure, image};
 use super::{Answer, Container, World, release_id};
 use dockswap_core::invariants::ReleaseId;
@@ -39,10 +39,11 @@ impl World {
             }
             // The gate says what it sees; an app that is not healthy is no failure of ours.
             Effect::Probe { release, .. } if !self.is_healthy(release_id(&release)) => vec![Outcome::Fails],
-            // Traffic is only ever sent to where something runs.
+            // Who is in the slot cannot be taken out of traffic.
             Effect::Run(release) if self.occupied(&release) && !self.reachable(brain.route(machine)) => {
                 vec![Outcome::Fails]
             }
+            // Traffic is only ever sent to where something runs.
             Effect::Route if !self.reachable(brain.route(machine)) => vec![Outcome::Fails],
             Effect::Pull { .. } | Effect::Probe { .. } if self.left.failures > 0 => {
                 vec![Outcome::Works, Outcome::Fails]
@@ -78,10 +79,7 @@ impl World {
                 if good { Event::ImageReady(image) } else { Event::ImageFailed(failure("no such image")) }
             }
             Effect::Run(release) => {
-                if self.occupied(release) && self.reachable(brain.route(&machine)) {
-                    self.proxy.routed = brain.route(&machine);
-                    self.proxy.in_doubt = false;
-                }
+                self.clear_slot(brain, &machine, release);
                 self.run(release, done);
                 if good {
                     Event::ContainerStarted
@@ -130,7 +128,7 @@ impl World {
             Effect::RemoveAll => {
                 if done {
                     for release in self.releases_where(|_| true) {
-                        self.vacate(release);
+                        self.vacate(brain, release);
                     }
                 }
                 if good { Event::ContainerStopped } else { Event::StopFailed(failure("it does not stop")) }
@@ -139,16 +137,24 @@ impl World {
         self.answers.push(Answer { answers: machine.version(), event });
     }
 
-    /// Clears the slot of everything else, and runs the release. What fails leaves debris.
+    /// Clears the slot of everything else. What has traffic against the state's route is taken out of
+    /// it first; where that cannot be, the slot stays as it is.
+    fn clear_slot(&mut self, brain: &dyn Brain, machine: &Machine, release: &Release) {
+        let id = release_id(release);
+        let asks = brain.clears() == Clearing::AfterTheTraffic;
+        if asks && self.occupied(release) && self.reachable(brain.route(machine)) {
+            (self.proxy.routed, self.proxy.in_doubt) = (brain.route(machine), false);
+        }
+        for other in self.releases_where(|other| other.0 == id.0 && other != id) {
+            if !(asks && self.proxy.routed == Some(other)) {
+                self.vacate(brain, other);
+            }
+        }
+    }
+
+    /// Runs the release. What fails leaves debris.
     fn run(&mut self, release: &Release, done: bool) {
         let id = release_id(release);
-        for other in self.releases_where(|other| other.0 == id.0 && other != id) {
-            // Traffic on it, against the confirmed route, is not to be cut: the slot stays as it is.
-            if self.proxy.routed == Some(other) {
-                return;
-            }
-            self.vacate(other);
-        }
         if done {
             self.start(id);
         } else {
@@ -168,8 +174,10 @@ impl World {
     }
 
     /// Removes what no phase has drained: waits for what is in flight, then closes it, then stops.
-    fn vacate(&mut self, release: ReleaseId) {
-        self.proxy.in_flight.remove(&release);
+    fn vacate(&mut self, brain: &dyn Brain, release: ReleaseId) {
+        if brain.clears() == Clearing::AfterTheTraffic {
+            self.proxy.in_flight.remove(&release);
+        }
         self.remove(release);
     }
 
