@@ -26,25 +26,29 @@ impl WebSocket {
     pub fn open(proxy: SocketAddr, host: &str, path: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let request = format!("ws://{host}{path}").into_client_request().expect("a request");
-        let stream = runtime.block_on(timeout(PATIENCE, async {
+        let stream = runtime.block_on(in_time(async {
             let stream = TcpStream::connect(proxy).await.expect("the proxy listens");
             client_async(request, stream).await.expect("an upgraded connection").0
         }));
-        Self { runtime, stream: stream.expect("an upgraded connection in time") }
+        Self { runtime, stream }
     }
 
     /// Sends `text`; what comes back.
     pub fn echo(&mut self, text: &str) -> String {
         let stream = &mut self.stream;
-        let answer = self.runtime.block_on(timeout(PATIENCE, async {
+        let answer = self.runtime.block_on(in_time(async {
             stream.send(Message::text(text)).await.expect("the connection is open");
             stream.next().await.expect("an answer").expect("the connection is open")
         }));
-        answer.expect("an answer in time").into_text().expect("text").to_string()
+        answer.into_text().expect("text").to_string()
     }
 
     /// Says good-bye.
     pub fn close(mut self) {
-        let _ = self.runtime.block_on(timeout(PATIENCE, self.stream.close(None)));
+        let _ = self.runtime.block_on(in_time(self.stream.close(None)));
     }
+}
+
+async fn in_time<T>(answer: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, answer).await.unwrap_or_else(|_| panic!("no answer within {PATIENCE:?}"))
 }

@@ -72,7 +72,7 @@ fn exit_code_5_another_operation_holds_it() {
     site.save(&AppFile::new(&app).version("n3").deployment("promotion", "manual"));
     site.reaches(&app, "awaiting_promotion");
     let _ = site.command(&["rollback", &app]).exits(5);
-    let _ = site.command(&["remove", &app]).exits(5);
+    let _ = site.command(&["remove", &app, "--yes"]).exits(5);
     let _ = site.command(&["cancel", &app]).exits(0);
     site.settled(&app);
     let _ = site.command(&["promote", &app]).exits(5);
@@ -81,7 +81,7 @@ fn exit_code_5_another_operation_holds_it() {
 #[test]
 fn exit_code_6_the_controller_does_not_answer() {
     let site = Site::prepare();
-    for arguments in [&["status"][..], &["deploy", "web"], &["wait", "web"], &["events", "web", "-f"]] {
+    for arguments in [&["status"][..], &["deploy", "web"], &["events", "web", "-f"]] {
         let _ = site.command(arguments).exits(6).says("dockswap run");
     }
 }

@@ -61,9 +61,9 @@ fn warm_rollbacks_in_a_row_under_load_lose_no_request_and_start_nothing() {
     let load = Load::start(site.http(), &site.host_of(&app), Mix::default());
     for number in 1..=often(10) {
         site.deployed(&version(&app, number));
-        let before = docker::containers(&app);
+        let before = docker::running(&app);
         let done = site.command(&["rollback", &app]).exits(0);
-        assert_eq!(docker::containers(&app), before, "a warm rollback starts and stops nothing:\n{done}");
+        assert_eq!(docker::running(&app), before, "a warm rollback starts and stops nothing:\n{done}");
         site.settled(&app);
     }
     load.goes_on(100);
@@ -93,7 +93,7 @@ fn a_file_that_was_rolled_back_is_not_deployed_again_until_it_is_edited() {
     site.settled(&app);
     assert_eq!(site.database().number(count, &[&app]), 3, "{}", site.events(&app));
     assert_eq!(answer(&site, &app).version, "n1");
-    site.deployed(&second.line("# edited"));
+    site.deployed(&second.env("EDITED", "yes"));
     assert_version(&site, &app, "n2");
 }
 
@@ -201,7 +201,7 @@ fn scar_p14_other_apps_notice_nothing() {
     site.save_text(&busy, "name: [");
     let (_, status) = site.deploy(&AppFile::new(&busy).image("exits"));
     assert_eq!(status, "failed");
-    let _ = site.command(&["remove", &busy]).exits(0);
+    let _ = site.command(&["remove", &busy, "--yes"]).exits(0);
     holds("the other app is gone", Duration::from_secs(60), || docker::containers(&busy).is_empty());
     let report = load.stop();
     report.assert_unbroken();

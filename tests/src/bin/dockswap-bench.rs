@@ -1,0 +1,105 @@
+//! From saving a file to the first answer of the new version, beside `docker run -d` and polling
+//! until 200, for the same image on the same machine, interleaved.
+
+use anstream::println;
+use clap::Parser;
+use dockswap_tests::{AppFile, Kind, Micros, Site, docker, now, once, until};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Save to first answer, beside `docker run -d` and polling.
+#[derive(Parser)]
+struct Args {
+    /// How often each is measured.
+    #[arg(long, default_value_t = 20)]
+    rounds: usize,
+}
+
+/// How often the new version is asked for: as often as `docker run` is polled.
+const POLL: Duration = Duration::from_millis(2);
+
+fn main() {
+    let args = Args::parse();
+    let site = Site::start();
+    let app = site.name("bench");
+    let file = |number: usize| AppFile::new(&app).version(&format!("n{number}")).deployment("watch", "100ms");
+    site.deployed(&file(0));
+    // The first of each finds things cold: it is not counted.
+    let mut rounds: Vec<(Micros, Micros)> = (1..=args.rounds + 1)
+        .map(|number| {
+            let by_hand = docker_run(&app, number);
+            let swapped = save(&site, &app, &file(number), number);
+            (by_hand, swapped)
+        })
+        .collect();
+    rounds.remove(0);
+    let (by_hand, swapped): (Vec<_>, Vec<_>) = rounds.into_iter().unzip();
+    let (by_hand, swapped) = (Spread::of(by_hand), Spread::of(swapped));
+    println!("| from … to the first answer of the new version | median | fastest | slowest |");
+    println!("|---|---:|---:|---:|");
+    by_hand.row("`docker run -d`, polled until 200");
+    swapped.row("saving the app's file, dockswap");
+    let ratio = milliseconds(swapped.median) / milliseconds(by_hand.median);
+    println!();
+    println!("ratio of the medians of {}: {ratio:.2} (target: at most 1.15)", args.rounds);
+}
+
+/// Saves a version of the app's file; the time until it answers.
+fn save(site: &Site, app: &str, file: &AppFile, number: usize) -> Micros {
+    let (version, host) = (format!("n{number}"), site.host_of(app));
+    let began = now();
+    site.save(file);
+    let answered = first_answer(site.http(), &host, &version);
+    site.settled(app);
+    answered - began
+}
+
+/// Runs a container as a person would; the time until it answers.
+fn docker_run(app: &str, number: usize) -> Micros {
+    let (name, version) = (format!("{app}-by-hand-{number}"), format!("n{number}"));
+    let variable = format!("VERSION={version}");
+    let began = now();
+    let run = ["run", "-d", "--name", &name, "--network", "dockswap", "-e", &variable, "dockswap-demo:v1"];
+    docker::docker(&run);
+    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    let address = docker::docker(&["inspect", "--format", format, &name]);
+    let address: SocketAddr = format!("{address}:8080").parse().expect("an address");
+    let answered = first_answer(address, "localhost", &version);
+    docker::docker(&["rm", "-f", &name]);
+    answered - began
+}
+
+fn first_answer(address: SocketAddr, host: &str, version: &str) -> Micros {
+    until(&format!("an answer of {version}"), Duration::from_secs(60), || {
+        let answer = once(address, host, Kind::OneShot).ok().filter(|sample| sample.version == version);
+        if answer.is_none() {
+            std::thread::sleep(POLL);
+        }
+        answer.map(|sample| sample.ended)
+    })
+}
+
+struct Spread {
+    median: Micros,
+    fastest: Micros,
+    slowest: Micros,
+}
+
+impl Spread {
+    fn of(mut times: Vec<Micros>) -> Self {
+        times.sort_unstable();
+        let middle = times.len() / 2;
+        // Of an even number the two in the middle; of an odd one both are the same.
+        let median = Micros::midpoint(times[(times.len() - 1) / 2], times[middle]);
+        Self { median, fastest: times[0], slowest: times[times.len() - 1] }
+    }
+
+    fn row(&self, name: &str) {
+        let [median, fastest, slowest] = [self.median, self.fastest, self.slowest].map(milliseconds);
+        println!("| {name} | {median:.0} ms | {fastest:.0} ms | {slowest:.0} ms |");
+    }
+}
+
+fn milliseconds(micros: Micros) -> f64 {
+    Duration::from_micros(micros.max(0).unsigned_abs()).as_secs_f64() * 1_000.0
+}
