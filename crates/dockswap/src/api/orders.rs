@@ -27,8 +27,9 @@ const RECENT: u64 = 10;
 type Answer = Result<(StatusCode, Json<wire::Accepted>), Problem>;
 type Order<T> = Result<Json<T>, JsonRejection>;
 
-/// Deploys the newest version of the file. With an image, that is written into the file first; the
-/// edit is what deploys then, and an order beside it would deploy the same twice.
+/// Deploys the newest version of the file, as it is now: a broken one is refused, though an earlier
+/// version of it is on record. With an image, that is written into the file first; the edit is what
+/// deploys then, and an order beside it would deploy the same twice.
 pub(super) async fn deploy(
     extract::State(state): extract::State<Arc<State>>,
     Path(app): Path<String>,
@@ -39,13 +40,21 @@ pub(super) async fn deploy(
     let mut notices = state.controller.notices();
     let until = Instant::now() + PATIENCE;
     let edited = match &order.image {
-        None => None,
+        None => {
+            let before = newest_config(&state, &app).await?;
+            state.intake.rescan().await;
+            newest_config(&state, &app).await?.filter(|newest| Some(*newest) != before)
+        }
         Some(image) => match state.intake.write_image(&app, image).await {
             Ok(Written::Changed) => newest_config(&state, &app).await?,
             Ok(Written::Unchanged) => None,
             Err(error) => return Err(Problem::invalid(format!("{error:#}"))),
         },
     };
+    let broken = state.intake.files().into_iter().find(|file| file.app.as_ref() == Some(&app));
+    if let Some(file) = broken.filter(|file| !file.problems.is_empty()) {
+        return Err(Problem::invalid(file.problems.join("\n")));
+    }
     loop {
         if let Some(config) = edited
             && let Some(deployment) = deployment_of(&state, &app, config).await?

@@ -5,6 +5,7 @@ use axum::extract;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use dockswap_controller::{AppView, FileStatus};
+use dockswap_core::ports::{Router, RouterStatus};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -22,11 +23,12 @@ pub(super) async fn ready(extract::State(state): extract::State<Arc<State>>) -> 
 
 pub(super) async fn metrics(extract::State(state): extract::State<Arc<State>>) -> Response {
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (kind, text(&state.controller.views())).into_response()
+    let proxy = state.proxy.status().await.ok();
+    (kind, text(&state.controller.views(), proxy.as_ref())).into_response()
 }
 
 /// In the text format of Prometheus.
-fn text(apps: &[AppView]) -> String {
+fn text(apps: &[AppView], proxy: Option<&RouterStatus>) -> String {
     let mut out = String::new();
     let mut states: BTreeMap<&str, usize> = BTreeMap::new();
     for app in apps {
@@ -41,7 +43,7 @@ fn text(apps: &[AppView]) -> String {
         &[(format!("{{version=\"{version}\"}}"), 1)],
     );
     let states: Vec<_> =
-        states.into_iter().map(|(state, count)| (format!("{{state=\"{state}\"}}"), count)).collect();
+        states.into_iter().map(|(state, count)| (format!("{{state=\"{state}\"}}"), as_u64(count))).collect();
     gauge(&mut out, "dockswap_apps", "Apps, by state.", &states);
     for (name, about, count) in [
         (
@@ -70,12 +72,30 @@ fn text(apps: &[AppView]) -> String {
             count(|app| matches!(app.file, FileStatus::Orphaned { .. })),
         ),
     ] {
-        gauge(&mut out, name, about, &[(String::new(), count)]);
+        gauge(&mut out, name, about, &[(String::new(), as_u64(count))]);
+    }
+    gauge(
+        &mut out,
+        "dockswap_proxy_up",
+        "Whether the proxy answers.",
+        &[(String::new(), u64::from(proxy.is_some()))],
+    );
+    if let Some(proxy) = proxy {
+        let requests = proxy.load.iter().map(|load| load.requests).sum();
+        let upgraded = proxy.load.iter().map(|load| load.upgraded).sum();
+        let about = "Requests, and upgraded connections, in flight in the proxy.";
+        let kinds =
+            [("{kind=\"request\"}".to_owned(), requests), ("{kind=\"upgraded\"}".to_owned(), upgraded)];
+        gauge(&mut out, "dockswap_proxy_in_flight", about, &kinds);
     }
     out
 }
 
-fn gauge(out: &mut String, name: &str, about: &str, samples: &[(String, usize)]) {
+fn as_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+fn gauge(out: &mut String, name: &str, about: &str, samples: &[(String, u64)]) {
     // Writing into a String cannot fail.
     let _ = write!(out, "# HELP {name} {about}\n# TYPE {name} gauge\n");
     for (labels, value) in samples {
@@ -89,9 +109,10 @@ mod tests {
 
     #[test]
     fn metrics_of_no_apps_are_well_formed() {
-        let text = text(&[]);
+        let text = text(&[], None);
         assert!(text.contains("# TYPE dockswap_apps gauge\n"));
         assert!(text.contains("\ndockswap_apps_degraded 0\n"));
+        assert!(text.contains("\ndockswap_proxy_up 0\n"));
         assert!(text.lines().all(|line| line.starts_with('#') || line.split(' ').count() == 2), "{text}");
     }
 }

@@ -17,6 +17,8 @@ mod exit;
 mod fixture;
 mod follow;
 mod health;
+#[cfg(test)]
+mod help;
 mod history;
 mod init;
 mod listeners;

@@ -256,6 +256,7 @@ mod tests {
         let files = vec![wire::File {
             path: "x.yaml".into(),
             app: None,
+            sha: None,
             problems: vec!["apps/x.yaml:1:1: name: missing".to_owned()],
         }];
         let lines = overview(&wire::Apps { apps: vec![api, web], files }, Path::new("apps"), now());

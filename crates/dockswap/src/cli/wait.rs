@@ -84,7 +84,10 @@ async fn arrive(session: &Session, args: &WaitArgs) -> Result<Exit, CliError> {
     loop {
         match session.client.post::<Value>("/v1/reload", &json!({})).await {
             Err(ClientError::Unreachable { .. }) => sleep(RETRY).await,
-            read => break read?,
+            read => {
+                read.map(drop)?;
+                break;
+            }
         }
     }
     let app = &args.app;
