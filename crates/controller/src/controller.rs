@@ -1,13 +1,13 @@
 //! The controller as a whole: it takes up what was left, starts a task per app, and passes on
 //! versions, orders and hints.
 
-use crate::app::{self, App, AppHandle, Message};
+use crate::app::{App, AppHandle, Message};
 use crate::effects::{GroupError, describe_end};
 use crate::keeper::Keeper;
 use crate::orders::{Command, OrderError, Outcome};
 use crate::specs::{Offer, Specs, Stored};
 use crate::view::{AppView, FileStatus, Notice};
-use dockswap_core::machine::{Release, Serving};
+use dockswap_core::machine::{Machine, Release, Serving};
 use dockswap_core::ports::{
     AppFiles, Clock, Container, ContainerGroup, Engine, EngineError, Hint, Probe, Prober, Router,
     RouterError, Store,
@@ -191,7 +191,7 @@ impl Controller {
         // Versions that were stored and never deployed.
         for (app, stored) in newest {
             let seen = containers.remove(&app).unwrap_or_default();
-            controller.spawn(App::spawn(&shared, app::unknown(app.clone()), Some(stored), seen), app);
+            controller.spawn(App::spawn(&shared, Machine::new(app.clone()), Some(stored), seen), app);
         }
         let background = [tokio::spawn(follow_docker(controller.clone())), tokio::spawn(check_proxy(shared))];
         controller.tasks().extend(background);
@@ -228,7 +228,7 @@ impl Controller {
                 Some(handle) => handle.clone(),
                 None => {
                     let (handle, task) =
-                        App::spawn(&self.shared, app::unknown(app.clone()), None, Vec::new());
+                        App::spawn(&self.shared, Machine::new(app.clone()), None, Vec::new());
                     self.tasks().push(task);
                     apps.insert(app, handle.clone());
                     handle

@@ -1,0 +1,126 @@
+//! Deciding: an event becomes a committed transition, or a refusal, or waits for the database.
+
+use super::{App, Message, REDO_PAUSE, Turn};
+use crate::view::{Notice, Progress};
+use dockswap_core::machine::{Event, Phase, Refusal};
+use dockswap_core::records::{CommitError, StoreError};
+use dockswap_core::{DeploymentId, Version};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why an event did not become a transition.
+pub(super) enum ApplyError {
+    /// The machine said no.
+    Refused(Refusal),
+    /// The database was a step ahead; its state is in force now.
+    Reloaded,
+    /// The database failed.
+    Store(StoreError),
+}
+
+impl App {
+    /// Commits what `event` leads to.
+    pub(super) async fn apply(&mut self, event: &Event, answers: Option<Version>) -> Result<(), ApplyError> {
+        let now = self.shared.ports.clock.now();
+        let decided = match answers {
+            Some(answers) => self.machine.report(answers, event, now),
+            None => self.machine.step(event, now),
+        };
+        let transition = match decided {
+            Ok(transition) => transition,
+            Err(refusal) => {
+                tracing::debug!(app = %self.machine.app(), event = event.name(), %refusal, "refused");
+                if let Some(record) = self.machine.refused(event, &refusal, now) {
+                    self.shared.ports.store.record_refusal(&record).await.map_err(ApplyError::Store)?;
+                }
+                return Err(ApplyError::Refused(refusal));
+            }
+        };
+        match self.shared.ports.store.commit(&transition).await {
+            Ok(()) => {}
+            Err(CommitError::Store(error)) => return Err(ApplyError::Store(error)),
+            Err(CommitError::Conflict { .. }) => {
+                // An earlier commit went through although its answer did not reach us.
+                self.reload().await.map_err(ApplyError::Store)?;
+                return Err(ApplyError::Reloaded);
+            }
+        }
+        let record = transition.event();
+        let (from, deployment) = (self.machine.state(), record.deployment_id);
+        let error = record.error.clone();
+        self.machine = Arc::new(transition.committed());
+        match error {
+            Some(error) => tracing::warn!(
+                app = %self.machine.app(), deployment = deployment.0, event = event.name(), from,
+                to = self.machine.state(), error
+            ),
+            None => tracing::info!(
+                app = %self.machine.app(), deployment = deployment.0, event = event.name(), from,
+                to = self.machine.state()
+            ),
+        }
+        self.in_force(deployment);
+        Ok(())
+    }
+
+    /// A new state is in force: everybody who waits for it may know.
+    pub(super) fn in_force(&mut self, deployment: DeploymentId) {
+        // A promotion may take days: whoever waits for one does not keep others from deploying.
+        let waits = matches!(self.machine.phase(), Phase::AwaitingPromotion(_));
+        if (waits || self.machine.in_flight().is_none()) && matches!(self.turn, Turn::Held(_)) {
+            self.turn = Turn::Idle;
+        }
+        self.published.send_replace(self.machine.clone());
+        self.show();
+        let _ = self.shared.notices.send(Notice::Committed { app: self.machine.app().clone(), deployment });
+    }
+
+    pub(super) async fn reload(&mut self) -> Result<(), StoreError> {
+        let machines = self.shared.ports.store.machines().await?;
+        if let Some(machine) = machines.into_iter().find(|machine| machine.app() == self.machine.app()) {
+            self.machine = Arc::new(machine);
+            self.effect = None;
+            if let Some(deployment) = self.machine.deployment() {
+                self.in_force(deployment);
+            }
+        }
+        Ok(())
+    }
+
+    /// An effect has ended. When that cannot be written down, the effect is performed again later:
+    /// it is idempotent, and still owed.
+    pub(super) async fn report(&mut self, answers: Version, event: &Event) {
+        if let Err(ApplyError::Store(error)) = self.apply(event, Some(answers)).await {
+            tracing::error!(app = %self.machine.app(), event = event.name(), error = &error as &dyn std::error::Error, "not committed");
+            self.show_progress(&Progress::Retrying { reason: error.to_string() });
+            self.later(Message::Redo);
+        }
+    }
+
+    /// Something was noticed. When that cannot be written down it will be noticed again.
+    pub(super) async fn notice(&mut self, event: &Event) {
+        match self.apply(event, None).await {
+            Err(ApplyError::Store(error)) => {
+                tracing::error!(app = %self.machine.app(), event = event.name(), error = &error as &dyn std::error::Error, "not committed");
+                self.later(Message::Noticed(event.clone()));
+                // An alarm that is due must not ring in a tight loop meanwhile.
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            Err(ApplyError::Refused(_) | ApplyError::Reloaded) | Ok(()) => {}
+        }
+    }
+
+    pub(super) fn later(&self, message: Message) {
+        let inbox = self.own_inbox.clone();
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(REDO_PAUSE) => {}
+                () = stop.cancelled() => return,
+            }
+            if let Some(inbox) = inbox.upgrade() {
+                let _ = inbox.send(message).await;
+            }
+        });
+    }
+}

@@ -1,0 +1,241 @@
+//! The task of one app: inbox → step → commit → perform. Everything that happens to an app goes
+//! through its inbox, so it is decided one at a time, on the state that the database holds.
+
+mod acting;
+mod commands;
+mod deciding;
+mod versions;
+
+use crate::controller::Shared;
+use crate::effects::Containers;
+use crate::orders::{Command, OrderError, Outcome};
+use crate::specs::{Offer, Stored};
+use crate::upkeep;
+use crate::view::{AppView, FileStatus};
+use dockswap_core::machine::{AlarmKind, Event, Machine, OrderReason, Phase, Readiness};
+use dockswap_core::ports::Container;
+use dockswap_core::routes::AppRoutes;
+use dockswap_core::{DeploymentId, Version};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long an effect waits before it is performed again when its report could not be committed.
+const REDO_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long an effect that cannot be cancelled half way may still take when the controller ends.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What reaches an app.
+pub(crate) enum Message {
+    /// A version of its file.
+    Offer(Offer, oneshot::Sender<Result<(), OrderError>>),
+    /// A person's order.
+    Command(Command, oneshot::Sender<Result<Outcome, OrderError>>),
+    /// How its file stands.
+    File(FileStatus),
+    /// An effect has ended.
+    Report { answers: Version, event: Event },
+    /// Something was noticed that no effect was asked for.
+    Noticed(Event),
+    /// What Docker shows.
+    Observed(Vec<Container>),
+    /// The live color is whole, or not.
+    Degraded(Option<String>),
+    /// Its turn has come to deploy.
+    Turn(OwnedSemaphorePermit),
+    /// The effect that is owed is to be performed again.
+    Redo,
+}
+
+/// Where the turn to deploy stands.
+enum Turn {
+    /// Not needed.
+    Idle,
+    /// Asked for.
+    Waiting(JoinHandle<()>),
+    /// Had, for as long as a deployment is in flight.
+    Held(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit),
+}
+
+/// A version that is to be deployed as soon as that is possible.
+struct Wanted {
+    stored: Stored,
+    reason: OrderReason,
+    reply: Option<oneshot::Sender<Result<Outcome, OrderError>>>,
+}
+
+/// Something that runs on the side for as long as its reason lasts.
+struct Running<K> {
+    reason: K,
+    cancel: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// The handle of an app's task.
+#[derive(Clone)]
+pub(crate) struct AppHandle {
+    pub(crate) inbox: mpsc::Sender<Message>,
+    pub(crate) view: watch::Receiver<AppView>,
+    pub(crate) machine: watch::Receiver<Arc<Machine>>,
+    /// Bumped when Docker may have something new to show.
+    pub(crate) hint: watch::Sender<u64>,
+}
+
+/// The task's state.
+pub(crate) struct App {
+    shared: Arc<Shared>,
+    machine: Arc<Machine>,
+    newest: Option<Stored>,
+    wanted: Option<Wanted>,
+    turn: Turn,
+    containers: Containers,
+    routes: Option<AppRoutes>,
+    effect: Option<Running<Version>>,
+    monitor: Option<Running<DeploymentId>>,
+    file: FileStatus,
+    degraded: Option<String>,
+    inbox: mpsc::Receiver<Message>,
+    own_inbox: mpsc::WeakSender<Message>,
+    view: watch::Sender<AppView>,
+    published: watch::Sender<Arc<Machine>>,
+    hint: watch::Receiver<u64>,
+    stop: CancellationToken,
+}
+
+impl App {
+    /// Starts the task of `machine`'s app. `newest`: the newest stored version of its file.
+    pub(crate) fn spawn(
+        shared: &Arc<Shared>,
+        machine: Machine,
+        newest: Option<Stored>,
+        seen: Vec<Container>,
+    ) -> (AppHandle, JoinHandle<()>) {
+        let (own_inbox, inbox) = mpsc::channel(64);
+        let containers = Containers::default();
+        let routes = AppRoutes::of(&machine, &seen);
+        containers.replace(seen);
+        let (view, view_receiver) = watch::channel(AppView::of(&machine, routes.as_ref()));
+        let machine = Arc::new(machine);
+        let (published, machine_receiver) = watch::channel(machine.clone());
+        let (hint, hint_receiver) = watch::channel(0);
+        let handle =
+            AppHandle { inbox: own_inbox.clone(), view: view_receiver, machine: machine_receiver, hint };
+        let app = Self {
+            shared: shared.clone(),
+            machine,
+            newest,
+            wanted: None,
+            turn: Turn::Idle,
+            containers,
+            routes,
+            effect: None,
+            monitor: None,
+            file: FileStatus::Valid,
+            degraded: None,
+            inbox,
+            own_inbox: own_inbox.downgrade(),
+            view,
+            published,
+            hint: hint_receiver,
+            stop: shared.stop.child_token(),
+        };
+        let task = tokio::spawn(app.run(upkeep::Upkeeper::new(shared.clone(), handle.clone())));
+        (handle, task)
+    }
+
+    async fn run(mut self, upkeeper: upkeep::Upkeeper) {
+        let upkeep = tokio::spawn(upkeeper.run(self.stop.clone()));
+        self.resume().await;
+        loop {
+            self.advance().await;
+            self.reroute().await;
+            self.pursue();
+            let alarm = self.machine.owed().alarm;
+            let now = self.shared.ports.clock.now();
+            let left = alarm.map(|alarm| alarm.at.saturating_since(now));
+            tokio::select! {
+                () = self.stop.cancelled() => break,
+                message = self.inbox.recv() => match message {
+                    Some(message) => self.handle(message).await,
+                    None => break,
+                },
+                () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => {
+                    let event = match alarm.map(|alarm| alarm.kind) {
+                        Some(AlarmKind::WatchPassed) => Event::WatchPassed,
+                        Some(AlarmKind::WindowPassed) | None => Event::WindowPassed,
+                    };
+                    self.notice(&event).await;
+                }
+            }
+        }
+        // A safe point: what was begun is finished or cancelled, nothing is decided any more.
+        if let Some(effect) = self.effect.take() {
+            effect.cancel.cancel();
+            if tokio::time::timeout(FAREWELL, effect.task).await.is_err() {
+                tracing::warn!(app = %self.machine.app(), state = self.machine.state(), "still under way: the next controller goes on with it");
+            }
+        }
+        if let Some(monitor) = self.monitor.take() {
+            monitor.cancel.cancel();
+        }
+        if let Turn::Waiting(task) = &self.turn {
+            task.abort();
+        }
+        let _ = upkeep.await;
+    }
+
+    /// After a restart: what was in flight is taken up again, and an edit that came too late for
+    /// the last controller is noticed.
+    async fn resume(&mut self) {
+        if !matches!(self.machine.phase(), Phase::Settled(_)) {
+            if let Ok(permit) = self.shared.turns.clone().try_acquire_owned() {
+                self.turn = Turn::Held(permit);
+            }
+            self.notice(&Event::Resumed).await;
+        }
+        if self.newest.is_some() {
+            self.want_newest().await;
+        }
+    }
+
+    async fn handle(&mut self, message: Message) {
+        match message {
+            Message::Offer(offer, reply) => {
+                let result = self.offer(offer).await;
+                let _ = reply.send(result);
+            }
+            Message::Command(command, reply) => self.command(command, reply).await,
+            Message::File(status) => {
+                self.file = status;
+                self.show();
+            }
+            Message::Report { answers, event } => self.report(answers, &event).await,
+            Message::Noticed(event) => self.notice(&event).await,
+            Message::Observed(seen) => {
+                self.containers.replace(seen);
+            }
+            Message::Degraded(reason) => {
+                if self.degraded != reason {
+                    match &reason {
+                        Some(reason) => tracing::warn!(app = %self.machine.app(), reason, "degraded"),
+                        None => tracing::info!(app = %self.machine.app(), "whole again"),
+                    }
+                    self.degraded = reason;
+                    self.show();
+                }
+            }
+            Message::Turn(permit) => {
+                if self.wanted.is_some() && self.machine.readiness() == Readiness::Ready {
+                    self.turn = Turn::Held(permit);
+                    self.begin_wanted().await;
+                } else {
+                    self.turn = Turn::Idle;
+                }
+            }
+            Message::Redo => self.effect = None,
+        }
+    }
+}
