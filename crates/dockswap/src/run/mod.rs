@@ -79,6 +79,9 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
+    if let Some(addr) = settings.api_http {
+        tracing::warn!(%addr, "api.http is not served by this version: the API is on its Unix socket alone");
+    }
     std::fs::create_dir_all(paths.apps_dir())
         .with_context(|| format!("cannot create {}", paths.apps_dir().display()))?;
     let parts = Parts::open(paths, &settings).await?;
