@@ -9,7 +9,7 @@ use dockswap_core::machine::{Effect, Event, Failure, Machine, Phase, Plan, Relea
 use dockswap_core::name::ImageId;
 use dockswap_core::ports::{
     Container, ContainerGroup, ContainerState, DeploymentFilter, EngineError, ImageRequest, RouterError,
-    Secret, Selector,
+    Selector,
 };
 use dockswap_core::routes::{AppRoutes, UpstreamId};
 use dockswap_core::spec::RestartPolicy;
@@ -139,15 +139,18 @@ impl Shared {
         release: &Release,
         container: &Container,
     ) -> Vec<String> {
-        let Ok(lines) = self.ports.engine.last_lines(&container.id, EVIDENCE_LINES).await else {
-            return Vec::new();
-        };
-        let environment: Vec<(String, Secret)> = match self.group(app, release, RestartPolicy::No).await {
-            Ok(group) => group.environment,
-            // What cannot be masked is not shown.
-            Err(_) => return Vec::new(),
-        };
-        redact(lines, &environment)
+        match self.ports.engine.last_lines(&container.id, EVIDENCE_LINES).await {
+            Ok(lines) => self.masked(app, release, lines).await,
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// What the app wrote, without its secrets. What cannot be masked is not shown.
+    pub(crate) async fn masked(&self, app: &AppName, release: &Release, lines: Vec<String>) -> Vec<String> {
+        match self.group(app, release, RestartPolicy::No).await {
+            Ok(group) => redact(lines, &group.environment),
+            Err(_) => Vec::new(),
+        }
     }
 }
 

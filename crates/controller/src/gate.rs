@@ -111,6 +111,8 @@ async fn ask(work: &Work, release: &Release, container: &Container, check: &Heal
             Probe::Unhealthy("the image's HEALTHCHECK has no verdict yet".to_owned())
         }
         Some(DockerHealth::Unhealthy(output)) => {
+            let output = output.lines().map(str::to_owned).collect();
+            let output = work.shared.masked(work.app(), release, output).await.join(" ");
             Probe::Unhealthy(format!("the image's HEALTHCHECK says unhealthy: {}", output.trim()))
         }
         None => Probe::Unhealthy(format!("container {} is gone", container.name)),
