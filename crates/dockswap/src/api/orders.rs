@@ -24,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// How many deployments back the one of a new version is looked for.
 const RECENT: u64 = 10;
 
-type Answer = Result<(StatusCode, Json<wire::Accepted>), Problem>;
+type Accepted = (StatusCode, Json<wire::Accepted>);
+type Answer = Result<Accepted, Problem>;
 type Order<T> = Result<Json<T>, JsonRejection>;
 
 /// Deploys the newest version of the file, as it is now: a broken one is refused, though an earlier
@@ -59,21 +60,21 @@ pub(super) async fn deploy(
         if let Some(config) = edited
             && let Some(deployment) = deployment_of(&state, &app, config).await?
         {
-            return accepted(Outcome { deployment: Some(deployment), begun: true });
+            return Ok(accepted(Outcome { deployment: Some(deployment), begun: true }));
         }
         let waits = edited.is_some() && apps::view(&state, &app)?.waiting;
         if !waits {
             let ordered =
                 tokio::time::timeout_at(until, state.controller.command(&app, Command::Deploy)).await;
             match ordered {
-                Err(_) => return queued(),
+                Err(_) => return Ok(queued()),
                 Ok(Err(OrderError::Refused(Refusal::Busy { .. }))) if edited.is_some() => {}
-                Ok(outcome) => return accepted(outcome?),
+                Ok(outcome) => return Ok(accepted(outcome?)),
             }
         }
         // The edit supersedes what is in flight, or waits for its turn.
         if tokio::time::timeout_at(until, committed(&mut notices, &app)).await.is_err() {
-            return queued();
+            return Ok(queued());
         }
     }
 }
@@ -113,17 +114,17 @@ pub(super) async fn remove(state: extract::State<Arc<State>>, Path(app): Path<St
 }
 
 async fn command(state: &State, app: &str, command: Command) -> Answer {
-    accepted(state.controller.command(&app_name(app)?, command).await?)
+    Ok(accepted(state.controller.command(&app_name(app)?, command).await?))
 }
 
-fn accepted(Outcome { deployment, begun }: Outcome) -> Answer {
+fn accepted(Outcome { deployment, begun }: Outcome) -> Accepted {
     let status = if begun { StatusCode::ACCEPTED } else { StatusCode::OK };
-    Ok((status, Json(wire::Accepted { deployment, begun, queued: false })))
+    (status, Json(wire::Accepted { deployment, begun, queued: false }))
 }
 
-fn queued() -> Answer {
+fn queued() -> Accepted {
     let queued = wire::Accepted { deployment: None, begun: false, queued: true };
-    Ok((StatusCode::ACCEPTED, Json(queued)))
+    (StatusCode::ACCEPTED, Json(queued))
 }
 
 async fn newest_config(state: &State, app: &AppName) -> Result<Option<ConfigId>, Problem> {

@@ -99,7 +99,8 @@ pub(crate) struct Event {
     pub(crate) deployment: DeploymentId,
     pub(crate) app: AppName,
     /// The event's name.
-    pub(crate) event: String,
+    #[serde(rename = "event")]
+    pub(crate) name: String,
     /// The state before.
     pub(crate) from: Option<String>,
     /// The state after.
@@ -121,7 +122,7 @@ impl From<EventRow> for Event {
             id: row.id,
             deployment: row.deployment_id,
             app: row.app_name,
-            event: row.event_type,
+            name: row.event_type,
             from: text("from"),
             to: text("to"),
             color: text("color").and_then(|color| color.parse().ok()),

@@ -8,7 +8,7 @@ use clap_complete::Shell;
 
 /// Print completions for a shell
 ///
-/// For bash: dockswap completions bash > /etc/bash_completion.d/dockswap
+/// For bash: `dockswap completions bash > /etc/bash_completion.d/dockswap`
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
     /// The shell

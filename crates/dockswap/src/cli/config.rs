@@ -2,7 +2,7 @@
 
 use super::exit::{CliError, Exit};
 use super::records::{Records, StoredConfig};
-use super::session::{Format, Session, data, raw};
+use super::session::{Format, Session, data, json, raw};
 use super::text::escape;
 use clap::{Args, Subcommand};
 use dockswap_core::{AppName, ConfigId};
@@ -73,7 +73,7 @@ pub(crate) async fn config(session: &Session, args: &ConfigArgs) -> Result<Exit,
 fn show(session: &Session, config: &StoredConfig) -> Result<(), CliError> {
     let text = String::from_utf8_lossy(&config.bytes);
     match session.format {
-        Format::Json => session.json(&json!({
+        Format::Json => json(&json!({
             "id": config.id, "app": config.app, "sha": config.sha, "config_yaml": text,
         })),
         // The bytes themselves, for `sha256sum`; on a terminal what they might do to it is escaped.

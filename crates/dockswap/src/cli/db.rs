@@ -36,7 +36,7 @@ enum DbVerb {
     },
     /// Copy the database into a file that must not exist
     ///
-    /// For SQLite; the controller may go on writing meanwhile. For PostgreSQL use `pg_dump`.
+    /// For `SQLite`; the controller may go on writing meanwhile. For `PostgreSQL` use `pg_dump`.
     Backup {
         /// The copy
         file: PathBuf,

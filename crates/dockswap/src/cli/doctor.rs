@@ -81,7 +81,8 @@ impl Finding {
         };
         let mut line = format!("{level}  {:<11} {}", self.check, block(&self.detail, "                  "));
         if let Some(mend) = &self.mend {
-            line.push_str(&format!("\n                  → {}", block(mend, "                    ")));
+            line.push_str("\n                  → ");
+            line.push_str(&block(mend, "                    "));
         }
         line
     }

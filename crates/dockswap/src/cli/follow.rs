@@ -67,7 +67,7 @@ pub(crate) async fn follow(
         };
         answered = Instant::now();
         match follower.read(&mut events, until).await {
-            Ok(Some(followed)) => return Ok(followed),
+            Ok(Some(seen)) => return Ok(seen),
             Ok(None) | Err(ClientError::Unreachable { .. }) => sleep(RETRY).await,
             Err(error) => return Err(error.into()),
         }
@@ -136,7 +136,7 @@ impl Follower {
                     self.after = Some(event.id);
                     let took = event.at.0.saturating_since(began);
                     self.screen.step(took, &event);
-                    if until == Until::Switched && event.event == "traffic_switched" && !event.refused {
+                    if until == Until::Switched && event.name == "traffic_switched" && !event.refused {
                         return Ok(Some(Followed::Switched(took)));
                     }
                 }
@@ -200,10 +200,10 @@ impl Screen {
 
     fn draw(&self) {
         let Some(live) = &self.live else { return };
-        let line = format!("          {} … {}", live.text, duration(live.since.elapsed()));
-        let line: String = line.chars().take(live.width - 1).collect();
+        let text = format!("          {} … {}", live.text, duration(live.since.elapsed()));
+        let text: String = text.chars().take(live.width - 1).collect();
         let mut out = std::io::stderr().lock();
-        let _ = write!(out, "\r\x1b[2K{line}");
+        let _ = write!(out, "\r\x1b[2K{text}");
         let _ = out.flush();
     }
 

@@ -46,7 +46,8 @@ const SETTINGS: &str = "\
 ";
 
 pub(crate) fn init(session: &Session, args: &InitArgs) -> Result<Exit, CliError> {
-    let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from("dockswap-cfg"));
+    let dir = args.dir.clone().or_else(|| session.given_config_dir.clone());
+    let dir = dir.unwrap_or_else(|| PathBuf::from("dockswap-cfg"));
     let failed = |what: &Path, error: &std::io::Error| {
         CliError::new(Exit::Failed, format!("{} cannot be written", what.display()))
             .because(error.to_string())
@@ -87,9 +88,9 @@ mod tests {
         let settings =
             Settings::load(Some((Path::new("dockswap.yaml"), SETTINGS.as_bytes())), std::iter::empty());
         assert_eq!(settings, Ok(Settings::default()));
-        let uncommented =
-            SETTINGS.lines().skip(1).map(|line| line.trim_start_matches("# ").trim_start_matches('#'));
-        let uncommented = uncommented.map(|line| format!("{line}\n")).collect::<String>();
+        let lines = SETTINGS.lines().skip(1);
+        let uncommented: Vec<&str> = lines.map(|line| line.strip_prefix("# ").unwrap_or(line)).collect();
+        let uncommented = uncommented.join("\n");
         let settings = Settings::load(Some((Path::new("x"), uncommented.as_bytes())), std::iter::empty());
         assert_eq!(settings, Ok(Settings::default()), "{uncommented}");
     }

@@ -46,10 +46,10 @@ pub(crate) async fn logs(session: &Session, args: &LogsArgs) -> Result<Exit, Cli
     let app = &args.app;
     let mut path = format!("/v1/apps/{app}/logs?follow={}", args.follow);
     if let Some(color) = args.color {
-        path.push_str(&format!("&color={color}"));
+        path = format!("{path}&color={color}");
     }
     if let Tail::Lines(lines) = args.tail {
-        path.push_str(&format!("&tail={lines}"));
+        path = format!("{path}&tail={lines}");
     }
     let mut stream = session.client.bytes(&path).await.map_err(|error| match error {
         ClientError::Answered(problem) if problem.code == "no_container" => {

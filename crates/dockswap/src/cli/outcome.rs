@@ -18,7 +18,8 @@ pub(crate) struct Outcome {
     pub(crate) deployment: Option<DeploymentId>,
     /// `success`, `failed`, `rolled_back`, `cancelled`; `switched`: it has the traffic and is not over;
     /// `in_progress`, `queued`: it was not waited for; `unchanged`: it was so already.
-    pub(crate) outcome: &'static str,
+    #[serde(rename = "outcome")]
+    pub(crate) how: &'static str,
     /// From its beginning to the confirmed switch, or to its end.
     pub(crate) took_ms: Option<u64>,
     pub(crate) active_color: Option<dockswap_core::Color>,
@@ -115,11 +116,11 @@ fn failed(app: &wire::App, row: &wire::Deployment, failure: Option<String>, verb
 }
 
 impl Outcome {
-    pub(crate) fn of(app: &wire::App, outcome: &'static str, took: Option<Duration>) -> Self {
+    pub(crate) fn of(app: &wire::App, how: &'static str, took: Option<Duration>) -> Self {
         Self {
             app: app.view.app.clone(),
             deployment: None,
-            outcome,
+            how,
             took_ms: took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
             active_color: app.view.active_color,
             image: app.view.image.clone(),

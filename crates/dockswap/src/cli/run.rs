@@ -15,13 +15,13 @@ use std::net::SocketAddr;
 /// proxy when none answers. Ctrl-C or SIGTERM ends both; the containers stay as they are.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// The database: sqlite://PATH or postgres://USER@HOST/NAME
+    /// The database: `sqlite://PATH` or `postgres://USER@HOST/NAME`
     #[arg(long, value_name = "URL", hide_env_values = true)]
     pub(crate) database_url: Option<String>,
     /// Where the proxy takes HTTP, when it is started by this command [default: 0.0.0.0:80]
     #[arg(long, value_name = "ADDR")]
     pub(crate) proxy_http: Option<SocketAddr>,
-    /// Docker: unix:///PATH or tcp://HOST:PORT [default: `DOCKER_HOST`, or the usual socket]
+    /// Docker: `unix:///PATH` or `tcp://HOST:PORT` [default: `DOCKER_HOST`, or the usual socket]
     #[arg(long, value_name = "HOST")]
     pub(crate) docker_host: Option<String>,
     /// Deployments at the same time, over all apps [default: 4]

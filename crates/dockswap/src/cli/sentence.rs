@@ -10,12 +10,12 @@ use dockswap_core::spec::HealthCheck;
 pub(crate) fn of_event(event: &wire::Event) -> String {
     if event.refused {
         let reason = event.error.as_deref().unwrap_or("not possible now");
-        return format!("{} was refused: {reason}", event.event);
+        return format!("{} was refused: {reason}", event.name);
     }
     let color = event.color.map_or_else(|| "the candidate".to_owned(), |color| color.to_string());
     match event.decoded() {
         Some(decoded) => sentence(&decoded, &color, event),
-        None => event.event.replace('_', " "),
+        None => event.name.replace('_', " "),
     }
 }
 
@@ -164,7 +164,7 @@ mod tests {
     use dockswap_controller::Progress;
     use serde_json::json;
 
-    fn event(name: &str, payload: serde_json::Value) -> wire::Event {
+    fn event(name: &str, payload: &serde_json::Value) -> wire::Event {
         serde_json::from_value(json!({
             "id": 1, "deployment": 7, "app": "web", "event": name, "from": null, "to": payload.get("to"),
             "color": "green", "refused": payload.get("refused").is_some(), "error": payload.get("refused"),
@@ -203,7 +203,7 @@ mod tests {
             ),
             ("of_a_later_version", json!({"event": {"type": "of_a_later_version"}}), "of a later version"),
         ] {
-            assert_eq!(of_event(&event(name, payload)), words);
+            assert_eq!(of_event(&event(name, &payload)), words);
         }
     }
 

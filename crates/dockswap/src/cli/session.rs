@@ -10,6 +10,7 @@ use dockswap_config::Settings;
 use dockswap_core::{AppName, Timestamp};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long is waited for the controller to say what serves, when something else failed already.
@@ -30,6 +31,8 @@ pub(crate) struct Session {
     pub(crate) paths: Paths,
     pub(crate) client: Client,
     pub(crate) format: Format,
+    /// `--config-dir`, when it was given.
+    pub(crate) given_config_dir: Option<PathBuf>,
 }
 
 impl Session {
@@ -37,7 +40,7 @@ impl Session {
         let paths = global.paths().map_err(|error| CliError::new(Exit::Usage, format!("{error:#}")))?;
         let socket = global.socket.clone().unwrap_or_else(|| paths.api_socket());
         let format = if global.json { Format::Json } else { Format::Text };
-        Ok(Self { paths, client: Client::new(socket), format })
+        Ok(Self { paths, client: Client::new(socket), format, given_config_dir: global.config_dir.clone() })
     }
 
     /// The controller's settings, as this user would start it.
@@ -55,19 +58,9 @@ impl Session {
         lines: impl FnOnce() -> Vec<String>,
     ) -> Result<(), CliError> {
         match self.format {
-            Format::Json => self.json(document),
+            Format::Json => json(document),
             Format::Text => lines().iter().try_for_each(|line| data(line)),
         }
-    }
-
-    /// Writes `document` as JSON, indented for a terminal.
-    pub(crate) fn json(&self, document: &impl Serialize) -> Result<(), CliError> {
-        let text = if std::io::stdout().is_terminal() {
-            serde_json::to_string_pretty(document)
-        } else {
-            serde_json::to_string(document)
-        };
-        data(&text.map_err(std::io::Error::from)?)
     }
 
     /// Adds to an error about `app` what serves now, as far as the controller says so.
@@ -91,6 +84,16 @@ impl Session {
     pub(crate) async fn app(&self, app: &AppName) -> Result<wire::App, ClientError> {
         self.client.get(&format!("/v1/apps/{app}")).await
     }
+}
+
+/// Writes `document` as JSON, indented for a terminal.
+pub(crate) fn json(document: &impl Serialize) -> Result<(), CliError> {
+    let text = if std::io::stdout().is_terminal() {
+        serde_json::to_string_pretty(document)
+    } else {
+        serde_json::to_string(document)
+    };
+    data(&text.map_err(std::io::Error::from)?)
 }
 
 /// Writes a line of data to stdout.
