@@ -15,7 +15,7 @@ use dockswap_core::routes::{AppRoutes, UpstreamId};
 use dockswap_core::spec::RestartPolicy;
 use dockswap_core::{AppName, DeploymentId, Timestamp};
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -36,14 +36,38 @@ const DRAIN_SLICE: Duration = Duration::from_secs(1);
 /// How many of the last lines of a container are kept as evidence.
 const EVIDENCE_LINES: usize = 20;
 
-/// The containers of one app as they were last seen. Shared by the app's task and its effects.
+/// The containers of one app as they were last seen. Shared by the app's task, its upkeep and its
+/// effects. Several may look at Docker at once, and an answer may be long on its way: one that began
+/// before what is known already is not taken, for it would show the world as it was.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Containers(Arc<Mutex<Vec<Container>>>);
+pub(crate) struct Containers(Arc<Mutex<Seen>>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    containers: Vec<Container>,
+    /// The look that showed them.
+    by: u64,
+    /// The last look that began.
+    last: u64,
+}
+
+/// A look at Docker that is under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look(u64);
 
 impl Containers {
+    /// What was seen before anybody looked.
+    pub(crate) fn new(containers: Vec<Container>) -> Self {
+        Self(Arc::new(Mutex::new(Seen { containers, by: 0, last: 0 })))
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// All of them.
     pub(crate) fn all(&self) -> Vec<Container> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen().containers.clone()
     }
 
     /// Those of one release.
@@ -51,16 +75,28 @@ impl Containers {
         self.all().into_iter().filter(|container| belongs(container, release)).collect()
     }
 
-    /// What was seen replaces what was known.
-    pub(crate) fn replace(&self, seen: Vec<Container>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    /// A look at Docker begins.
+    pub(crate) fn look(&self) -> Look {
+        let mut seen = self.seen();
+        seen.last += 1;
+        Look(seen.last)
     }
 
-    /// What was seen of one release replaces what was known of it.
-    fn replace_release(&self, release: &Release, seen: Vec<Container>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|container| !belongs(container, release));
-        all.extend(seen);
+    /// What `look` showed replaces what was known, unless that is newer.
+    pub(crate) fn replace(&self, look: Look, containers: Vec<Container>) {
+        let mut seen = self.seen();
+        if look.0 > seen.by {
+            *seen = Seen { containers, by: look.0, last: seen.last };
+        }
+    }
+
+    /// What an effect has just made of one release replaces what was known of it.
+    fn replace_release(&self, release: &Release, containers: Vec<Container>) {
+        let now = self.look();
+        let mut seen = self.seen();
+        seen.by = now.0;
+        seen.containers.retain(|container| !belongs(container, release));
+        seen.containers.extend(containers);
     }
 }
 
@@ -326,10 +362,12 @@ impl Work {
 
     /// Looks at Docker again.
     pub(crate) async fn observe(&self) -> Result<(), EngineError> {
-        let seen = self
-            .persist(PATIENCE, is_unavailable, || self.shared.ports.engine.observe(Some(self.app())))
-            .await?;
-        self.containers.replace(seen);
+        let look = || async {
+            let look = self.containers.look();
+            Ok((look, self.shared.ports.engine.observe(Some(self.app())).await?))
+        };
+        let (look, seen) = self.persist(PATIENCE, is_unavailable, look).await?;
+        self.containers.replace(look, seen);
         Ok(())
     }
 
@@ -416,7 +454,7 @@ impl Work {
             .await;
         match gone {
             Ok(()) => {
-                self.containers.replace(Vec::new());
+                self.containers.replace(self.containers.look(), Vec::new());
                 Event::ContainerStopped
             }
             Err(error) => Event::StopFailed(Failure::new(error.to_string())),

@@ -3,7 +3,7 @@
 
 use crate::app::{AppHandle, Message};
 use crate::controller::Shared;
-use crate::effects::{belongs, describe_end};
+use crate::effects::{Containers, belongs, describe_end};
 use dockswap_core::machine::{Event, Failure, Machine, Phase, Release};
 use dockswap_core::ports::{Container, ContainerState, DeploymentFilter, Probe, Selector};
 use dockswap_core::spec::RestartPolicy;
@@ -27,6 +27,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 pub(crate) struct Upkeeper {
     shared: Arc<Shared>,
     app: AppHandle,
+    containers: Containers,
     /// The live release whose restart policy has been set.
     policed: Option<Release>,
     /// Attempts to heal in a row, and when the next one may be.
@@ -35,8 +36,8 @@ pub(crate) struct Upkeeper {
 }
 
 impl Upkeeper {
-    pub(crate) fn new(shared: Arc<Shared>, app: AppHandle) -> Self {
-        Self { shared, app, policed: None, attempts: 0, not_before: Instant::now() }
+    pub(crate) fn new(shared: Arc<Shared>, app: AppHandle, containers: Containers) -> Self {
+        Self { shared, app, containers, policed: None, attempts: 0, not_before: Instant::now() }
     }
 
     pub(crate) async fn run(mut self, stop: CancellationToken) {
@@ -72,9 +73,11 @@ impl Upkeeper {
 
     async fn observe(&self) -> Option<Vec<Container>> {
         let machine = self.machine();
+        let look = self.containers.look();
         match self.shared.ports.engine.observe(Some(machine.app())).await {
             Ok(seen) => {
-                self.tell(Message::Observed(seen.clone())).await;
+                self.containers.replace(look, seen.clone());
+                self.tell(Message::Observed).await;
                 Some(seen)
             }
             Err(error) => {
@@ -84,9 +87,20 @@ impl Upkeeper {
         }
     }
 
+    /// Docker as it is, and the state that it was looked at for: what was seen in a state that is
+    /// over says nothing about the next one.
+    async fn look(&self) -> Option<(Vec<Container>, Arc<Machine>)> {
+        loop {
+            let machine = self.machine();
+            let seen = self.observe().await?;
+            if self.machine().version() == machine.version() {
+                return Some((seen, machine));
+            }
+        }
+    }
+
     async fn pass(&mut self) {
-        let Some(seen) = self.observe().await else { return };
-        let machine = self.machine();
+        let Some((seen, machine)) = self.look().await else { return };
         let upkeep = machine.upkeep();
         if is_calm(&machine) {
             self.clear_debris(&machine, &seen).await;

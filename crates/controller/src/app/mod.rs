@@ -40,8 +40,8 @@ pub(crate) enum Message {
     Report { answers: Version, event: Event },
     /// Something was noticed that no effect was asked for.
     Noticed(Event),
-    /// What Docker shows.
-    Observed(Vec<Container>),
+    /// Docker was looked at: the routes may have to follow.
+    Observed,
     /// The live color is whole, or not.
     Degraded(Option<String>),
     /// Its turn has come to deploy.
@@ -114,15 +114,15 @@ impl App {
         seen: Vec<Container>,
     ) -> (AppHandle, JoinHandle<()>) {
         let (own_inbox, inbox) = mpsc::channel(64);
-        let containers = Containers::default();
         let routes = AppRoutes::of(&machine, &seen);
-        containers.replace(seen);
+        let containers = Containers::new(seen);
         let (view, view_receiver) = watch::channel(AppView::of(&machine, routes.as_ref()));
         let machine = Arc::new(machine);
         let (published, machine_receiver) = watch::channel(machine.clone());
         let (hint, hint_receiver) = watch::channel(0);
         let handle =
             AppHandle { inbox: own_inbox.clone(), view: view_receiver, machine: machine_receiver, hint };
+        let upkeeper = upkeep::Upkeeper::new(shared.clone(), handle.clone(), containers.clone());
         let app = Self {
             shared: shared.clone(),
             machine,
@@ -142,7 +142,7 @@ impl App {
             hint: hint_receiver,
             stop: shared.stop.child_token(),
         };
-        let task = tokio::spawn(app.run(upkeep::Upkeeper::new(shared.clone(), handle.clone())));
+        let task = tokio::spawn(app.run(upkeeper));
         (handle, task)
     }
 
@@ -214,9 +214,8 @@ impl App {
             }
             Message::Report { answers, event } => self.report(answers, &event).await,
             Message::Noticed(event) => self.notice(&event).await,
-            Message::Observed(seen) => {
-                self.containers.replace(seen);
-            }
+            // The routes follow before the next message.
+            Message::Observed => {}
             Message::Degraded(reason) => {
                 if self.degraded != reason {
                     match &reason {
