@@ -39,8 +39,9 @@ pub(crate) async fn pass(work: &Work, release: &Release, until: Timestamp) -> Op
 /// Ends when every replica is healthy.
 async fn healthy(work: &Work, release: &Release, last: &Arc<std::sync::Mutex<Option<String>>>) {
     tokio::time::sleep(release.plan.policy.startup_delay).await;
-    while work.containers.of(release).len() < usize::from(release.plan.replicas) {
-        if work.observe().await.is_err() || work.containers.of(release).is_empty() {
+    let is_whole = || work.containers.of(release).len() >= usize::from(release.plan.replicas);
+    while !is_whole() {
+        if work.observe().await.is_err() || !is_whole() {
             tokio::time::sleep(LOOK).await;
         }
     }

@@ -17,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 /// How often is looked without any hint: Docker's events are dropped under load.
 const RELIST: Duration = Duration::from_secs(30);
 
+/// The shortest wait until the next look when something is to be healed: Docker may be away.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// Hints come in bursts.
 const QUIET: Duration = Duration::from_millis(100);
 
@@ -48,7 +51,8 @@ impl Upkeeper {
                 () = self.pass() => {}
                 () = stop.cancelled() => return,
             }
-            let next = if self.attempts > 0 { self.not_before } else { Instant::now() + RELIST };
+            let now = Instant::now();
+            let next = if self.attempts > 0 { self.not_before.max(now + RETRY) } else { now + RELIST };
             let woken = async {
                 tokio::select! {
                     _ = hint.changed() => tokio::time::sleep(QUIET).await,
