@@ -4,7 +4,7 @@
 use dockswap_core::AppName;
 use dockswap_core::ports::{Router, RouterError};
 use dockswap_core::routes::{AppRoutes, RouteTable};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
@@ -21,6 +21,9 @@ struct State {
     revision: u64,
     /// What the proxy has confirmed.
     confirmed: Option<RouteTable>,
+    /// Whose routes the proxy refused when the whole table had to be brought back: they are left out
+    /// until it takes them.
+    left_out: BTreeSet<AppName>,
 }
 
 impl Keeper {
@@ -33,7 +36,8 @@ impl Keeper {
     pub(crate) async fn begin(&self, apps: BTreeMap<AppName, AppRoutes>) -> Result<u64, RouterError> {
         let mut state = self.state.lock().await;
         state.apps = apps;
-        self.apply(&mut state).await
+        self.restore(&mut state).await?;
+        Ok(state.revision)
     }
 
     /// Brings the routes of one app into force; `None` withdraws them. Returns the revision under
@@ -45,7 +49,7 @@ impl Keeper {
     pub(crate) async fn publish(&self, app: &AppName, routes: Option<AppRoutes>) -> Result<u64, RouterError> {
         let mut state = self.state.lock().await;
         let before = state.apps.get(app).cloned();
-        let unchanged = before == routes;
+        let unchanged = before == routes && !state.left_out.contains(app);
         match routes {
             Some(routes) => state.apps.insert(app.clone(), routes),
             None => state.apps.remove(app),
@@ -53,12 +57,16 @@ impl Keeper {
         if unchanged && let Some(confirmed) = &state.confirmed {
             return Ok(confirmed.revision);
         }
+        let was_left_out = state.left_out.remove(app);
         let result = self.apply(&mut state).await;
         if let Err(RouterError::Refused { .. }) = &result {
             match before {
                 Some(before) => state.apps.insert(app.clone(), before),
                 None => state.apps.remove(app),
             };
+            if was_left_out {
+                state.left_out.insert(app.clone());
+            }
         }
         result
     }
@@ -69,9 +77,50 @@ impl Keeper {
         let mut state = self.state.lock().await;
         let status = self.router.status().await?;
         if state.confirmed.as_ref() == Some(&status.table) {
-            return Ok(());
+            self.readmit(&mut state).await
+        } else {
+            self.restore(&mut state).await
         }
-        self.apply(&mut state).await.map(|_| ())
+    }
+
+    /// Brings the whole table into force. Where the proxy refuses it, apps with a listener of their
+    /// own are left out and tried one by one: the port that one app cannot have never keeps the
+    /// others from being served. What the proxy holds already is given up only when it has to be.
+    async fn restore(&self, state: &mut State) -> Result<(), RouterError> {
+        let refused = match self.apply(state).await {
+            Ok(_) => return self.readmit(state).await,
+            Err(refused @ RouterError::Refused { .. }) => refused,
+            Err(error) => return Err(error),
+        };
+        let held: BTreeSet<AppName> =
+            self.router.status().await?.table.apps.into_iter().map(|app| app.app).collect();
+        let own = |app: &&AppRoutes| app.routes.iter().any(|route| route.listen_port.is_some());
+        let all: BTreeSet<AppName> = state.apps.values().filter(own).map(|app| app.app.clone()).collect();
+        for suspects in [all.difference(&held).cloned().collect(), all] {
+            tracing::warn!(apps = ?suspects, error = %refused, "routes are tried one by one");
+            state.left_out.extend(suspects);
+            match self.apply(state).await {
+                Ok(_) => return self.readmit(state).await,
+                Err(RouterError::Refused { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(refused)
+    }
+
+    /// Asks the proxy again to take the routes that were left out.
+    async fn readmit(&self, state: &mut State) -> Result<(), RouterError> {
+        for app in state.left_out.clone() {
+            state.left_out.remove(&app);
+            if let Err(error) = self.apply(state).await {
+                tracing::debug!(%app, %error, "still left out of the route table");
+                state.left_out.insert(app);
+                if !matches!(error, RouterError::Refused { .. }) {
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn apply(&self, state: &mut State) -> Result<u64, RouterError> {
@@ -79,9 +128,9 @@ impl Keeper {
         if state.revision == 0 {
             state.revision = self.router.status().await?.table.revision;
         }
-        let mut table =
-            RouteTable { revision: state.revision + 1, apps: state.apps.values().cloned().collect() };
-        state.confirmed = None;
+        let apps = state.apps.values().filter(|app| !state.left_out.contains(&app.app)).cloned().collect();
+        let mut table = RouteTable { revision: state.revision + 1, apps };
+        let before = state.confirmed.take();
         let mut result = self.router.apply(&table).await;
         if let Err(RouterError::Stale { current, .. }) = result {
             table.revision = current + 1;
@@ -89,6 +138,10 @@ impl Keeper {
         }
         // An offered revision is never offered again with other content.
         state.revision = table.revision;
+        if let Err(RouterError::Refused { .. }) = result {
+            // The table in force stays.
+            state.confirmed = before;
+        }
         result?;
         state.confirmed = Some(table);
         Ok(state.revision)
