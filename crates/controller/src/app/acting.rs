@@ -41,7 +41,7 @@ impl App {
     pub(super) fn pursue(&mut self) {
         let owed = self.machine.owed();
         let version = self.machine.version();
-        if self.effect.as_ref().is_none_or(|effect| effect.reason != version) {
+        if self.paused_until.is_none() && self.effect.as_ref().is_none_or(|effect| effect.reason != version) {
             let before = self.effect.take();
             if let Some(before) = &before {
                 before.cancel.cancel();

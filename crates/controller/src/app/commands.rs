@@ -26,15 +26,19 @@ impl App {
                 self.order(&Event::ManualRecovery(observation)).await
             }
             Command::Remove => {
-                self.dismiss_wanted();
-                self.order(&Event::Retire).await
+                let result = self.order(&Event::Retire).await;
+                if result.is_ok() {
+                    self.dismiss_wanted();
+                    self.show();
+                }
+                result
             }
         };
         let _ = reply.send(result);
     }
 
     pub(super) async fn order(&mut self, event: &Event) -> Result<Outcome, OrderError> {
-        match self.apply(event, None).await {
+        match self.decide(event).await {
             Ok(()) => Ok(Outcome { deployment: self.machine.deployment(), begun: true }),
             Err(ApplyError::Refused(Refusal::Already { .. })) => {
                 Ok(Outcome { deployment: self.machine.deployment(), begun: false })

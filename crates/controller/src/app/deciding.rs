@@ -1,12 +1,12 @@
 //! Deciding: an event becomes a committed transition, or a refusal, or waits for the database.
 
-use super::{App, Message, REDO_PAUSE, Turn};
+use super::{App, Message, PAUSE, Turn};
 use crate::view::{Notice, Progress};
 use dockswap_core::machine::{Event, Phase, Refusal};
 use dockswap_core::records::{CommitError, StoreError};
 use dockswap_core::{DeploymentId, Version};
 use std::sync::Arc;
-use std::time::Duration;
+use tokio::time::Instant;
 
 /// Why an event did not become a transition.
 pub(super) enum ApplyError {
@@ -59,6 +59,7 @@ impl App {
                 to = self.machine.state()
             ),
         }
+        self.paused_until = None;
         self.in_force(deployment);
         Ok(())
     }
@@ -79,7 +80,6 @@ impl App {
         let machines = self.shared.ports.store.machines().await?;
         if let Some(machine) = machines.into_iter().find(|machine| machine.app() == self.machine.app()) {
             self.machine = Arc::new(machine);
-            self.effect = None;
             if let Some(deployment) = self.machine.deployment() {
                 self.in_force(deployment);
             }
@@ -87,27 +87,48 @@ impl App {
         Ok(())
     }
 
-    /// An effect has ended. When that cannot be written down, the effect is performed again later:
-    /// it is idempotent, and still owed.
-    pub(super) async fn report(&mut self, answers: Version, event: &Event) {
-        if let Err(ApplyError::Store(error)) = self.apply(event, Some(answers)).await {
-            tracing::error!(app = %self.machine.app(), event = event.name(), error = &error as &dyn std::error::Error, "not committed");
-            self.show_progress(&Progress::Retrying { reason: error.to_string() });
-            self.later(Message::Redo);
+    /// Commits what `event` leads to; where the state turns out to be another one than was known, on
+    /// that one.
+    pub(super) async fn decide(&mut self, event: &Event) -> Result<(), ApplyError> {
+        match self.apply(event, None).await {
+            Err(ApplyError::Reloaded) => self.apply(event, None).await,
+            done => done,
         }
     }
 
-    /// Something was noticed. When that cannot be written down it will be noticed again.
-    pub(super) async fn notice(&mut self, event: &Event) {
-        match self.apply(event, None).await {
-            Err(ApplyError::Store(error)) => {
-                tracing::error!(app = %self.machine.app(), event = event.name(), error = &error as &dyn std::error::Error, "not committed");
-                self.later(Message::Noticed(event.clone()));
-                // An alarm that is due must not ring in a tight loop meanwhile.
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-            Err(ApplyError::Refused(_) | ApplyError::Reloaded) | Ok(()) => {}
+    /// An effect has ended. When that cannot be written down, the effect is performed again later:
+    /// it is idempotent, and still owed.
+    pub(super) async fn report(&mut self, answers: Version, event: &Event) {
+        let Err(ApplyError::Store(error)) = self.apply(event, Some(answers)).await else { return };
+        tracing::error!(app = %self.machine.app(), event = event.name(), error = &error as &dyn std::error::Error, "not committed");
+        if answers == self.machine.version() {
+            self.effect = None;
+            self.pause();
+            self.show_progress(&Progress::Retrying { reason: error.to_string() });
         }
+    }
+
+    /// Something was noticed that is noticed again when it cannot be written down.
+    ///
+    /// # Errors
+    /// When it could not: nothing is begun then for a while.
+    pub(super) async fn notice(&mut self, event: &Event) -> Result<(), StoreError> {
+        let Err(ApplyError::Store(error)) = self.decide(event).await else { return Ok(()) };
+        tracing::error!(app = %self.machine.app(), event = event.name(), error = &error as &dyn std::error::Error, "not committed");
+        self.pause();
+        Err(error)
+    }
+
+    /// Something was noticed that nobody notices twice.
+    pub(super) async fn notice_surely(&mut self, event: Event) {
+        if self.notice(&event).await.is_err() {
+            self.later(Message::Noticed(event));
+        }
+    }
+
+    /// The database failed: it is left alone for a while.
+    pub(super) fn pause(&mut self) {
+        self.paused_until = Some(Instant::now() + PAUSE);
     }
 
     pub(super) fn later(&self, message: Message) {
@@ -115,7 +136,7 @@ impl App {
         let stop = self.stop.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = tokio::time::sleep(REDO_PAUSE) => {}
+                () = tokio::time::sleep(PAUSE) => {}
                 () = stop.cancelled() => return,
             }
             if let Some(inbox) = inbox.upgrade() {

@@ -20,10 +20,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How long an effect waits before it is performed again when its report could not be committed.
-const REDO_PAUSE: Duration = Duration::from_secs(2);
+/// How long an app does nothing of its own after the database has failed it.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// How long an effect that cannot be cancelled half way may still take when the controller ends.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -46,8 +47,6 @@ pub(crate) enum Message {
     Degraded(Option<String>),
     /// Its turn has come to deploy.
     Turn(OwnedSemaphorePermit),
-    /// The effect that is owed is to be performed again.
-    Redo,
 }
 
 /// Where the turn to deploy stands.
@@ -95,6 +94,8 @@ pub(crate) struct App {
     routes: Option<AppRoutes>,
     effect: Option<Running<Version>>,
     monitor: Option<Running<DeploymentId>>,
+    /// The database failed: until then nothing is begun but what people order.
+    paused_until: Option<Instant>,
     file: FileStatus,
     degraded: Option<String>,
     inbox: mpsc::Receiver<Message>,
@@ -133,6 +134,7 @@ impl App {
             routes,
             effect: None,
             monitor: None,
+            paused_until: None,
             file: FileStatus::Valid,
             degraded: None,
             inbox,
@@ -155,22 +157,29 @@ impl App {
             self.pursue();
             let alarm = self.machine.owed().alarm;
             let now = self.shared.ports.clock.now();
-            let left = alarm.map(|alarm| alarm.at.saturating_since(now));
+            let rings = alarm.map(|alarm| Instant::now() + alarm.at.saturating_since(now));
+            let pause = self.paused_until;
+            // In this order, so that a simulation can be repeated.
             tokio::select! {
+                biased;
                 () = self.stop.cancelled() => break,
                 message = self.inbox.recv() => match message {
                     Some(message) => self.handle(message).await,
                     None => break,
                 },
-                () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => {
+                () = sleep_until(pause) => self.paused_until = None,
+                () = sleep_until(rings), if pause.is_none() => {
                     let event = match alarm.map(|alarm| alarm.kind) {
                         Some(AlarmKind::WatchPassed) => Event::WatchPassed,
                         Some(AlarmKind::WindowPassed) | None => Event::WindowPassed,
                     };
-                    self.notice(&event).await;
+                    // It rings again.
+                    let _ = self.notice(&event).await;
                 }
             }
         }
+        // Nobody waits for room in an inbox that is read no more.
+        self.inbox.close();
         // A safe point: what was begun is finished or cancelled, nothing is decided any more.
         if let Some(effect) = self.effect.take() {
             effect.cancel.cancel();
@@ -194,7 +203,7 @@ impl App {
             if let Ok(permit) = self.shared.turns.clone().try_acquire_owned() {
                 self.turn = Turn::Held(permit);
             }
-            self.notice(&Event::Resumed).await;
+            self.notice_surely(Event::Resumed).await;
         }
         if self.newest.is_some() {
             self.want_newest().await;
@@ -213,7 +222,11 @@ impl App {
                 self.show();
             }
             Message::Report { answers, event } => self.report(answers, &event).await,
-            Message::Noticed(event) => self.notice(&event).await,
+            // Upkeep notices again.
+            Message::Noticed(event @ Event::StandbyLost(_)) => {
+                let _ = self.notice(&event).await;
+            }
+            Message::Noticed(event) => self.notice_surely(event).await,
             // The routes follow before the next message.
             Message::Observed => {}
             Message::Degraded(reason) => {
@@ -230,11 +243,18 @@ impl App {
                 if self.wanted.is_some() && self.machine.readiness() == Readiness::Ready {
                     self.turn = Turn::Held(permit);
                     self.begin_wanted().await;
-                } else {
+                } else if matches!(self.turn, Turn::Waiting(_)) {
                     self.turn = Turn::Idle;
                 }
             }
-            Message::Redo => self.effect = None,
         }
+    }
+}
+
+/// Ends then; without a time, never.
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

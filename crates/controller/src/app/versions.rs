@@ -1,6 +1,6 @@
 //! Versions of the app's file: which one is wanted, and when its turn comes.
 
-use super::{App, Message, REDO_PAUSE, Turn, Wanted};
+use super::{App, Message, Turn, Wanted};
 use crate::orders::{OrderError, Outcome};
 use crate::specs::{Offer, StoredError};
 use dockswap_core::machine::{Event, Order, OrderReason, OrderTarget, Plan, Readiness};
@@ -61,7 +61,7 @@ impl App {
 
     /// Brings the wanted version a step nearer.
     pub(super) async fn advance(&mut self) {
-        let Some(wanted) = &self.wanted else { return };
+        let (Some(wanted), None) = (&self.wanted, self.paused_until) else { return };
         match self.machine.readiness() {
             Readiness::Ready => match &self.turn {
                 Turn::Held(_) => self.begin_wanted().await,
@@ -76,7 +76,8 @@ impl App {
             },
             Readiness::Superseding => {
                 let by = wanted.stored.row.id;
-                self.notice(&Event::Superseded { by }).await;
+                // It is still wanted after the pause.
+                let _ = self.notice(&Event::Superseded { by }).await;
             }
             Readiness::Busy => {}
         }
@@ -101,15 +102,22 @@ impl App {
                 let _ = reply.send(result);
             }
             (Ok(_), None) => {}
-            (Err(OrderError::Store(error)), None) => {
-                tracing::error!(app = %self.machine.app(), error = &error as &dyn std::error::Error, "deployment not begun: the database failed");
-                self.wanted = Some(Wanted { reply: None, ..wanted });
-                // Without the turn: others may be able to go on.
-                self.turn = Turn::Idle;
-                tokio::time::sleep(REDO_PAUSE).await;
+            (Err(error), None) => {
+                tracing::error!(app = %self.machine.app(), error = &error as &dyn std::error::Error, "deployment not begun");
+                if matches!(error, OrderError::Store(_)) {
+                    self.pause();
+                }
+                // Where the answer of an earlier commit was lost, another version may be under way.
+                if self.machine.considered() < Some(wanted.stored.row.id) {
+                    self.wanted = Some(Wanted { reply: None, ..wanted });
+                }
             }
-            (Err(error), None) => tracing::warn!(app = %self.machine.app(), %error, "deployment not begun"),
         }
+        if self.machine.in_flight().is_none() {
+            // Others may be able to go on.
+            self.turn = Turn::Idle;
+        }
+        self.show();
     }
 
     pub(super) async fn begin(
