@@ -47,7 +47,7 @@ impl Site {
         let home = tempfile::Builder::new().prefix("dsw").tempdir().expect("a directory for temporary files");
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let site = Self {
-            mark: format!("e2e-{:x}-{count}", std::process::id()),
+            mark: format!("{:x}{count}", std::process::id()),
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())),
             flags: Vec::new(),
             variables: Vec::new(),
@@ -221,7 +221,7 @@ impl Site {
     /// A name for an app that nobody else has.
     #[must_use]
     pub fn name(&self, name: &str) -> String {
-        let name = format!("{}-{name}", self.mark);
+        let name = format!("{name}-{}", self.mark);
         self.apps.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
         name
     }
