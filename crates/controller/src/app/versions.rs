@@ -2,10 +2,17 @@
 
 use super::{App, Message, Turn, Wanted};
 use crate::orders::{OrderError, Outcome};
-use crate::specs::{Offer, StoredError};
-use dockswap_core::machine::{Event, Order, OrderReason, OrderTarget, Plan, Readiness};
-use dockswap_core::records::{ConfigRow, NewConfig};
+use crate::specs::{Offer, Stored, StoredError};
+use dockswap_core::machine::{Event, Order, OrderReason, OrderTarget, Phase, Plan, Readiness};
+use dockswap_core::records::{ConfigRow, DeploymentStatus, NewConfig, StoreError};
+use dockswap_core::{AppSpec, ConfigId};
 use tokio::task::JoinHandle;
+
+/// How many deployments are searched for the last one of a config.
+const RECENT: u64 = 50;
+
+/// How many stored versions are searched for an edit between two that say the same.
+const BETWEEN: usize = 100;
 
 impl App {
     /// A version of the app's file was found.
@@ -31,26 +38,54 @@ impl App {
     /// Wants the newest version deployed, unless it says what the last deployed one said.
     pub(super) async fn want_newest(&mut self) {
         let Some(newest) = self.newest.clone() else { return };
-        let same = match self.machine.considered() {
-            None => false,
-            Some(considered) if considered >= newest.row.id => true,
-            Some(considered) => match self.shared.specs.load(considered).await {
-                Ok(considered) => considered.spec == newest.spec,
-                Err(StoredError::Spec(_) | StoredError::Missing(_)) => false,
-                Err(error @ StoredError::Store(_)) => {
-                    tracing::error!(app = %self.machine.app(), error = &error as &dyn std::error::Error, "cannot compare versions");
-                    false
-                }
-            },
-        };
-        if same {
-            self.dismiss_wanted();
+        let known = self.is_known(&newest).await.unwrap_or_else(|error| {
+            tracing::error!(app = %self.machine.app(), error = &error as &dyn std::error::Error, "cannot compare versions");
+            false
+        });
+        self.dismiss_wanted();
+        if known {
             tracing::debug!(app = %self.machine.app(), config = newest.row.id.0, "says what the last one said");
         } else {
-            self.dismiss_wanted();
             self.wanted = Some(Wanted { stored: newest, reason: OrderReason::Edit, reply: None });
         }
         self.show();
+    }
+
+    /// Whether `newest` brings nothing new: it says what the last deployment was begun for, and either
+    /// nothing else was said since, or that deployment stands.
+    async fn is_known(&self, newest: &Stored) -> Result<bool, StoreError> {
+        let Some(considered) = self.machine.considered() else { return Ok(false) };
+        if considered >= newest.row.id {
+            return Ok(true);
+        }
+        if !self.says(considered, &newest.spec).await? {
+            return Ok(false);
+        }
+        if !matches!(self.machine.phase(), Phase::RollingBack(_)) {
+            let rows = self.shared.ports.store.deployments(self.machine.app(), RECENT).await?;
+            let last = rows.iter().find(|row| row.config_id == considered).map(|row| row.status);
+            if matches!(last, Some(DeploymentStatus::InProgress | DeploymentStatus::Success)) {
+                return Ok(true);
+            }
+        }
+        // An edit away from it and back again asks for it anew; a change of comments does not.
+        for between in (considered.0 + 1..newest.row.id.0).rev().take(BETWEEN) {
+            if !self.says(ConfigId(between), &newest.spec).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether a stored version says the same as `spec`; those of other apps, and none at all, count
+    /// as if they did.
+    async fn says(&self, config: ConfigId, spec: &AppSpec) -> Result<bool, StoreError> {
+        match self.shared.specs.load(config).await {
+            Ok(stored) => Ok(stored.row.app != *self.machine.app() || *stored.spec == *spec),
+            Err(StoredError::Missing(_)) => Ok(true),
+            Err(StoredError::Spec(_)) => Ok(false),
+            Err(StoredError::Store(error)) => Err(error),
+        }
     }
 
     pub(super) fn dismiss_wanted(&mut self) {
