@@ -53,7 +53,9 @@ pub enum Effect {
         /// At the latest.
         until: Timestamp,
     },
-    /// Stop the release, and keep its containers: `container_stopped` or `stop_failed`.
+    /// Stop the release, and keep its containers: `container_stopped` or `stop_failed`. After a
+    /// rollback that failed and a recovery, traffic may still be on it: it is taken out first, as
+    /// for [`Effect::Run`].
     Stop(Release),
     /// Remove what the deployment created: `rollback_complete` or `rollback_failed`.
     Undo(Option<Release>),

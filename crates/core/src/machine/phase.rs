@@ -396,8 +396,8 @@ impl AwaitingPromotion {
 macro_rules! before_the_switch {
     ($($phase:ident),*) => {$(
         impl $phase {
-            pub(super) fn undo(self, cause: Cause, now: Timestamp) -> RollingBack {
-                RollingBack::unrouted(self.attempt, self.candidate, cause, now)
+            pub(super) fn undo(self, cause: Cause) -> RollingBack {
+                RollingBack::before_the_switch(self.attempt, self.candidate, cause)
             }
 
             pub(super) const fn attempt(&self) -> &Attempt {
@@ -554,13 +554,14 @@ impl Stopping {
 }
 
 impl RollingBack {
-    /// The candidate is not routed. Containers of this deployment never were: they are only
-    /// removed. A standby that was to serve again may still be finishing requests.
-    fn unrouted(attempt: Attempt, candidate: Release, cause: Cause, now: Timestamp) -> Self {
+    /// The candidate had not been switched to. Containers of this deployment never had traffic: they
+    /// are only removed. A standby that was to serve again may still have requests, and after a
+    /// rollback that failed even the route: it goes the whole way back.
+    fn before_the_switch(attempt: Attempt, candidate: Release, cause: Cause) -> Self {
         let stage = if candidate.origin == attempt.deployment {
             UndoStage::Removing
         } else {
-            UndoStage::Draining { until: now + candidate.plan.policy.drain_timeout }
+            UndoStage::Routing { confirmed: attempt.ground.serving().cloned() }
         };
         Self {
             deployment: attempt.deployment,

@@ -54,12 +54,10 @@ pub(super) fn step(phase: Phase, event: &Event, now: Timestamp) -> Result<Next, 
         Phase::Starting(starting) => match event {
             Event::ContainerStarted => Ok(Phase::HealthCheck(starting.started(now)).into()),
             Event::ContainerFailed(failure) => {
-                Ok(Phase::RollingBack(starting.undo(Cause::Failed(failure.clone()), now)).into())
+                Ok(Phase::RollingBack(starting.undo(Cause::Failed(failure.clone()))).into())
             }
             Event::Resumed => Ok(Phase::Starting(starting).into()),
-            _ => abandoned(event)
-                .map(|cause| Phase::RollingBack(starting.undo(cause, now)).into())
-                .ok_or(not_now),
+            _ => abandoned(event).map(|cause| Phase::RollingBack(starting.undo(cause)).into()).ok_or(not_now),
         },
         Phase::HealthCheck(gate) => match event {
             // A rollback does not wait for a promotion: somebody has just asked for it.
@@ -71,23 +69,19 @@ pub(super) fn step(phase: Phase, event: &Event, now: Timestamp) -> Result<Next, 
             }
             .into()),
             Event::HealthCheckFailed(failure) => {
-                Ok(Phase::RollingBack(gate.undo(Cause::Failed(failure.clone()), now)).into())
+                Ok(Phase::RollingBack(gate.undo(Cause::Failed(failure.clone()))).into())
             }
             Event::Resumed => Ok(Phase::HealthCheck(gate.resume(now)).into()),
-            _ => {
-                abandoned(event).map(|cause| Phase::RollingBack(gate.undo(cause, now)).into()).ok_or(not_now)
-            }
+            _ => abandoned(event).map(|cause| Phase::RollingBack(gate.undo(cause)).into()).ok_or(not_now),
         },
         Phase::AwaitingPromotion(waiting) => match event {
             Event::Promote => Ok(Phase::Switching(waiting.promoted()).into()),
             Event::TargetUnhealthy { origin, failure, .. } => {
                 about(waiting.candidate(), *origin, event)?;
-                Ok(Phase::RollingBack(waiting.undo(Cause::Failed(failure.clone()), now)).into())
+                Ok(Phase::RollingBack(waiting.undo(Cause::Failed(failure.clone()))).into())
             }
             Event::Resumed => Ok(Phase::AwaitingPromotion(waiting).into()),
-            _ => abandoned(event)
-                .map(|cause| Phase::RollingBack(waiting.undo(cause, now)).into())
-                .ok_or(not_now),
+            _ => abandoned(event).map(|cause| Phase::RollingBack(waiting.undo(cause)).into()).ok_or(not_now),
         },
         Phase::Switching(switching) => match event {
             Event::TrafficSwitched { .. } => {

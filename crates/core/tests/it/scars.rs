@@ -166,6 +166,14 @@ fn scar_g13_going_back_begins_with_the_route_then_drains_then_removes() {
     assert_eq!(release.color, Color::Green);
 }
 
+/// After a rollback of which nobody knows how it ended the standby may have the traffic already.
+#[test]
+fn scar_g13_a_standby_that_fails_its_gate_is_taken_out_of_the_route_before_it_is_removed() {
+    let state = Scripted::run("@live, @live, rollback/warm, health_check_failed");
+    assert_eq!(tell(&state.machine), "rolling_back (routing) green app:v2");
+    assert_eq!(state.machine.route().to.map(|release| release.color), Some(Color::Green));
+}
+
 #[test]
 fn scar_g14_auto_rollback_gives_the_traffic_back_and_without_it_nothing_is_touched() {
     let script = watching();
@@ -193,6 +201,15 @@ fn scar_g16_a_recovery_settles_on_what_is_healthy_and_on_nothing_else() {
     let standby = Scripted::run(&format!("{failed}, manual_recovery/standby")).machine;
     assert_eq!(tell(&standby), "rolling_back (routing) green app:v2 + blue app:v1 warm");
     assert_eq!(standby.route().to.map(|release| release.color), Some(Color::Blue));
+}
+
+/// What a recovery takes traffic back from has ended before: it ends once more, as what it became.
+#[test]
+fn scar_g16_a_recovery_ends_on_record_what_it_took_traffic_from() {
+    let recovered = format!("{}, target_unhealthy/unfit, manual_recovery/standby", watching());
+    let settled = last(&format!("{recovered}, traffic_switched, drain_complete, rollback_complete"));
+    assert_eq!(ends(&settled), [(DeploymentId(2), DeploymentStatus::RolledBack)]);
+    assert_eq!(settled.current().active_color, Some(Color::Blue));
 }
 
 #[test]

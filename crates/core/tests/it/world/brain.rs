@@ -41,8 +41,8 @@ pub trait Brain: Sync {
         disk.write_state(transition);
     }
 
-    /// What becomes of the traffic on containers that are cleared away and that no phase has drained:
-    /// the rest of a switch or a rollback of which nobody knows how it ended.
+    /// What becomes of traffic that may still be on containers which are to go, after a switch or a
+    /// rollback of which nobody knows how it ended.
     fn clears(&self) -> Clearing {
         Clearing::AfterTheTraffic
     }
@@ -53,7 +53,7 @@ pub trait Brain: Sync {
     }
 }
 
-/// When containers are cleared away.
+/// When containers are stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clearing {
     /// Once the proxy has confirmed the state's route, and what was in flight has ended or been closed.
@@ -66,3 +66,13 @@ pub enum Clearing {
 pub struct Real;
 
 impl Brain for Real {}
+
+/// The machine as it is, with a controller that stops containers without asking the proxy. As long as
+/// no answer of the proxy is lost the machine's own order is enough.
+pub struct StopsUnasked;
+
+impl Brain for StopsUnasked {
+    fn clears(&self) -> Clearing {
+        Clearing::AtOnce
+    }
+}

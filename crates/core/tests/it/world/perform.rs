@@ -39,12 +39,12 @@ impl World {
             }
             // The gate says what it sees; an app that is not healthy is no failure of ours.
             Effect::Probe { release, .. } if !self.is_healthy(release_id(&release)) => vec![Outcome::Fails],
-            // Who is in the slot cannot be taken out of traffic.
+            // What is to go cannot be taken out of traffic.
             Effect::Run(release) if self.occupied(&release) && !self.reachable(brain.route(machine)) => {
                 vec![Outcome::Fails]
             }
             // Traffic is only ever sent to where something runs.
-            Effect::Route if !self.reachable(brain.route(machine)) => vec![Outcome::Fails],
+            Effect::Route | Effect::Stop(_) if !self.reachable(brain.route(machine)) => vec![Outcome::Fails],
             Effect::Pull { .. } | Effect::Probe { .. } if self.left.failures > 0 => {
                 vec![Outcome::Works, Outcome::Fails]
             }
@@ -111,6 +111,8 @@ impl World {
             },
             Effect::Stop(release) => {
                 if done {
+                    self.confirm_route(brain, &machine);
+                    self.finish_requests(brain, release_id(release));
                     self.stop(release_id(release));
                 }
                 if good { Event::ContainerStopped } else { Event::StopFailed(failure("it does not stop")) }
@@ -142,8 +144,8 @@ impl World {
     fn clear_slot(&mut self, brain: &dyn Brain, machine: &Machine, release: &Release) {
         let id = release_id(release);
         let asks = brain.clears() == Clearing::AfterTheTraffic;
-        if asks && self.occupied(release) && self.reachable(brain.route(machine)) {
-            (self.proxy.routed, self.proxy.in_doubt) = (brain.route(machine), false);
+        if self.occupied(release) {
+            self.confirm_route(brain, machine);
         }
         for other in self.releases_where(|other| other.0 == id.0 && other != id) {
             if !(asks && self.proxy.routed == Some(other)) {
@@ -173,11 +175,23 @@ impl World {
         target.is_none_or(|target| self.runs(target))
     }
 
-    /// Removes what no phase has drained: waits for what is in flight, then closes it, then stops.
-    fn vacate(&mut self, brain: &dyn Brain, release: ReleaseId) {
+    /// Has the proxy confirm the state's route before anything is stopped.
+    fn confirm_route(&mut self, brain: &dyn Brain, machine: &Machine) {
+        if brain.clears() == Clearing::AfterTheTraffic && self.reachable(brain.route(machine)) {
+            (self.proxy.routed, self.proxy.in_doubt) = (brain.route(machine), false);
+        }
+    }
+
+    /// Waits for what is in flight, then closes it.
+    fn finish_requests(&mut self, brain: &dyn Brain, release: ReleaseId) {
         if brain.clears() == Clearing::AfterTheTraffic {
             self.proxy.in_flight.remove(&release);
         }
+    }
+
+    /// Removes what no phase has drained.
+    fn vacate(&mut self, brain: &dyn Brain, release: ReleaseId) {
+        self.finish_requests(brain, release);
         self.remove(release);
     }
 
@@ -194,8 +208,12 @@ impl World {
         let upkeep = machine.upkeep();
         let settled = matches!(machine.phase(), Phase::Settled(_));
         let ill = upkeep.live.map(|live| release_id(&live)).filter(|live| !self.is_healthy(*live));
-        let awake: Vec<_> =
-            upkeep.cold.iter().map(release_id).filter(|cold| settled && self.runs(*cold)).collect();
+        let awake: Vec<_> = upkeep
+            .cold
+            .iter()
+            .map(release_id)
+            .filter(|cold| settled && self.runs(*cold) && self.is_out_of_traffic(*cold))
+            .collect();
         let heal = ill.map(|live| (live, Container::Healthy));
         heal.into_iter().chain(awake.into_iter().map(|cold| (cold, Container::Stopped)))
     }
@@ -215,14 +233,15 @@ impl World {
     pub(super) fn debris(&self, machine: &Machine) -> impl Iterator<Item = ReleaseId> {
         let used: Vec<_> = machine.releases().into_iter().map(release_id).collect();
         let settled = matches!(machine.phase(), Phase::Settled(_));
-        let certain = settled && !self.proxy.in_doubt;
-        self.releases_where(move |release| {
-            certain
-                && !used.contains(&release)
-                && self.proxy.routed != Some(release)
-                && !self.proxy.in_flight.contains_key(&release)
-        })
-        .into_iter()
+        self.releases_where(|release| settled && !used.contains(&release) && self.is_out_of_traffic(release))
+            .into_iter()
+    }
+
+    /// Whether the proxy has confirmed that no traffic is on it, and nothing is in flight.
+    fn is_out_of_traffic(&self, release: ReleaseId) -> bool {
+        !self.proxy.in_doubt
+            && self.proxy.routed != Some(release)
+            && !self.proxy.in_flight.contains_key(&release)
     }
 
     pub(super) fn sweep(&mut self) {
