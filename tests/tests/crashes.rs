@@ -1,7 +1,8 @@
 //! Processes that die, at the worst moments: traffic goes on, and the next start finishes or undoes.
 
 use dockswap_tests::{
-    AppFile, Kind, Load, Mix, Registry, RegistryMood, Site, assert_records_fit, docker, holds, once, until,
+    AppFile, Frozen, Kind, Load, Mix, Registry, RegistryMood, Site, assert_records_fit, docker, holds, once,
+    until,
 };
 use rustix::process::Signal;
 use std::time::Duration;
@@ -25,23 +26,6 @@ struct Crash {
 impl Default for Crash {
     fn default() -> Self {
         Self { state: "", old: |file| file, new: |file| file, mix: Mix::default(), fate: Fate::Finished }
-    }
-}
-
-/// The proxy, stopped as a whole: what is asked of it waits.
-struct Frozen(u32);
-
-impl Frozen {
-    fn freeze(site: &Site) -> Self {
-        let pid = site.proxy_pid().expect("a proxy");
-        dockswap_tests::send(pid, Signal::STOP);
-        Self(pid)
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        dockswap_tests::send(self.0, Signal::CONT);
     }
 }
 
