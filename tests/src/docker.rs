@@ -22,7 +22,6 @@ pub struct Container {
 }
 
 /// Runs the client; panics unless it succeeds. What it wrote.
-#[allow(clippy::must_use_candidate, reason = "it is as often called for what it does")]
 pub fn docker(arguments: &[&str]) -> String {
     Done::of(Command::new("docker").args(arguments)).exits(0).stdout.trim().to_owned()
 }

@@ -5,6 +5,7 @@
 //! for the benchmark and for the demo.
 
 #![allow(clippy::missing_panics_doc, reason = "a harness fails by panicking")]
+#![allow(clippy::must_use_candidate, reason = "things are as often asked for what they do")]
 
 mod app_file;
 mod binary;
@@ -14,6 +15,7 @@ mod database;
 pub mod docker;
 mod frozen;
 mod load;
+mod postgres;
 mod registry;
 mod rest;
 mod site;
@@ -28,6 +30,7 @@ pub use command::Done;
 pub use database::{Database, Row};
 pub use frozen::Frozen;
 pub use load::{Failure, Kind, Load, Mix, Report, Sample, once};
+pub use postgres::Postgres;
 pub use registry::{Registry, RegistryMood};
 pub use rest::unix_get;
 pub use site::{Site, send};

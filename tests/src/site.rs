@@ -15,7 +15,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -37,7 +37,7 @@ pub struct Site {
     flags: Vec<String>,
     variables: Vec<(String, String)>,
     controller: Option<Child>,
-    apps: Mutex<Vec<String>>,
+    apps: Arc<Mutex<Vec<String>>>,
 }
 
 impl Site {
@@ -52,7 +52,7 @@ impl Site {
             flags: Vec::new(),
             variables: Vec::new(),
             controller: None,
-            apps: Mutex::default(),
+            apps: Arc::default(),
             home,
         };
         std::fs::create_dir_all(site.config_dir().join("apps")).expect("a config directory");
@@ -79,6 +79,22 @@ impl Site {
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// From now on a Ctrl-C removes what the site has made, and ends this process. (The controller,
+    /// which gets the Ctrl-C too, ends the proxy.)
+    pub fn clean_up_on_interrupt(&self) {
+        let (apps, home, socket) = (Arc::clone(&self.apps), self.home.path().to_owned(), self.api_socket());
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let interrupted = runtime.expect("a runtime").block_on(tokio::signal::ctrl_c());
+            interrupted.expect("signals can be handled");
+            holds("the controller has ended", PATIENCE, || !socket.exists());
+            apps.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|app| docker::sweep(app));
+            // What cannot be removed is in a directory for temporary files.
+            let _ = std::fs::remove_dir_all(home);
+            std::process::exit(130);
+        });
     }
 
     /// The site's own directory; what the test puts there is removed with it.

@@ -21,6 +21,7 @@ const POLL: Duration = Duration::from_millis(2);
 fn main() {
     let args = Args::parse();
     let site = Site::start();
+    site.clean_up_on_interrupt();
     let app = site.name("bench");
     let file = |number: usize| AppFile::new(&app).version(&format!("n{number}")).deployment("watch", "100ms");
     site.deployed(&file(0));

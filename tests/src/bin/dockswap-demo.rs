@@ -78,6 +78,7 @@ fn milliseconds(micros: Micros) -> String {
 
 fn main() -> ExitCode {
     let mut site = Site::prepare();
+    site.clean_up_on_interrupt();
     let app = site.name("hello");
     let file = AppFile::new(&app).deployment("watch", "2s");
     step("1. An app file, and dockswap on its directory");
