@@ -88,16 +88,18 @@ impl App {
     /// that is the effect's business.
     pub(super) async fn reroute(&mut self) {
         if self.machine.owed().effect == Some(Effect::Route) {
+            self.routes_are_known = false;
             return;
         }
         let routes = AppRoutes::of(&self.machine, &self.containers.all());
-        if routes == self.routes {
+        if self.routes_are_known && routes == self.routes {
             return;
         }
         if let Err(error) = self.shared.keeper.publish(self.machine.app(), routes.clone()).await {
             tracing::warn!(app = %self.machine.app(), %error, "routes not updated; they will be, once the proxy answers");
         }
         self.routes = routes;
+        self.routes_are_known = true;
         self.show();
     }
 

@@ -91,7 +91,9 @@ pub(crate) struct App {
     wanted: Option<Wanted>,
     turn: Turn,
     containers: Containers,
+    /// What was published last; not known once an effect has published on its own.
     routes: Option<AppRoutes>,
+    routes_are_known: bool,
     effect: Option<Running<Version>>,
     monitor: Option<Running<DeploymentId>>,
     /// The database failed: until then nothing is begun but what people order.
@@ -132,6 +134,7 @@ impl App {
             turn: Turn::Idle,
             containers,
             routes,
+            routes_are_known: true,
             effect: None,
             monitor: None,
             paused_until: None,
