@@ -20,7 +20,10 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Brings `release` through its gate; `None` when cancelled.
 pub(crate) async fn pass(work: &Work, release: &Release, until: Timestamp) -> Option<Event> {
-    let left = until.saturating_since(work.shared.ports.clock.now());
+    // Where the database kept an earlier verdict from being written down, the time may be over: a
+    // candidate that is healthy still gets the time for one probe to say so.
+    let one_probe = release.plan.health_check.timeout.min(release.plan.policy.startup_timeout);
+    let left = until.saturating_since(work.shared.ports.clock.now()).max(one_probe);
     let last = Arc::new(std::sync::Mutex::new(None::<String>));
     let verdict = tokio::select! {
         // An exit is the better explanation when both are ready.
