@@ -24,6 +24,11 @@ impl Problem {
         Self { status, code, detail: detail.into() }
     }
 
+    /// As it goes over the socket.
+    pub(crate) fn into_wire(self) -> wire::Problem {
+        wire::Problem { status: self.status.as_u16(), code: self.code.to_owned(), detail: self.detail }
+    }
+
     pub(crate) fn not_found(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, detail)
     }
@@ -53,9 +58,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let problem =
-            wire::Problem { status: self.status.as_u16(), code: self.code.to_owned(), detail: self.detail };
-        let mut response = (self.status, axum::Json(problem)).into_response();
+        let mut response = (self.status, axum::Json(self.into_wire())).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         response

@@ -14,7 +14,7 @@ mod stream;
 mod system;
 pub(crate) mod wire;
 
-pub(crate) use error::with_causes;
+pub(crate) use error::{Problem, with_causes};
 
 use crate::run::state::State;
 use axum::Router;
@@ -23,7 +23,6 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use dockswap_core::{AppName, DeploymentId};
-use error::Problem;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixListener;

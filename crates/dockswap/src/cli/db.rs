@@ -2,7 +2,7 @@
 
 use super::exit::{CliError, Exit};
 use super::session::{Session, now};
-use super::text::count;
+use super::text::{as_u64, count};
 use crate::api::with_causes;
 use clap::{Args, Subcommand};
 use dockswap_core::machine::Machine;
@@ -28,7 +28,8 @@ enum DbVerb {
     Check,
     /// Bring the schema up to date
     ///
-    /// A controller does so by itself when it starts; while one runs this is refused (5).
+    /// A controller does so by itself when it starts. While one runs, a schema that is not up to date is
+    /// left alone (exit code 5).
     Migrate {
         /// Only say what is applied and what is missing
         #[arg(long)]
@@ -52,16 +53,7 @@ pub(crate) async fn db(session: &Session, args: &DbArgs) -> Result<Exit, CliErro
             show_schema(session, &status)?;
             Ok(if status.pending.is_empty() { Exit::Done } else { Exit::Failed })
         }
-        DbVerb::Migrate { status: false } => {
-            let before =
-                dockswap_store::migrate_up(&url, &Holder::this_process(now())).await.map_err(refused)?;
-            let document = json!({ "applied": before.pending });
-            session.show(&document, || match before.pending.as_slice() {
-                [] => vec!["the schema is up to date".to_owned()],
-                applied => applied.iter().map(|name| format!("applied {name}")).collect(),
-            })?;
-            Ok(Exit::Done)
-        }
+        DbVerb::Migrate { status: false } => migrate(session, &url).await,
         DbVerb::Backup { file } => {
             let history = dockswap_store::connect_read_only(&url).await.map_err(refused)?;
             history.backup_to(file).await.map_err(|error| {
@@ -71,6 +63,19 @@ pub(crate) async fn db(session: &Session, args: &DbArgs) -> Result<Exit, CliErro
             Ok(Exit::Done)
         }
     }
+}
+
+/// What is up to date already is left alone, also while a controller has it.
+async fn migrate(session: &Session, url: &str) -> Result<Exit, CliError> {
+    let before = match dockswap_store::migration_status(url).await {
+        Ok(status) if status.pending.is_empty() && status.unknown.is_empty() => status,
+        _ => dockswap_store::migrate_up(url, &Holder::this_process(now())).await.map_err(refused)?,
+    };
+    session.show(&json!({ "applied": before.pending }), || match before.pending.as_slice() {
+        [] => vec!["the schema is up to date".to_owned()],
+        applied => applied.iter().map(|name| format!("applied {name}")).collect(),
+    })?;
+    Ok(Exit::Done)
 }
 
 async fn check(session: &Session, url: &str) -> Result<Exit, CliError> {
@@ -107,10 +112,6 @@ async fn check(session: &Session, url: &str) -> Result<Exit, CliError> {
     Err(CliError::new(Exit::Failed, what)
         .because(findings.join("\n"))
         .next("dockswap db backup FILE  (before anything else)"))
-}
-
-fn as_u64(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 /// What does not fit together in the records of one app: its events, replayed, must give its machine

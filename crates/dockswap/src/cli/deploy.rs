@@ -1,5 +1,6 @@
 //! `dockswap deploy`.
 
+use super::client::ClientError;
 use super::exit::{CliError, Exit};
 use super::follow::{Until, begun};
 use super::outcome;
@@ -12,7 +13,8 @@ use dockswap_core::AppName;
 ///
 /// With IMAGE, that is first written into the `image:` line of the app's file, comments kept. Follows
 /// the deployment until it is over: exits with 0 only when it succeeded, which is at the end of
-/// `deployment.watch`; with 3 when it failed and the old version still serves. Ctrl-C ends the
+/// `deployment.watch`; with 3 when it failed and the old version still serves. With
+/// `deployment.promotion: manual` that takes a `dockswap promote APP` from elsewhere. Ctrl-C ends the
 /// following, not the deployment: `dockswap cancel APP` does that.
 #[derive(Debug, Args)]
 pub(crate) struct DeployArgs {
@@ -25,11 +27,27 @@ pub(crate) struct DeployArgs {
     no_wait: bool,
 }
 
+/// A file that cannot be used is for the person to mend, not for the controller to explain.
+fn refused(app: &AppName, error: ClientError) -> CliError {
+    match error {
+        ClientError::Answered(problem) if problem.code == "invalid" => {
+            CliError::new(Exit::Usage, format!("{app} was not deployed: its file cannot be used"))
+                .because(problem.detail)
+                .next("dockswap validate")
+        }
+        error => error.into(),
+    }
+}
+
 pub(crate) async fn deploy(session: &Session, args: &DeployArgs) -> Result<Exit, CliError> {
     let DeployArgs { app, image, no_wait } = args;
     let before = session.app(app).await?.last_deployment.map(|last| last.id);
     let order = DeployOrder { image: image.clone() };
-    let accepted: Accepted = session.client.post(&format!("/v1/apps/{app}/deployments"), &order).await?;
+    let accepted: Accepted = session
+        .client
+        .post(&format!("/v1/apps/{app}/deployments"), &order)
+        .await
+        .map_err(|error| refused(app, error))?;
     if *no_wait {
         return outcome::accepted(session, app, accepted).await;
     }

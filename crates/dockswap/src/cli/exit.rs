@@ -122,7 +122,7 @@ impl From<ClientError> for CliError {
                 let what = format!("the controller does not answer on {}", socket.display());
                 Self::new(Exit::NoController, what)
                     .because(message)
-                    .next("dockswap run     (starts it; the proxy goes on serving meanwhile)")
+                    .next("dockswap run     (starts it)")
                     .next("dockswap doctor  (says what is wrong)")
             }
             ClientError::Answered(problem) => Self::new(Exit::of_status(problem.status), problem.detail),

@@ -35,7 +35,7 @@ pub(crate) enum Until {
 pub(crate) enum Followed {
     /// It has ended, and how.
     Ended(wire::Deployment),
-    /// It has the traffic, this long after it began.
+    /// It has the traffic, this long after it was asked for: by the order, or by the promotion.
     Switched(Duration),
 }
 
@@ -49,7 +49,7 @@ pub(crate) async fn follow(
     deployment: DeploymentId,
     until: Until,
 ) -> Result<Followed, CliError> {
-    let mut follower = Follower { began: None, after: None, screen: Screen::new(app) };
+    let mut follower = Follower { began: None, asked: None, after: None, screen: Screen::new(app) };
     let mut stream = None;
     let mut answered = Instant::now();
     loop {
@@ -111,6 +111,8 @@ async fn open(client: &Client, deployment: DeploymentId, after: Option<i64>) -> 
 
 struct Follower {
     began: Option<Timestamp>,
+    /// When somebody last asked for the switch.
+    asked: Option<Timestamp>,
     after: Option<i64>,
     screen: Screen,
 }
@@ -134,10 +136,14 @@ impl Follower {
                     let event: wire::Event = message.json()?;
                     let began = *self.began.get_or_insert(event.at.0);
                     self.after = Some(event.id);
+                    if self.asked.is_none() || event.name == "promote" {
+                        self.asked = Some(event.at.0);
+                    }
+                    let asked = self.asked.unwrap_or(began);
                     let took = event.at.0.saturating_since(began);
                     self.screen.step(took, &event);
                     if until == Until::Switched && event.name == "traffic_switched" && !event.refused {
-                        return Ok(Some(Followed::Switched(took)));
+                        return Ok(Some(Followed::Switched(event.at.0.saturating_since(asked))));
                     }
                 }
                 "progress" => {
@@ -168,10 +174,7 @@ impl Screen {
         let live = std::io::stderr().is_terminal().then(|| Live {
             text: String::new(),
             since: Instant::now(),
-            width: usize::from(
-                rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| size.ws_col),
-            )
-            .max(20),
+            width: width(),
         });
         Self { app: app.clone(), live }
     }
@@ -212,6 +215,12 @@ impl Screen {
             let _ = write!(std::io::stderr().lock(), "\r\x1b[2K");
         }
     }
+}
+
+/// The terminal's columns; 80 where it does not say.
+fn width() -> usize {
+    let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(0, |size| size.ws_col);
+    if columns == 0 { 80 } else { usize::from(columns) }
 }
 
 impl Drop for Screen {

@@ -172,7 +172,10 @@ pub(crate) async fn main(cli: Cli) -> ExitCode {
         Ok(session) => {
             let app = cli.verb.app().cloned();
             match (carry_out(&session, cli.verb).await, app) {
-                (Err(error), Some(app)) => Err(session.with_what_serves(error, &app).await),
+                (Err(error), Some(app)) if error.exit != Exit::NoController => {
+                    Err(session.with_what_serves(error, &app).await)
+                }
+                (Err(error), _) => Err(session.with_what_the_proxy_serves(error).await),
                 (outcome, _) => outcome,
             }
         }

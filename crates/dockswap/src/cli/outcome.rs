@@ -44,6 +44,9 @@ pub(crate) async fn accepted(
     session.show(&document, || {
         let line = match (accepted.deployment, outcome) {
             (_, "queued") => format!("{app}: it waits for its turn: dockswap status {app}"),
+            (Some(id), "unchanged") if shown.view.in_flight == Some(id) => {
+                format!("{app}: deployment {id} is under way already: dockswap events {id} -f")
+            }
             (_, "unchanged") => format!("{app}: it is already so; {}", sentence::serving(&shown)),
             (Some(id), _) => format!("{app}: deployment {id} has begun: dockswap events {id} -f"),
             (None, _) => format!("{app}: begun"),
@@ -72,15 +75,31 @@ pub(crate) async fn followed(
             })?;
             Ok(Exit::Done)
         }
-        Followed::Ended(row) => ended(session, &shown, &row, verb),
+        Followed::Ended(row) => {
+            let failure = cause(session, row.id).await;
+            ended(session, &shown, &row, failure, verb)
+        }
     }
 }
 
+/// Why a deployment did not succeed, as its events tell: the first failure, or who ended it.
+async fn cause(session: &Session, deployment: DeploymentId) -> Option<String> {
+    let path = format!("/v1/deployments/{deployment}/events?limit=200");
+    let newest_first: wire::Events = session.client.get(&path).await.ok()?;
+    let mut events = newest_first.events.iter().rev().filter(|event| !event.refused);
+    let ends = ["cancel", "superseded", "manual_recovery"];
+    events.find(|event| event.error.is_some() || ends.contains(&event.name.as_str())).map(sentence::of_event)
+}
+
 /// Prints how a deployment ended.
-fn ended(session: &Session, app: &wire::App, row: &wire::Deployment, verb: &str) -> Result<Exit, CliError> {
+fn ended(
+    session: &Session,
+    app: &wire::App,
+    row: &wire::Deployment,
+    failure: Option<String>,
+    verb: &str,
+) -> Result<Exit, CliError> {
     let took = row.ended_at.map(|end| end.0.saturating_since(row.started_at.0));
-    let failure =
-        app.failure.clone().filter(|_| app.last_deployment.as_ref().map(|last| last.id) == Some(row.id));
     let succeeded = row.status == DeploymentStatus::Success;
     let document = Outcome {
         deployment: Some(row.id),
@@ -102,7 +121,7 @@ fn ended(session: &Session, app: &wire::App, row: &wire::Deployment, verb: &str)
 fn failed(app: &wire::App, row: &wire::Deployment, failure: Option<String>, verb: &str) -> CliError {
     let serves = app.view.active_color.is_some();
     let (exit, how) = match row.status {
-        DeploymentStatus::Cancelled => (Exit::Conflict, "was cancelled, by an operator or a newer version"),
+        DeploymentStatus::Cancelled => (Exit::Conflict, "was cancelled"),
         DeploymentStatus::RolledBack => (Exit::OldServes, "was rolled back"),
         DeploymentStatus::Failed | DeploymentStatus::InProgress | DeploymentStatus::Success => {
             (Exit::OldServes, "failed")

@@ -5,8 +5,10 @@ use super::exit::{CliError, Exit};
 use super::follow::Until;
 use super::outcome;
 use super::session::{Session, note};
+use crate::api::Problem;
 use crate::api::wire::{Accepted, RollbackOrder};
 use clap::Args;
+use dockswap_controller::OrderError;
 use dockswap_core::records::DeploymentStatus;
 use dockswap_core::{AppName, DeploymentId};
 use serde_json::json;
@@ -56,11 +58,19 @@ pub(crate) async fn rollback(session: &Session, args: &RollbackArgs) -> Result<E
     }
 }
 
+/// Why this process could not do it, with the exit codes that a controller's answer would have had.
+fn refused(error: anyhow::Error) -> CliError {
+    match error.downcast::<OrderError>() {
+        Ok(refused) => CliError::from(ClientError::Answered(Problem::from(refused).into_wire())),
+        Err(error) => super::run::ended(error),
+    }
+}
+
 /// Without a controller process: this one does it.
 async fn offline(session: &Session, app: &AppName, to: Option<DeploymentId>) -> Result<Exit, CliError> {
     note("the controller does not answer: this command does it itself");
     let settings = session.settings()?;
-    let done = crate::run::offline_rollback(&session.paths, &settings, app, to).await?;
+    let done = crate::run::offline_rollback(&session.paths, &settings, app, to).await.map_err(refused)?;
     let document = json!({
         "app": app, "deployment": done.deployment, "outcome": done.status, "image": done.image,
         "state": done.state,
@@ -82,4 +92,20 @@ async fn offline(session: &Session, app: &AppName, to: Option<DeploymentId>) -> 
     );
     error.now = Some(format!("{image} serves {app} (state {})", done.state));
     Err(error.next(format!("dockswap events {}", done.deployment)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refused;
+    use dockswap_controller::OrderError;
+    use dockswap_core::DeploymentId;
+
+    #[test]
+    fn an_offline_refusal_has_the_exit_code_of_the_controllers() {
+        let app = "web".parse().expect("a name");
+        let unknown = OrderError::UnknownDeployment { app, deployment: DeploymentId(9) };
+        assert_eq!(refused(unknown.into()).exit.code(), 4);
+        assert_eq!(refused(OrderError::NeverRan(DeploymentId(9)).into()).exit.code(), 5);
+        assert_eq!(refused(anyhow::anyhow!("no proxy")).exit.code(), 1);
+    }
 }

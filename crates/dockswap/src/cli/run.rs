@@ -81,7 +81,7 @@ pub(crate) async fn proxy(session: &Session, args: &ProxyArgs) -> Result<Exit, C
 
 /// Why a process ended that should have gone on.
 #[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
-fn ended(error: anyhow::Error) -> CliError {
+pub(crate) fn ended(error: anyhow::Error) -> CliError {
     let refused = error.downcast_ref::<ConnectError>().map(super::db::exit_of);
     let error: &dyn std::error::Error = error.as_ref();
     CliError::new(refused.unwrap_or(Exit::Failed), with_causes(error)).next("dockswap doctor")

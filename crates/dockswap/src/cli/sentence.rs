@@ -4,6 +4,7 @@ use super::text::{bytes, count, duration};
 use crate::api::wire;
 use dockswap_controller::Progress;
 use dockswap_core::machine::{Event, Order, OrderReason, OrderTarget};
+use dockswap_core::ports::RouterStatus;
 use dockswap_core::spec::HealthCheck;
 
 /// What happened, in a sentence without its subject: `image app:v2 is on the host`.
@@ -131,6 +132,20 @@ pub(crate) fn serving(app: &wire::App) -> String {
             format!("{color} ({image}) serves {name}{by}")
         }
         _ => format!("nothing serves {name}: its routes answer 503"),
+    }
+}
+
+/// What the proxy serves, in a sentence.
+pub(crate) fn of_proxy(status: &RouterStatus) -> String {
+    let apps = status.table.apps.iter().map(|app| match &app.target {
+        Some(target) if !target.upstreams.is_empty() => {
+            format!("{} by {} of deployment {}", app.app, target.color, target.deployment)
+        }
+        _ => format!("{} by nothing", app.app),
+    });
+    match apps.collect::<Vec<_>>().as_slice() {
+        [] => "the proxy runs, and routes nothing".to_owned(),
+        apps => format!("the proxy serves {}", apps.join(", ")),
     }
 }
 

@@ -7,7 +7,9 @@ use super::sentence;
 use crate::api::wire;
 use crate::paths::Paths;
 use dockswap_config::Settings;
+use dockswap_core::ports::Router;
 use dockswap_core::{AppName, Timestamp};
+use dockswap_proxy::ProxyClient;
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -63,9 +65,21 @@ impl Session {
         }
     }
 
+    /// Adds to an error for want of a controller what the proxy serves all the same.
+    pub(crate) async fn with_what_the_proxy_serves(&self, mut error: CliError) -> CliError {
+        if error.exit == Exit::NoController && error.now.is_none() {
+            let proxy = ProxyClient::new(self.paths.proxy_socket());
+            error.now = Some(match tokio::time::timeout(AFTERTHOUGHT, proxy.status()).await {
+                Ok(Ok(status)) => sentence::of_proxy(&status),
+                Ok(Err(_)) | Err(_) => "no proxy answers either".to_owned(),
+            });
+        }
+        error
+    }
+
     /// Adds to an error about `app` what serves now, as far as the controller says so.
     pub(crate) async fn with_what_serves(&self, mut error: CliError, app: &AppName) -> CliError {
-        if error.now.is_some() || error.silent || matches!(error.exit, Exit::Usage | Exit::NoController) {
+        if error.now.is_some() || error.silent || error.exit == Exit::NoController {
             return error;
         }
         let asked = tokio::time::timeout(AFTERTHOUGHT, self.app(app)).await;

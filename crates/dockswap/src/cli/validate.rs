@@ -3,7 +3,7 @@
 use super::app_files::Checked;
 use super::exit::{CliError, Exit};
 use super::session::Session;
-use super::text::count;
+use super::text::{as_u64, count};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -30,14 +30,14 @@ pub(crate) fn validate(session: &Session, args: &ValidateArgs) -> Result<Exit, C
     let valid = checked.problems.is_empty();
     let document =
         json!({ "valid": valid, "files": checked.count, "apps": apps, "problems": checked.problems });
-    let files = u64::try_from(checked.count).unwrap_or(u64::MAX);
+    let files = as_u64(checked.count);
     session.show(&document, || {
         if valid { vec![format!("{}: valid", count(files, "file"))] } else { Vec::new() }
     })?;
     if valid {
         return Ok(Exit::Done);
     }
-    let problems = u64::try_from(checked.problems.len()).unwrap_or(u64::MAX);
+    let problems = as_u64(checked.problems.len());
     Err(CliError::new(Exit::Usage, format!("{} in {}", count(problems, "problem"), count(files, "file")))
         .because(checked.problems.join("\n")))
 }
