@@ -131,6 +131,7 @@ pub(crate) fn serving(app: &wire::App) -> String {
             let by = app.view.serving.map_or_else(String::new, |id| format!(", by deployment {id}"));
             format!("{color} ({image}) serves {name}{by}")
         }
+        _ if app.view.routes.is_empty() => format!("nothing serves {name}, and it has no routes"),
         _ => format!("nothing serves {name}: its routes answer 503"),
     }
 }
