@@ -84,8 +84,12 @@ pub(crate) struct Faults {
     pub(crate) latency: Duration,
     /// How many hints in a thousand are lost; as many are doubled.
     pub(crate) hint_chance: usize,
+    /// How many requests in a thousand take long.
+    pub(crate) long_requests: usize,
     /// Calls that may change something, so far.
     pub(crate) calls: usize,
+    /// How often Docker was looked at.
+    pub(crate) observations: usize,
     /// The call at which the controller dies.
     pub(crate) death: Option<(usize, Moment)>,
 }
@@ -98,7 +102,9 @@ impl Faults {
             chance: 0,
             latency: Duration::from_millis(3),
             hint_chance: 0,
+            long_requests: 0,
             calls: 0,
+            observations: 0,
             death: None,
         }
     }
@@ -125,14 +131,19 @@ impl Faults {
     /// How the next call goes.
     pub(crate) fn fate(&mut self, call: Call, rng: &mut Rng) -> Fate {
         let mut dies = None;
+        if call == Call::Observe {
+            self.observations += 1;
+        }
         if call != Call::Observe && call != Call::Status && call != Call::Read {
             self.calls += 1;
             dies = self.death.filter(|&(at, _)| at == self.calls).map(|(_, moment)| moment);
         }
         let planned = self.planned.get_mut(&call).and_then(VecDeque::pop_front);
         let fault = planned.or_else(|| rng.happens(self.chance).then(|| chance(rng)));
-        let (mut before, mut after) =
-            (rng.time(Duration::from_millis(1), self.latency), rng.time(Duration::from_millis(1), self.latency));
+        let (mut before, mut after) = (
+            rng.time(Duration::from_millis(1), self.latency),
+            rng.time(Duration::from_millis(1), self.latency),
+        );
         match fault {
             Some(Fault::Slow(time)) => before = time,
             Some(Fault::Late(time)) => after = time,

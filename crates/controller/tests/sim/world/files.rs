@@ -7,8 +7,8 @@ use dockswap_core::name::ConfigSha;
 use dockswap_core::ports::{AppFiles, ResolveError, Secret, SpecError};
 use dockswap_core::records::ConfigRow;
 use dockswap_core::spec::{
-    ContainerOptions, DeploymentPolicy, HealthCheck, HostPattern, HostPorts, HttpCheck, OnRegression, Promotion,
-    PullPolicy, RestartPolicy, Route,
+    ContainerOptions, DeploymentPolicy, HealthCheck, HostPattern, HostPorts, HttpCheck, OnRegression,
+    Promotion, PullPolicy, RestartPolicy, Route,
 };
 use dockswap_core::{AppName, AppSpec, Color};
 use std::collections::BTreeMap;
@@ -33,45 +33,45 @@ impl Version {
         Self(BTreeMap::from([("image", image.to_owned())]))
     }
 
-    fn with(mut self, key: &'static str, value: impl ToString) -> Self {
+    fn with(mut self, key: &'static str, value: &impl ToString) -> Self {
         self.0.insert(key, value.to_string());
         self
     }
 
     pub(crate) fn replicas(self, replicas: u8) -> Self {
-        self.with("replicas", replicas)
+        self.with("replicas", &replicas)
     }
 
     pub(crate) fn watch(self, seconds: u64) -> Self {
-        self.with("watch", seconds)
+        self.with("watch", &seconds)
     }
 
     pub(crate) fn window(self, seconds: u64) -> Self {
-        self.with("window", seconds)
+        self.with("window", &seconds)
     }
 
     pub(crate) fn drain(self, seconds: u64) -> Self {
-        self.with("drain", seconds)
+        self.with("drain", &seconds)
     }
 
     pub(crate) fn listen_port(self, port: u16) -> Self {
-        self.with("port", port)
+        self.with("port", &port)
     }
 
     pub(crate) fn manual(self) -> Self {
-        self.with("promotion", "manual")
+        self.with("promotion", &"manual")
     }
 
     pub(crate) fn only_recorded(self) -> Self {
-        self.with("regression", "record")
+        self.with("regression", &"record")
     }
 
     /// No HTTP check: the image's own HEALTHCHECK has a say.
     pub(crate) fn tcp(self) -> Self {
-        self.with("check", "tcp")
+        self.with("check", &"tcp")
     }
 
-    pub(crate) fn comment(self, text: impl ToString) -> Self {
+    pub(crate) fn comment(self, text: &impl ToString) -> Self {
         self.with("#", text)
     }
 
@@ -88,7 +88,11 @@ impl Version {
         let bytes = self.bytes();
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
-        Offer { sha: ConfigSha(format!("{:016x}", hasher.finish())), spec: Arc::new(read(app, &bytes)), bytes }
+        Offer {
+            sha: ConfigSha(format!("{:016x}", hasher.finish())),
+            spec: Arc::new(read(app, &bytes)),
+            bytes,
+        }
     }
 }
 

@@ -40,8 +40,8 @@ pub(crate) struct World {
 
 /// Everything in it.
 pub(crate) struct State {
-    /// When this life of the controller began, in the world's time and in the runtime's.
-    life: (Timestamp, Option<Instant>),
+    /// The world's time when it was last let go on, and the runtime's; without that, time stands.
+    since: (Timestamp, Option<Instant>),
     pub(crate) rng: Rng,
     pub(crate) faults: Faults,
     pub(crate) docker: Docker,
@@ -56,16 +56,16 @@ pub(crate) struct State {
 impl State {
     /// The world's time.
     pub(crate) fn now(&self) -> Timestamp {
-        let (began, instant) = self.life;
-        instant.map_or(began, |instant| began + instant.elapsed())
+        let (since, instant) = self.since;
+        instant.map_or(since, |instant| since + instant.elapsed())
     }
 
-    pub(crate) fn tell(&mut self, line: String) {
+    pub(crate) fn tell(&mut self, line: impl AsRef<str>) {
         if self.story.len() == STORY {
             self.story.pop_front();
         }
-        let seconds = self.now().as_micros() / 1_000;
-        self.story.push_back(format!("{:>6}.{:03} {line}", seconds / 1_000, seconds % 1_000));
+        let millis = self.now().as_micros() / 1_000;
+        self.story.push_back(format!("{:>6}.{:03} {}", millis / 1_000, millis % 1_000, line.as_ref()));
     }
 }
 
@@ -75,7 +75,7 @@ pub(crate) type Lost<E> = fn(Call) -> E;
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let state = State {
-            life: (Timestamp::from_micros(0), None),
+            since: (Timestamp::from_micros(0), None),
             rng: Rng::new(seed),
             faults: Faults::new(),
             docker: Docker::new(),
@@ -92,18 +92,22 @@ impl World {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A controller begins to live, in a runtime of its own.
-    pub(crate) fn born(&self) {
-        let mut state = self.lock();
-        state.life.1 = Some(Instant::now());
+    /// Time goes on, with the runtime's.
+    pub(crate) fn thaw(&self) {
+        self.lock().since.1 = Some(Instant::now());
     }
 
-    /// It is no more. Its time goes on from where it ended.
+    /// Time stands still, for looking at the world from outside.
+    pub(crate) fn freeze(&self) {
+        let mut state = self.lock();
+        state.since = (state.now(), None);
+    }
+
+    /// The controller is no more.
     pub(crate) fn dead(&self) {
         let mut state = self.lock();
-        state.life = (state.now(), None);
         state.docker.unheard();
-        state.tell("the controller is gone".to_owned());
+        state.tell("the controller is gone");
     }
 
     /// A call to the outside.
@@ -130,7 +134,10 @@ impl World {
             let away = state.faults.is_away(call.side(), now);
             if !matches!(call, Call::Observe | Call::Status | Call::Read) || fault.is_some() {
                 let away = if away { " (away)" } else { "" };
-                state.tell(format!("{call:?} {about} {}{away}", fault.map_or(String::new(), |f| format!("{f:?}"))));
+                state.tell(format!(
+                    "{call:?} {about} {}{away}",
+                    fault.map_or(String::new(), |f| format!("{f:?}"))
+                ));
             }
             if away || fault == Some(Fault::Unavailable) {
                 Err(lost(call))

@@ -1,6 +1,6 @@
 //! A proxy: it holds a table and counts what is in flight.
 
-use super::faults::Call;
+use super::faults::{Call, Fault};
 use super::{State, World};
 use async_trait::async_trait;
 use dockswap_core::ports::{Router, RouterError, RouterStatus};
@@ -17,10 +17,8 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(crate) struct Proxy {
     /// In force.
     pub(crate) table: RouteTable,
-    /// The last one that was confirmed: what a crash may fall back to.
+    /// The last one that is on its disk, which it is before it is confirmed: what a crash falls back to.
     confirmed: RouteTable,
-    /// Tables that came into force.
-    pub(crate) applied: usize,
     /// Ports that something else listens on.
     pub(crate) taken_ports: BTreeSet<u16>,
     pub(crate) requests: Vec<Request>,
@@ -57,20 +55,17 @@ impl Proxy {
         }
     }
 
-    /// How many requests are in flight on an upstream.
-    pub(crate) fn in_flight(&self, upstream: &UpstreamId) -> usize {
-        self.requests.iter().filter(|request| request.upstream == *upstream).count()
-    }
-
     fn load(&self, upstreams: &[UpstreamId]) -> Vec<UpstreamLoad> {
         let mut load: BTreeMap<&UpstreamId, u64> = BTreeMap::new();
         for request in self.requests.iter().filter(|request| upstreams.contains(&request.upstream)) {
             *load.entry(&request.upstream).or_default() += 1;
         }
-        load.into_iter().map(|(id, requests)| UpstreamLoad { id: id.clone(), requests, upgraded: 0 }).collect()
+        load.into_iter()
+            .map(|(id, requests)| UpstreamLoad { id: id.clone(), requests, upgraded: 0 })
+            .collect()
     }
 
-    fn offer(&mut self, table: &RouteTable) -> Result<(), RouterError> {
+    fn offer(&mut self, table: &RouteTable, fault: Option<Fault>) -> Result<(), RouterError> {
         if table.revision <= self.table.revision {
             return Err(RouterError::Stale { current: self.table.revision, offered: table.revision });
         }
@@ -79,7 +74,9 @@ impl Proxy {
             return Err(RouterError::Refused { message: format!("0.0.0.0:{port} is in use") });
         }
         self.table = table.clone();
-        self.applied += 1;
+        if fault != Some(Fault::LostReply) {
+            self.confirmed = table.clone();
+        }
         Ok(())
     }
 }
@@ -94,7 +91,7 @@ impl State {
             let upstream = self.rng.pick(&target.upstreams).clone();
             let quick = (Duration::from_millis(5), Duration::from_millis(400));
             let long = (Duration::from_secs(1), Duration::from_secs(12));
-            let (low, high) = if self.rng.happens(30) { long } else { quick };
+            let (low, high) = if self.rng.happens(self.faults.long_requests) { long } else { quick };
             let ends = now + self.rng.time(low, high);
             if self.docker.serves(&upstream, now) {
                 let request = Request { app: routes.app, upstream: upstream.id, ends, overdue: false };
@@ -114,19 +111,14 @@ fn lost(call: Call) -> RouterError {
 impl Router for World {
     async fn apply(&self, table: &RouteTable) -> Result<(), RouterError> {
         let about = format!("revision {} {}", table.revision, brief(table));
-        let doubt = || self.lock().checker.in_doubt = true;
-        doubt();
-        let result = self
-            .call(Call::Apply, about, lost, |state, _| state.proxy.offer(table))
-            .await;
+        let doubted = std::mem::replace(&mut self.lock().checker.in_doubt, true);
+        let result =
+            self.call(Call::Apply, about, lost, |state, fault| state.proxy.offer(table, fault)).await;
         let mut state = self.lock();
         match &result {
-            Ok(()) => {
-                state.proxy.confirmed = table.clone();
-                state.checker.in_doubt = false;
-            }
+            Ok(()) => state.checker.in_doubt = false,
             Err(RouterError::Unavailable { .. }) => {}
-            Err(RouterError::Stale { .. } | RouterError::Refused { .. }) => state.checker.in_doubt = false,
+            Err(RouterError::Stale { .. } | RouterError::Refused { .. }) => state.checker.in_doubt = doubted,
         }
         result
     }
@@ -171,7 +163,8 @@ impl Router for World {
 fn brief(table: &RouteTable) -> String {
     let apps = table.apps.iter().map(|app| {
         let target = app.target.as_ref();
-        let to = target.map(|target| format!("{} of {}, {}", target.color, target.deployment, target.upstreams.len()));
+        let to = target
+            .map(|target| format!("{} of {}, {}", target.color, target.deployment, target.upstreams.len()));
         format!("{} to {}", app.app, to.unwrap_or_else(|| "nowhere".to_owned()))
     });
     apps.collect::<Vec<_>>().join("; ")

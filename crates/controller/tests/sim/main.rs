@@ -1,0 +1,12 @@
+//! The simulation: the real controller on a small world in memory, in simulated time, with every
+//! fault that the world can think of. The checker judges the world alone, after every call.
+//!
+//! `DOCKSWAP_SIM_SEED=N` replays one walk, `SIM_SEEDS=10000` walks longer.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod rng;
+mod scenarios;
+mod sim;
+mod walk;
+mod world;

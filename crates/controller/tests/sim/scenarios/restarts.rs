@@ -1,0 +1,164 @@
+//! The controller dies, at any instant, and another one goes on.
+
+use super::{STATES, deploying, serving, with_warm_standby};
+use crate::sim::{Sim, secs};
+use crate::world::faults::{Moment, Side};
+use crate::world::files::Version;
+use dockswap_controller::Command;
+use dockswap_core::records::DeploymentStatus;
+
+#[test]
+fn a_restart_in_any_state_finishes_the_deployment() {
+    for state in STATES {
+        let mut sim = deploying(state);
+        sim.restart();
+        if state == "awaiting_promotion" {
+            sim.command("web", Command::Promote);
+        }
+        sim.rest();
+        sim.expect(sim.image("web").as_deref() == Some("good:2"), state);
+        sim.expect(sim.deployments("web").len() == 2, state);
+    }
+}
+
+#[test]
+fn a_restart_while_undoing_and_while_retiring_finishes_that() {
+    let mut sim = serving();
+    sim.edit("web", &Version::of("crash:2"));
+    sim.until("web", "rolling_back");
+    sim.restart();
+    sim.rest();
+    assert_eq!(sim.routed("web"), ["web-blue-1"]);
+    for state in ["draining", "stopping"] {
+        let mut sim = serving();
+        sim.command("web", Command::Remove);
+        sim.until("web", state);
+        sim.restart();
+        sim.until("web", "retired");
+        sim.rest();
+    }
+}
+
+/// Runs `story` with the controller dying before, and after, each call that it makes to the world.
+fn at_every_call(begin: fn() -> Sim, story: fn(&mut Sim)) {
+    let calls = {
+        let mut sim = begin();
+        let before = sim.world.lock().faults.calls;
+        story(&mut sim);
+        sim.rest();
+        let after = sim.world.lock().faults.calls;
+        after - before
+    };
+    let mut deaths = 0;
+    for call in 1..=calls {
+        for moment in [Moment::Before, Moment::After] {
+            let mut sim = begin();
+            sim.dies_at(call, moment);
+            story(&mut sim);
+            sim.rest();
+            deaths += 1;
+        }
+    }
+    println!("{deaths} deaths, 0 failures: at most {:.1} % at 95 % confidence", 300.0 / f64::from(deaths));
+}
+
+#[test]
+fn dying_at_any_call_of_a_deployment_finishes_it() {
+    at_every_call(serving, |sim| {
+        let next = Version::of("good:2").replicas(2);
+        sim.edit("web", &next);
+        sim.until_serving("web", &next);
+    });
+}
+
+#[test]
+fn dying_at_any_call_of_a_failing_deployment_leaves_the_old_one() {
+    at_every_call(serving, |sim| {
+        sim.edit("web", &Version::of("crash:2"));
+        sim.until_that("it failed", |sim| {
+            sim.deployments("web").last().is_some_and(|row| row.status == DeploymentStatus::Failed)
+        });
+        sim.expect(sim.image("web").as_deref() == Some("good:1"), "the old one serves");
+    });
+}
+
+#[test]
+fn dying_at_any_call_of_a_regression_gives_the_traffic_back() {
+    at_every_call(serving, |sim| {
+        sim.edit("web", &Version::of("sick:2").watch(30));
+        sim.until_that("it was taken back", |sim| {
+            sim.deployments("web").last().is_some_and(|row| row.status == DeploymentStatus::RolledBack)
+        });
+    });
+}
+
+#[test]
+fn dying_at_any_call_of_a_rollback_goes_one_way_or_the_other() {
+    at_every_call(with_warm_standby, |sim| {
+        if sim.order("web", Command::Rollback { to: None }).is_none() {
+            sim.pass(secs(60));
+        }
+    });
+}
+
+#[test]
+fn dying_at_any_call_of_a_removal_goes_one_way_or_the_other() {
+    at_every_call(with_warm_standby, |sim| {
+        if sim.order("web", Command::Remove).is_none() {
+            sim.pass(secs(60));
+        }
+    });
+}
+
+#[test]
+fn restarting_while_idle_changes_nothing() {
+    let mut sim = with_warm_standby();
+    sim.rest();
+    let look = |sim: &Sim| {
+        let state = sim.world.lock();
+        (state.docker.containers.clone(), state.database.events.len(), state.docker.started)
+    };
+    let before = look(&sim);
+    for _ in 0..10 {
+        sim.restart();
+        sim.pass(secs(40));
+        assert!(look(&sim) == before, "no container is touched, no event written");
+    }
+    sim.rest();
+}
+
+#[test]
+fn a_graceful_stop_in_any_state_is_resumed() {
+    for state in STATES {
+        let mut sim = deploying(state);
+        sim.shutdown();
+        sim.start();
+        if state == "awaiting_promotion" {
+            sim.command("web", Command::Promote);
+        }
+        sim.rest();
+        sim.expect(sim.image("web").as_deref() == Some("good:2"), state);
+    }
+}
+
+#[test]
+fn a_start_waits_for_docker_and_for_the_proxy() {
+    for side in [Side::Docker, Side::Proxy] {
+        let mut sim = deploying("health_check");
+        sim.crash();
+        sim.away(side, secs(20));
+        sim.start();
+        sim.rest();
+        sim.expect(sim.image("web").as_deref() == Some("good:2"), "it goes on");
+    }
+}
+
+#[test]
+fn an_edit_while_no_controller_ran_is_deployed() {
+    let mut sim = serving();
+    sim.crash();
+    sim.save("web", &Version::of("good:2"));
+    sim.start();
+    sim.rest();
+    assert_eq!(sim.image("web").as_deref(), Some("good:2"));
+}

@@ -1,0 +1,189 @@
+//! A database: compare-and-set commits, all or nothing.
+
+use super::faults::Call;
+use super::{State, World};
+use async_trait::async_trait;
+use dockswap_core::machine::{Event, Machine, Transition};
+use dockswap_core::name::{ConfigId, Version};
+use dockswap_core::ports::{Image, Store};
+use dockswap_core::records::{
+    CommitError, ConfigRow, CurrentState, DeploymentRow, DeploymentWrite, EventRecord, NewConfig,
+    RefusalRecord, StoreError,
+};
+use dockswap_core::{AppName, DeploymentId, Timestamp};
+use std::collections::BTreeMap;
+
+/// The rows.
+#[derive(Default)]
+pub(crate) struct Database {
+    pub(crate) configs: Vec<ConfigRow>,
+    pub(crate) deployments: BTreeMap<DeploymentId, DeploymentRow>,
+    pub(crate) events: Vec<EventRow>,
+    pub(crate) machines: BTreeMap<AppName, Machine>,
+    pub(crate) current: BTreeMap<AppName, CurrentState>,
+    pub(crate) images: BTreeMap<DeploymentId, Image>,
+    /// The events, folded as they were written.
+    pub(crate) replayed: BTreeMap<AppName, Machine>,
+}
+
+/// A row of `deployment_events`.
+pub(crate) struct EventRow {
+    pub(crate) record: EventRecord,
+    pub(crate) refused: bool,
+}
+
+impl Database {
+    /// The accepted events of an app, by name.
+    pub(crate) fn names(&self, app: &AppName) -> Vec<&'static str> {
+        self.accepted(app).map(|record| record.event_type).collect()
+    }
+
+    pub(crate) fn accepted<'a>(&'a self, app: &'a AppName) -> impl Iterator<Item = &'a EventRecord> {
+        self.events
+            .iter()
+            .filter(move |row| !row.refused && row.record.app_name == *app)
+            .map(|row| &row.record)
+    }
+
+    /// The state that all events of an app lead to, or why they do not lead anywhere.
+    pub(crate) fn replay(&self, app: &AppName) -> Result<Machine, String> {
+        let rows = (1..).zip(&self.events).filter(|(_, row)| row.record.app_name == *app);
+        Machine::replay(app.clone(), rows.map(|(id, row)| (id, &row.record.payload)))
+            .map_err(|error| error.to_string())
+    }
+}
+
+impl State {
+    fn commit(&mut self, transition: &Transition) -> Result<(), CommitError> {
+        let app = transition.after().app().clone();
+        let have = self.database.machines.get(&app).map_or(Version(0), Machine::version);
+        if have != transition.expected() {
+            self.tell(format!("conflict on {app}"));
+            return Err(CommitError::Conflict { app, expected: transition.expected().0 });
+        }
+        for write in transition.deployments() {
+            match write {
+                DeploymentWrite::Begin(row) => {
+                    if self.database.deployments.insert(row.id, row.clone()).is_some() {
+                        self.violated(format!("deployment {} was given twice", row.id));
+                    }
+                }
+                DeploymentWrite::End { id, status, at } => match self.database.deployments.get_mut(id) {
+                    Some(row) => {
+                        row.status = *status;
+                        row.ended_at.get_or_insert(*at);
+                    }
+                    None => self.violated(format!("deployment {id} ends and never began")),
+                },
+            }
+        }
+        // As on a disk: only what was written comes back.
+        let written = serde_json::to_string(transition.after()).expect("a state can be written");
+        let machine: Machine = serde_json::from_str(&written).expect("a state can be read");
+        self.fold(&app, transition.event());
+        self.tell(format!("  {app}: {} -> {}", transition.event().event_type, machine.state()));
+        self.served(&app, &machine, transition.event());
+        self.database.events.push(EventRow { record: transition.event().clone(), refused: false });
+        self.database.machines.insert(app.clone(), machine);
+        self.database.current.insert(app, transition.current().clone());
+        if let Some((deployment, image)) = transition.image() {
+            self.database.images.insert(*deployment, image.clone());
+        }
+        Ok(())
+    }
+
+    fn fold(&mut self, app: &AppName, record: &EventRecord) {
+        let event: Event =
+            serde_json::from_value(record.payload["event"].clone()).expect("an event was written");
+        let at: Timestamp =
+            serde_json::from_value(record.payload["at_us"].clone()).expect("a time was written");
+        let before = self.database.replayed.remove(app).unwrap_or_else(|| Machine::new(app.clone()));
+        match before.step(&event, at) {
+            Ok(next) => {
+                self.database.replayed.insert(app.clone(), next.committed());
+            }
+            Err(refusal) => self.violated(format!("a replay refuses {}: {refusal}", event.name())),
+        }
+    }
+}
+
+fn lost(call: Call) -> StoreError {
+    StoreError::Failed { operation: "simulated", source: format!("simulated: {call:?}").into() }
+}
+
+impl World {
+    async fn read<T: Send>(&self, read: impl FnOnce(&Database) -> T + Send) -> Result<T, StoreError> {
+        self.call(Call::Read, "", lost, |state, _| Ok(read(&state.database))).await
+    }
+}
+
+#[async_trait]
+impl Store for World {
+    async fn machines(&self) -> Result<Vec<Machine>, StoreError> {
+        self.read(|database| database.machines.values().cloned().collect()).await
+    }
+
+    async fn commit(&self, transition: &Transition) -> Result<(), CommitError> {
+        let about = format!("{} {}", transition.after().app(), transition.event().event_type);
+        self.call(Call::Commit, about, |call| lost(call).into(), |state, _| state.commit(transition)).await
+    }
+
+    async fn record_refusal(&self, refusal: &RefusalRecord) -> Result<(), StoreError> {
+        let record = refusal.event.clone();
+        self.call(Call::Refusal, record.event_type, lost, |state, _| {
+            state.tell(format!("  refused: {}", record.error.clone().unwrap_or_default()));
+            state.database.events.push(EventRow { record, refused: true });
+            Ok(())
+        })
+        .await
+    }
+
+    async fn insert_config(&self, config: &NewConfig) -> Result<ConfigId, StoreError> {
+        let config = config.clone();
+        self.call(Call::Insert, config.app.clone(), lost, |state, _| {
+            let id = ConfigId(i64::try_from(state.database.configs.len()).unwrap_or(i64::MAX) + 1);
+            let NewConfig { app, bytes, sha, at: created_at } = config;
+            state.tell(format!("  config {id}: {}", String::from_utf8_lossy(&bytes).replace('\n', " ")));
+            state.database.configs.push(ConfigRow { id, app, bytes, sha, created_at });
+            Ok(id)
+        })
+        .await
+    }
+
+    async fn newest_configs(&self) -> Result<Vec<ConfigRow>, StoreError> {
+        self.read(|database| {
+            let mut newest = BTreeMap::new();
+            for row in &database.configs {
+                newest.insert(row.app.clone(), row.clone());
+            }
+            newest.into_values().collect()
+        })
+        .await
+    }
+
+    async fn config(&self, id: ConfigId) -> Result<Option<ConfigRow>, StoreError> {
+        self.read(|database| database.configs.iter().find(|row| row.id == id).cloned()).await
+    }
+
+    async fn deployment(&self, id: DeploymentId) -> Result<Option<DeploymentRow>, StoreError> {
+        self.read(|database| database.deployments.get(&id).cloned()).await
+    }
+
+    async fn deployments(&self, app: &AppName, limit: u64) -> Result<Vec<DeploymentRow>, StoreError> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        self.read(|database| {
+            let rows = database.deployments.values().rev().filter(|row| row.app_name == *app);
+            rows.take(limit).cloned().collect()
+        })
+        .await
+    }
+
+    async fn last_deployment(&self) -> Result<DeploymentId, StoreError> {
+        self.read(|database| database.deployments.keys().next_back().copied().unwrap_or(DeploymentId(0)))
+            .await
+    }
+
+    async fn image_of(&self, deployment: DeploymentId) -> Result<Option<Image>, StoreError> {
+        self.read(|database| database.images.get(&deployment).cloned()).await
+    }
+}

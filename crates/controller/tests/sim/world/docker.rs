@@ -1,0 +1,544 @@
+//! A Docker: containers by name and labels, images that behave as their names say, hints.
+
+use super::faults::{Call, Fault};
+use super::files::{CANARY, CANARY_LINES};
+use super::{State, World};
+use async_trait::async_trait;
+use dockswap_core::name::{ContainerId, ImageId};
+use dockswap_core::ports::{
+    Container, ContainerGroup, ContainerState, DeploymentFilter, DockerHealth, Engine, EngineError, Exit,
+    Hint, Image, ImageError, ImageRequest, Probe, Prober, PullProgress, Selector,
+};
+use dockswap_core::routes::{Upstream, UpstreamId};
+use dockswap_core::spec::{HealthCheck, RestartPolicy};
+use dockswap_core::{AppName, Timestamp};
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How soon an app that crashes at its start has ended.
+const CRASH: Duration = Duration::from_millis(300);
+
+/// How an image behaves: the part of its name before the colon says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Behavior {
+    /// Serves after this long.
+    Good(Duration),
+    /// Runs and never serves.
+    Never,
+    /// Ends at once, and never served.
+    Crash,
+    /// Serves, and ends this long after its start.
+    Dies(Duration),
+    /// Serves, and this long after its start no more.
+    Sick(Duration),
+    /// Docker cannot start it.
+    Broken,
+    /// No such image.
+    Missing,
+    /// Serves; its own HEALTHCHECK says unhealthy.
+    Unwell,
+}
+
+impl Behavior {
+    fn of(image: &str) -> Self {
+        let kind = image.trim_start_matches("sha256:").split(':').next().unwrap_or_default();
+        match kind {
+            "never" => Self::Never,
+            "crash" => Self::Crash,
+            "dies" => Self::Dies(Duration::from_secs(3)),
+            "sick" => Self::Sick(Duration::from_secs(3)),
+            "broken" => Self::Broken,
+            "missing" => Self::Missing,
+            "unwell" => Self::Unwell,
+            "slow" => Self::Good(Duration::from_secs(4)),
+            _ => Self::Good(Duration::from_millis(40)),
+        }
+    }
+}
+
+/// Docker.
+pub(crate) struct Docker {
+    /// By name.
+    pub(crate) containers: BTreeMap<String, Shell>,
+    /// Images on the host.
+    pub(crate) images: BTreeSet<ImageId>,
+    /// References that mean another image now.
+    pub(crate) moved: BTreeMap<String, u32>,
+    pub(crate) pulls: usize,
+    /// Containers that were made by us.
+    pub(crate) created: usize,
+    /// Containers that were started by us.
+    pub(crate) started: usize,
+    /// Removals that are under way, and the most there ever were at once, by app.
+    pub(crate) hands: BTreeMap<AppName, (usize, usize)>,
+    hints: Option<mpsc::UnboundedSender<Hint>>,
+    next: u32,
+}
+
+/// A container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own about a container")]
+pub(crate) struct Shell {
+    pub(crate) shown: Container,
+    pub(crate) policy: RestartPolicy,
+    pub(crate) foreign: bool,
+    /// A person made it unhealthy.
+    pub(crate) sick: bool,
+    /// It has answered a probe as it should.
+    pub(crate) proven: bool,
+    /// A person stopped it: Docker leaves it alone.
+    by_hand: bool,
+    started: Timestamp,
+}
+
+impl Shell {
+    pub(crate) fn runs(&self) -> bool {
+        self.shown.state == ContainerState::Running
+    }
+
+    /// Whether it answers as it should.
+    pub(crate) fn healthy(&self, now: Timestamp) -> bool {
+        let age = now.saturating_since(self.started);
+        self.runs()
+            && !self.sick
+            && match Behavior::of(&self.shown.image.0) {
+                Behavior::Good(boot) => age >= boot,
+                Behavior::Never | Behavior::Crash | Behavior::Broken | Behavior::Missing => false,
+                Behavior::Dies(_) | Behavior::Unwell => true,
+                Behavior::Sick(until) => age < until,
+            }
+    }
+
+    fn end(&mut self, code: i64) {
+        self.shown.state = ContainerState::Exited(Exit { code, ..Exit::default() });
+        self.shown.upstream = None;
+    }
+}
+
+impl Docker {
+    pub(crate) fn new() -> Self {
+        Self {
+            containers: BTreeMap::new(),
+            images: BTreeSet::new(),
+            moved: BTreeMap::new(),
+            pulls: 0,
+            created: 0,
+            started: 0,
+            hands: BTreeMap::new(),
+            hints: None,
+            next: 0,
+        }
+    }
+
+    /// Nobody listens to hints any more.
+    pub(crate) fn unheard(&mut self) {
+        self.hints = None;
+    }
+
+    /// Those of an app, in the order of their names.
+    pub(crate) fn of<'a>(&'a self, app: &'a AppName) -> impl Iterator<Item = &'a Shell> {
+        self.containers.values().filter(move |shell| !shell.foreign && shell.shown.app == *app)
+    }
+
+    /// Whether a request to `upstream` is answered.
+    pub(crate) fn serves(&self, upstream: &Upstream, now: Timestamp) -> bool {
+        self.containers
+            .values()
+            .any(|shell| shell.shown.upstream.as_ref() == Some(upstream) && shell.healthy(now))
+    }
+
+    /// A container that is not ours, under a name of its owner's choice.
+    pub(crate) fn add_foreign(&mut self, name: &str) {
+        let group = Container {
+            id: ContainerId(format!("foreign-{name}")),
+            name: name.to_owned(),
+            app: "foreign".parse().expect("a name"),
+            color: dockswap_core::Color::Blue,
+            deployment: dockswap_core::DeploymentId(0),
+            replica: 1,
+            image: ImageId("sha256:good:foreign".to_owned()),
+            state: ContainerState::Running,
+            health: DockerHealth::Absent,
+            upstream: None,
+        };
+        let shell = Shell {
+            shown: group,
+            policy: RestartPolicy::Always,
+            foreign: true,
+            sick: false,
+            proven: false,
+            by_hand: false,
+            started: Timestamp::default(),
+        };
+        self.containers.insert(name.to_owned(), shell);
+    }
+
+    /// The lowest address that nobody has: what was freed is given away at once.
+    fn address(&self) -> SocketAddr {
+        let taken: BTreeSet<SocketAddr> = self
+            .containers
+            .values()
+            .filter_map(|shell| shell.shown.upstream.as_ref())
+            .map(|u| u.addr)
+            .collect();
+        (2..=u8::MAX)
+            .map(|last| SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)), 8080))
+            .find(|addr| !taken.contains(addr))
+            .expect("fewer than 250 containers run")
+    }
+}
+
+impl State {
+    /// What time has brought.
+    pub(crate) fn advance(&mut self) {
+        let now = self.now();
+        self.proxy.requests.retain(|request| request.ends > now);
+        let names: Vec<String> = self.docker.containers.keys().cloned().collect();
+        for name in names {
+            let Some(shell) = self.docker.containers.get(&name).filter(|shell| !shell.foreign) else {
+                continue;
+            };
+            let age = now.saturating_since(shell.started);
+            match (&shell.shown.state, Behavior::of(&shell.shown.image.0)) {
+                (ContainerState::Running, Behavior::Dies(after)) if age >= after => self.crashes(&name),
+                (ContainerState::Running, Behavior::Crash) if age >= CRASH => self.crashes(&name),
+                (ContainerState::Running, Behavior::Sick(after)) if age >= after && !shell.sick => {
+                    self.sickens(&name);
+                }
+                (ContainerState::Restarting(_), _) if age >= Duration::from_secs(1) => self.launch(&name),
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn hint(&mut self, app: &AppName) {
+        let copies =
+            match (self.rng.happens(self.faults.hint_chance), self.rng.happens(self.faults.hint_chance)) {
+                (true, _) => 0,
+                (false, true) => 2,
+                (false, false) => 1,
+            };
+        for _ in 0..copies {
+            if let Some(hints) = &self.docker.hints {
+                let _ = hints.send(Hint::App(app.clone()));
+            }
+        }
+    }
+
+    fn shell(&mut self, name: &str) -> &mut Shell {
+        self.docker.containers.get_mut(name).expect("it is there")
+    }
+
+    /// It ends by itself; Docker's restart policy may have it start again.
+    pub(crate) fn crashes(&mut self, name: &str) {
+        let now = self.now();
+        self.harm(name);
+        let shell = self.shell(name);
+        shell.end(1);
+        if shell.policy != RestartPolicy::No && !shell.by_hand {
+            shell.shown.state = ContainerState::Restarting(Exit { code: 1, ..Exit::default() });
+            shell.started = now;
+        }
+        let app = shell.shown.app.clone();
+        self.tell(format!("{name} ends by itself"));
+        self.hint(&app);
+    }
+
+    /// It runs on and answers no more as it should.
+    pub(crate) fn sickens(&mut self, name: &str) {
+        self.harm(name);
+        self.shell(name).sick = true;
+        self.tell(format!("{name} turns unhealthy"));
+    }
+
+    /// It is started: a new life, at a new address.
+    fn launch(&mut self, name: &str) {
+        let now = self.now();
+        let addr = self.docker.address();
+        let shell = self.shell(name);
+        shell.sick = false;
+        shell.by_hand = false;
+        shell.started = now;
+        shell.shown.state = ContainerState::Running;
+        shell.shown.health = match Behavior::of(&shell.shown.image.0) {
+            Behavior::Unwell => DockerHealth::Unhealthy(format!("token {CANARY} is wrong")),
+            _ => DockerHealth::Absent,
+        };
+        let id = UpstreamId { container: shell.shown.id.clone(), started_at: now };
+        shell.shown.upstream = Some(Upstream { id, addr });
+        let app = shell.shown.app.clone();
+        self.hint(&app);
+    }
+
+    /// A person stops it.
+    pub(crate) fn stop_by_hand(&mut self, name: &str) {
+        self.harm(name);
+        let shell = self.shell(name);
+        shell.end(137);
+        shell.by_hand = true;
+        let app = shell.shown.app.clone();
+        self.tell(format!("{name} is stopped by a stranger"));
+        self.hint(&app);
+    }
+
+    /// A person removes it.
+    pub(crate) fn remove_by_hand(&mut self, name: &str) {
+        self.harm(name);
+        self.tell(format!("{name} is removed by a stranger"));
+        if let Some(shell) = self.docker.containers.remove(name) {
+            self.hint(&shell.shown.app);
+        }
+    }
+
+    /// A person restarts it: a new life of the same container, with a new address.
+    pub(crate) fn restart_by_hand(&mut self, name: &str) {
+        self.harm(name);
+        self.shell(name).end(0);
+        self.tell(format!("{name} is restarted by a stranger"));
+        // Somebody else gets the address that was freed.
+        self.docker.next += 1;
+        let squatter = format!("squatter-{}", self.docker.next);
+        self.docker.add_foreign(&squatter);
+        let addr = self.docker.address();
+        let id = UpstreamId { container: ContainerId(squatter.clone()), started_at: self.now() };
+        self.shell(&squatter).shown.upstream = Some(Upstream { id, addr });
+        self.launch(name);
+        self.docker.containers.remove(&squatter);
+    }
+
+    fn run(&mut self, group: &ContainerGroup, fault: Option<Fault>) -> Result<Vec<Container>, EngineError> {
+        let mut names = Vec::new();
+        for replica in 1..=group.replicas {
+            let name = match replica {
+                1 => format!("{}-{}-{}", group.app, group.color, group.deployment),
+                _ => format!("{}-{}-{}-{replica}", group.app, group.color, group.deployment),
+            };
+            if self.docker.containers.get(&name).is_some_and(|shell| shell.foreign) {
+                return Err(EngineError::Foreign { what: format!("container {name}") });
+            }
+            if !self.docker.containers.contains_key(&name) {
+                self.create(&name, group, replica);
+            }
+            names.push(name);
+        }
+        if fault == Some(Fault::HalfDone) {
+            return Err(refused(&format!("start container {}", names[0]), "simulated"));
+        }
+        for name in &names {
+            if !self.shell(name).runs() {
+                if Behavior::of(&group.image.0) == Behavior::Broken {
+                    return Err(refused(&format!("start container {name}"), "exec: no such file"));
+                }
+                self.docker.started += 1;
+                self.launch(name);
+            }
+            self.shell(name).policy = group.restart;
+        }
+        Ok(names.iter().map(|name| self.docker.containers[name].shown.clone()).collect())
+    }
+
+    fn create(&mut self, name: &str, group: &ContainerGroup, replica: u8) {
+        self.docker.next += 1;
+        self.docker.created += 1;
+        let shown = Container {
+            id: ContainerId(format!("c{}", self.docker.next)),
+            name: name.to_owned(),
+            app: group.app.clone(),
+            color: group.color,
+            deployment: group.deployment,
+            replica,
+            image: group.image.clone(),
+            state: ContainerState::Created,
+            health: DockerHealth::Absent,
+            upstream: None,
+        };
+        let shell = Shell {
+            shown,
+            policy: group.restart,
+            foreign: false,
+            sick: false,
+            proven: false,
+            by_hand: false,
+            started: self.now(),
+        };
+        self.docker.containers.insert(name.to_owned(), shell);
+        self.hint(&group.app);
+    }
+
+    fn selected(&self, selector: &Selector) -> Vec<String> {
+        self.docker
+            .of(&selector.app)
+            .filter(|shell| selector.color.is_none_or(|color| color == shell.shown.color))
+            .filter(|shell| match selector.deployment {
+                DeploymentFilter::Any => true,
+                DeploymentFilter::Only(id) => shell.shown.deployment == id,
+                DeploymentFilter::Except(id) => shell.shown.deployment != id,
+            })
+            .map(|shell| shell.shown.name.clone())
+            .collect()
+    }
+
+    fn stop(&mut self, selector: &Selector) {
+        for name in self.selected(selector) {
+            if self.shell(&name).runs() {
+                self.stopped_by_us(&name);
+            }
+            let shell = self.shell(&name);
+            shell.policy = RestartPolicy::No;
+            if shell.shown.state != ContainerState::Created {
+                shell.end(0);
+            }
+            self.hint(&selector.app);
+        }
+    }
+}
+
+fn refused(operation: &str, message: &str) -> EngineError {
+    EngineError::Refused { operation: operation.to_owned(), message: message.to_owned() }
+}
+
+fn lost(call: Call) -> EngineError {
+    EngineError::Unavailable { message: format!("simulated: {call:?}") }
+}
+
+fn brief(selector: &Selector) -> String {
+    let color = selector.color.map_or_else(|| "any color".to_owned(), |color| color.to_string());
+    format!("{} {color} {:?}", selector.app, selector.deployment)
+}
+
+impl World {
+    /// Counts the hands that remove an app's containers at once.
+    fn hand(&self, app: &AppName, change: isize) {
+        let mut state = self.lock();
+        let (now, most) = state.docker.hands.entry(app.clone()).or_default();
+        *now = now.saturating_add_signed(change);
+        *most = (*most).max(*now);
+    }
+}
+
+#[async_trait]
+impl Engine for World {
+    async fn ensure_image(
+        &self,
+        request: &ImageRequest,
+        progress: PullProgress<'_>,
+    ) -> Result<Image, ImageError> {
+        progress(1, 2);
+        let gone = |call: Call| ImageError::Failed {
+            reference: String::new(),
+            message: format!("simulated: {call:?}"),
+        };
+        self.call(Call::Image, &request.reference, gone, |state, _| {
+            if let Some(pinned) = &request.pinned {
+                return if state.docker.images.contains(pinned) {
+                    Ok(Image { id: pinned.clone(), digest: None })
+                } else {
+                    Err(ImageError::NotLocal { reference: pinned.to_string() })
+                };
+            }
+            if Behavior::of(&request.reference) == Behavior::Missing {
+                return Err(ImageError::NotFound {
+                    reference: request.reference.clone(),
+                    message: "manifest unknown".to_owned(),
+                });
+            }
+            let generation = state.docker.moved.get(&request.reference).copied().unwrap_or_default();
+            let id = ImageId(format!("sha256:{}#{generation}", request.reference));
+            if state.docker.images.insert(id.clone()) {
+                state.docker.pulls += 1;
+            }
+            Ok(Image { id, digest: None })
+        })
+        .await
+    }
+
+    async fn ensure_running(&self, group: &ContainerGroup) -> Result<Vec<Container>, EngineError> {
+        let about = format!("{} {} of {}", group.app, group.color, group.deployment);
+        self.call(Call::Run, about, lost, |state, fault| state.run(group, fault)).await
+    }
+
+    async fn ensure_stopped(&self, selector: &Selector, _: Duration) -> Result<(), EngineError> {
+        self.call(Call::Stop, brief(selector), lost, |state, _| {
+            state.stop(selector);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn ensure_gone(&self, selector: &Selector, _: Duration) -> Result<(), EngineError> {
+        self.hand(&selector.app, 1);
+        let result = self
+            .call(Call::Remove, brief(selector), lost, |state, fault| {
+                state.stop(selector);
+                if fault == Some(Fault::HalfDone) {
+                    return Err(refused("remove container", "removal is already in progress"));
+                }
+                for name in state.selected(selector) {
+                    state.docker.containers.remove(&name);
+                }
+                Ok(())
+            })
+            .await;
+        self.hand(&selector.app, -1);
+        result
+    }
+
+    async fn observe(&self, app: Option<&AppName>) -> Result<Vec<Container>, EngineError> {
+        self.call(Call::Observe, "", lost, |state, _| {
+            let ours = state.docker.containers.values().filter(|shell| !shell.foreign);
+            let mut seen: Vec<Container> = ours
+                .map(|shell| shell.shown.clone())
+                .filter(|c| app.is_none_or(|app| c.app == *app))
+                .collect();
+            seen.sort_by_key(|c| (c.app.clone(), c.color, c.deployment, c.replica));
+            Ok(seen)
+        })
+        .await
+    }
+
+    async fn last_lines(&self, container: &ContainerId, _: usize) -> Result<Vec<String>, EngineError> {
+        self.call(Call::Lines, container, lost, |_, _| {
+            Ok(vec![
+                "starting".to_owned(),
+                format!("cannot log in with {CANARY}"),
+                format!("key: {}", CANARY_LINES[0]),
+                CANARY_LINES[1].to_owned(),
+                "last words".to_owned(),
+            ])
+        })
+        .await
+    }
+
+    fn hints(&self) -> BoxStream<'static, Hint> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.lock().docker.hints = Some(sender);
+        stream::unfold(
+            receiver,
+            |mut receiver| async move { receiver.recv().await.map(|hint| (hint, receiver)) },
+        )
+        .boxed()
+    }
+}
+
+#[async_trait]
+impl Prober for World {
+    async fn probe(&self, upstream: &Upstream, _: &HealthCheck) -> Probe {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let mut state = self.lock();
+        state.advance();
+        let now = state.now();
+        if !state.docker.serves(upstream, now) {
+            return Probe::Unhealthy("GET /health was refused".to_owned());
+        }
+        for shell in state.docker.containers.values_mut() {
+            if shell.shown.upstream.as_ref() == Some(upstream) {
+                shell.proven = true;
+            }
+        }
+        Probe::Healthy
+    }
+}
