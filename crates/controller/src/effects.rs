@@ -4,6 +4,7 @@
 use crate::controller::Shared;
 use crate::gate;
 use crate::redact::redact;
+use crate::vacate::VacateError;
 use crate::view::Progress;
 use dockswap_core::machine::{Effect, Event, Failure, Machine, Phase, Plan, Release};
 use dockswap_core::name::ImageId;
@@ -282,12 +283,16 @@ impl Work {
         };
         // Names are never reused, so only a host port makes two of one color impossible. Without one the
         // candidate does not wait for what was kept in its slot to stop: upkeep removes that later.
-        let occupied = self
+        let occupants: Vec<Container> = self
             .containers
             .all()
-            .iter()
-            .any(|container| container.color == release.color && container.deployment != release.origin);
-        if occupied && group.host_port.is_some() {
+            .into_iter()
+            .filter(|container| container.color == release.color && container.deployment != release.origin)
+            .collect();
+        if !occupants.is_empty() && group.host_port.is_some() {
+            if let Err(failure) = self.vacate(&occupants, release.plan.policy.drain_timeout).await {
+                return Event::ContainerFailed(failure);
+            }
             let others = Selector {
                 app: self.app().clone(),
                 color: Some(release.color),
@@ -407,7 +412,18 @@ impl Work {
         }
     }
 
+    /// Takes containers out of traffic, so that they may be stopped.
+    async fn vacate(&self, containers: &[Container], patience: Duration) -> Result<(), Failure> {
+        self.persist(PATIENCE, VacateError::is_transient, || self.shared.vacate(containers, patience))
+            .await
+            .map_err(|error| Failure::new(error.to_string()))
+    }
+
     async fn stop(&self, release: &Release) -> Event {
+        let policy = &release.plan.policy;
+        if let Err(failure) = self.vacate(&self.containers.of(release), policy.drain_timeout).await {
+            return Event::StopFailed(failure);
+        }
         let stopped = self
             .persist(PATIENCE, is_unavailable, || {
                 let selector = self.only(release);
@@ -442,13 +458,14 @@ impl Work {
 
     async fn remove_all(&self) -> Event {
         let all = Selector { app: self.app().clone(), color: None, deployment: DeploymentFilter::Any };
-        let timeout = self
-            .machine
-            .releases()
-            .iter()
-            .map(|release| release.plan.policy.stop_timeout)
-            .max()
-            .unwrap_or(Duration::from_secs(10));
+        let policies: Vec<_> =
+            self.machine.releases().into_iter().map(|release| &release.plan.policy).collect();
+        let patience = policies.iter().map(|policy| policy.drain_timeout).max().unwrap_or_default();
+        if let Err(failure) = self.vacate(&self.containers.all(), patience).await {
+            return Event::StopFailed(failure);
+        }
+        let timeout =
+            policies.iter().map(|policy| policy.stop_timeout).max().unwrap_or(Duration::from_secs(10));
         let gone = self
             .persist(PATIENCE, is_unavailable, || self.shared.ports.engine.ensure_gone(&all, timeout))
             .await;

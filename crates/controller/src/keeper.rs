@@ -71,6 +71,18 @@ impl Keeper {
         result
     }
 
+    /// The table that the proxy has confirmed; where it is in doubt, it is applied first.
+    ///
+    /// # Errors
+    /// When the doubt stays.
+    pub(crate) async fn confirmed(&self) -> Result<RouteTable, RouterError> {
+        let mut state = self.state.lock().await;
+        if state.confirmed.is_none() {
+            self.restore(&mut state).await?;
+        }
+        Ok(state.confirmed.clone().unwrap_or_default())
+    }
+
     /// Looks whether the proxy still holds what it confirmed, and applies the table again when it
     /// does not: it may have been restarted, or away.
     pub(crate) async fn check(&self) -> Result<(), RouterError> {

@@ -13,6 +13,7 @@ mod probe;
 mod redact;
 mod specs;
 mod upkeep;
+mod vacate;
 mod view;
 
 pub use controller::{Controller, ControllerSettings, HealthError, Ports, StartError};

@@ -26,6 +26,9 @@ const QUIET: Duration = Duration::from_millis(100);
 /// The longest wait between two attempts to heal the same release.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// How long requests in flight may take on containers of which no policy is known any more.
+const DEBRIS_DRAIN: Duration = Duration::from_secs(30);
+
 /// Keeps one app as it must be.
 pub(crate) struct Upkeeper {
     shared: Arc<Shared>,
@@ -137,13 +140,24 @@ impl Upkeeper {
             }
         }
         for release in &upkeep.cold {
-            if seen.iter().any(|container| belongs(container, release) && runs(container)) {
-                let selector = only(&machine, release);
-                let timeout = release.plan.policy.stop_timeout;
-                if let Err(error) = self.shared.ports.engine.ensure_stopped(&selector, timeout).await {
-                    tracing::warn!(app = %machine.app(), %error, "the standby does not stop");
-                }
+            let mine: Vec<&Container> =
+                seen.iter().filter(|container| belongs(container, release) && runs(container)).collect();
+            if !mine.is_empty() {
+                self.chill(&machine, release, mine).await;
             }
+        }
+    }
+
+    /// Stops a standby that should not run any more.
+    async fn chill(&self, machine: &Machine, release: &Release, mine: Vec<&Container>) {
+        let policy = &release.plan.policy;
+        if let Err(error) = self.shared.vacate(mine, policy.drain_timeout).await {
+            tracing::warn!(app = %machine.app(), %error, "the standby is not stopped");
+            return;
+        }
+        let selector = only(machine, release);
+        if let Err(error) = self.shared.ports.engine.ensure_stopped(&selector, policy.stop_timeout).await {
+            tracing::warn!(app = %machine.app(), %error, "the standby does not stop");
         }
     }
 
@@ -225,6 +239,11 @@ impl Upkeeper {
         for (color, deployment) in debris {
             if self.machine().version() != machine.version() {
                 return;
+            }
+            let containers = seen.iter().filter(|c| c.color == color && c.deployment == deployment);
+            if let Err(error) = self.shared.vacate(containers, DEBRIS_DRAIN).await {
+                tracing::warn!(app = %machine.app(), deployment = deployment.0, %error, "left-over containers stay");
+                continue;
             }
             let selector = Selector {
                 app: machine.app().clone(),

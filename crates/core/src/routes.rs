@@ -58,6 +58,15 @@ pub struct RouteTable {
     pub apps: Vec<AppRoutes>,
 }
 
+impl RouteTable {
+    /// Whether any route leads to one of `upstreams`.
+    #[must_use]
+    pub fn leads_to(&self, upstreams: &[UpstreamId]) -> bool {
+        let targets = self.apps.iter().filter_map(|app| app.target.as_ref());
+        targets.flat_map(|target| &target.upstreams).any(|upstream| upstreams.contains(&upstream.id))
+    }
+}
+
 impl AppRoutes {
     /// The routes of one app: a pure function of its state, with the containers that Docker shows.
     /// `None` when nothing is routed.
