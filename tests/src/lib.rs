@@ -33,7 +33,7 @@ pub use load::{Failure, Kind, Load, Mix, Report, Sample, once};
 pub use postgres::Postgres;
 pub use registry::{Registry, RegistryMood};
 pub use rest::unix_get;
-pub use site::{Site, send};
+pub use site::{Site, free_port, send};
 pub use time::{Micros, micros, now, stamp};
 pub use wait::{holds, until};
 pub use websocket::WebSocket;

@@ -358,10 +358,11 @@ pub fn send(pid: u32, signal: Signal) {
 
 /// A port below those that the kernel gives to outgoing connections: a proxy that is started again
 /// finds it free.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let seed = std::process::id().wrapping_mul(31);
-    let count = u32::try_from(COUNT.load(Ordering::Relaxed)).unwrap_or_default();
-    let ports = (0..10_000u32).map(|step| 20_000 + (seed + count * 97 + step * 7) % 10_000);
+    let count = u32::try_from(COUNT.fetch_add(1, Ordering::Relaxed)).unwrap_or_default();
+    let start = seed.wrapping_add(count.wrapping_mul(97)) % 10_000;
+    let ports = (0..10_000u32).map(|step| 20_000 + (start + step * 7) % 10_000);
     ports
         .filter_map(|port| u16::try_from(port).ok())
         .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())

@@ -166,3 +166,35 @@ fn the_commands_of_the_readme_exist() {
     }
     assert!(judged >= 4, "the README tells people what to type");
 }
+
+#[test]
+fn every_command_that_asks_is_answered() {
+    let site = Site::start();
+    let app = site.name("web");
+    site.deployed(&AppFile::new(&app).version("n1"));
+    site.deployed(&AppFile::new(&app).version("n2"));
+    for (arguments, words) in [
+        (&["status"][..], "dockswap-demo:v1"),
+        (&["why", &app], "stable"),
+        (&["history", &app, "--limit", "1"], "success"),
+        (&["events", "1"], "traffic goes to blue"),
+        (&["events", &app, "--limit", "100"], "#2"),
+        (&["configs", &app], "SHA256"),
+        (&["config", "show", &app], "VERSION: \"n2\""),
+        (&["config", "diff", &app], "+    VERSION: \"n2\""),
+        (&["plan", &app], &app),
+        (&["logs", &app], "demo-app n2 listens"),
+        (&["health", &app], "green"),
+        (&["docker-run", &app], "docker run"),
+        (&["db", "check"], ""),
+        (&["reload"], ""),
+        (&["man"], "dockswap"),
+    ] {
+        let done = site.command(arguments).exits(0);
+        assert!(done.stdout.contains(words), "expected {words:?}:\n{done}");
+    }
+    let (status, _) = dockswap_tests::unix_get(&site.api_socket(), "/healthz").expect("an answer");
+    assert_eq!(status, 200);
+    let (_, metrics) = dockswap_tests::unix_get(&site.api_socket(), "/metrics").expect("an answer");
+    assert!(metrics.contains("dockswap"), "{metrics}");
+}

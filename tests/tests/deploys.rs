@@ -6,7 +6,7 @@ use dockswap_tests::{
     once, until,
 };
 use dockswap_tests::{Kind, Sample, WebSocket, now};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How often things are done in a row: 100 times when there is time, else `few`.
@@ -177,10 +177,7 @@ fn a_websocket_survives_a_switch() {
 fn a_listener_of_an_apps_own_opens_and_closes_with_its_file() {
     let site = Site::start();
     let app = site.name("web");
-    let port = {
-        let probe = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-        probe.local_addr().expect("an address").port()
-    };
+    let port = free_port();
     let own = SocketAddr::from(([127, 0, 0, 1], port));
     site.deployed(&version(&app, 1).line(&format!("routes: [{{ listen_port: {port} }}]")));
     let seen = once(own, "whatever.example", Kind::OneShot).expect("an answer on the app's own port");

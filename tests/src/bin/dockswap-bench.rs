@@ -1,5 +1,6 @@
 //! From saving a file to the first answer of the new version, beside `docker run -d` and polling
-//! until 200, for the same image on the same machine, interleaved.
+//! until 200, for the same image on the same machine, interleaved; and from a rollback's command to the
+//! first answer of the version before.
 
 use anstream::println;
 use clap::Parser;
@@ -26,20 +27,19 @@ fn main() {
     let file = |number: usize| AppFile::new(&app).version(&format!("n{number}")).deployment("watch", "100ms");
     site.deployed(&file(0));
     // The first of each finds things cold: it is not counted.
-    let mut rounds: Vec<(Micros, Micros)> = (1..=args.rounds + 1)
-        .map(|number| {
-            let by_hand = docker_run(&app, number);
-            let swapped = save(&site, &app, &file(number), number);
-            (by_hand, swapped)
-        })
-        .collect();
-    rounds.remove(0);
-    let (by_hand, swapped): (Vec<_>, Vec<_>) = rounds.into_iter().unzip();
-    let (by_hand, swapped) = (Spread::of(by_hand), Spread::of(swapped));
-    println!("| from … to the first answer of the new version | median | fastest | slowest |");
+    let rounds = (1..=args.rounds + 1).map(|number| {
+        let by_hand = docker_run(&app, number);
+        let swapped = save(&site, &app, &file(number), number);
+        [by_hand, swapped, roll_back(&site, &app)]
+    });
+    let rounds: Vec<[Micros; 3]> = rounds.skip(1).collect();
+    let [by_hand, swapped, back] =
+        [0, 1, 2].map(|column| Spread::of(rounds.iter().map(|round| round[column]).collect()));
+    println!("| from … to the first answer of the version wanted | median | fastest | slowest |");
     println!("|---|---:|---:|---:|");
     by_hand.row("`docker run -d`, polled until 200");
     swapped.row("saving the app's file, dockswap");
+    back.row("`dockswap rollback`, the version before still warm");
     let ratio = milliseconds(swapped.median) / milliseconds(by_hand.median);
     println!();
     println!("ratio of the medians of {}: {ratio:.2} (target: at most 1.15)", args.rounds);
@@ -51,6 +51,17 @@ fn save(site: &Site, app: &str, file: &AppFile, number: usize) -> Micros {
     let began = now();
     site.save(file);
     let answered = first_answer(site.http(), &host, &version);
+    site.settled(app);
+    answered - began
+}
+
+/// Gives the traffic back to the first version; the time until it answers.
+fn roll_back(site: &Site, app: &str) -> Micros {
+    let began = now();
+    let mut command = site.begin(&["rollback", app]);
+    let answered = first_answer(site.http(), &site.host_of(app), "n0");
+    let status = command.wait().expect("a child of ours");
+    assert!(status.success(), "the rollback ended with {status}");
     site.settled(app);
     answered - began
 }
