@@ -1,19 +1,16 @@
 //! A Docker: containers by name and labels, images that behave as their names say, hints.
 
-use super::faults::{Call, Fault};
-use super::files::{CANARY, CANARY_LINES};
-use super::{State, World};
-use async_trait::async_trait;
+use super::State;
+use super::faults::Fault;
+use super::files::CANARY;
 use dockswap_core::name::{ContainerId, ImageId};
 use dockswap_core::ports::{
-    Container, ContainerGroup, ContainerState, DeploymentFilter, DockerHealth, Engine, EngineError, Exit,
-    Hint, Image, ImageError, ImageRequest, Probe, Prober, PullProgress, Selector,
+    Container, ContainerGroup, ContainerState, DeploymentFilter, DockerHealth, EngineError, Exit, Hint,
+    Selector,
 };
 use dockswap_core::routes::{Upstream, UpstreamId};
-use dockswap_core::spec::{HealthCheck, RestartPolicy};
+use dockswap_core::spec::RestartPolicy;
 use dockswap_core::{AppName, Timestamp};
-use futures_util::StreamExt;
-use futures_util::stream::{self, BoxStream};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -24,7 +21,7 @@ const CRASH: Duration = Duration::from_millis(300);
 
 /// How an image behaves: the part of its name before the colon says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Behavior {
+pub(crate) enum Behavior {
     /// Serves after this long.
     Good(Duration),
     /// Runs and never serves.
@@ -44,7 +41,7 @@ enum Behavior {
 }
 
 impl Behavior {
-    fn of(image: &str) -> Self {
+    pub(crate) fn of(image: &str) -> Self {
         let kind = image.trim_start_matches("sha256:").split(':').next().unwrap_or_default();
         match kind {
             "never" => Self::Never,
@@ -132,6 +129,11 @@ impl Docker {
             hints: None,
             next: 0,
         }
+    }
+
+    /// Somebody listens to hints.
+    pub(crate) fn heard_by(&mut self, listener: mpsc::UnboundedSender<Hint>) {
+        self.hints = Some(listener);
     }
 
     /// Nobody listens to hints any more.
@@ -310,7 +312,11 @@ impl State {
         self.docker.containers.remove(&squatter);
     }
 
-    fn run(&mut self, group: &ContainerGroup, fault: Option<Fault>) -> Result<Vec<Container>, EngineError> {
+    pub(crate) fn run(
+        &mut self,
+        group: &ContainerGroup,
+        fault: Option<Fault>,
+    ) -> Result<Vec<Container>, EngineError> {
         let mut names = Vec::new();
         for replica in 1..=group.replicas {
             let name = match replica {
@@ -369,7 +375,7 @@ impl State {
         self.hint(&group.app);
     }
 
-    fn selected(&self, selector: &Selector) -> Vec<String> {
+    pub(crate) fn selected(&self, selector: &Selector) -> Vec<String> {
         self.docker
             .of(&selector.app)
             .filter(|shell| selector.color.is_none_or(|color| color == shell.shown.color))
@@ -382,7 +388,7 @@ impl State {
             .collect()
     }
 
-    fn stop(&mut self, selector: &Selector) {
+    pub(crate) fn stop(&mut self, selector: &Selector) {
         for name in self.selected(selector) {
             if self.shell(&name).runs() {
                 self.stopped_by_us(&name);
@@ -397,148 +403,6 @@ impl State {
     }
 }
 
-fn refused(operation: &str, message: &str) -> EngineError {
+pub(crate) fn refused(operation: &str, message: &str) -> EngineError {
     EngineError::Refused { operation: operation.to_owned(), message: message.to_owned() }
-}
-
-fn lost(call: Call) -> EngineError {
-    EngineError::Unavailable { message: format!("simulated: {call:?}") }
-}
-
-fn brief(selector: &Selector) -> String {
-    let color = selector.color.map_or_else(|| "any color".to_owned(), |color| color.to_string());
-    format!("{} {color} {:?}", selector.app, selector.deployment)
-}
-
-impl World {
-    /// Counts the hands that remove an app's containers at once.
-    fn hand(&self, app: &AppName, change: isize) {
-        let mut state = self.lock();
-        let (now, most) = state.docker.hands.entry(app.clone()).or_default();
-        *now = now.saturating_add_signed(change);
-        *most = (*most).max(*now);
-    }
-}
-
-#[async_trait]
-impl Engine for World {
-    async fn ensure_image(
-        &self,
-        request: &ImageRequest,
-        progress: PullProgress<'_>,
-    ) -> Result<Image, ImageError> {
-        progress(1, 2);
-        let gone = |call: Call| ImageError::Failed {
-            reference: String::new(),
-            message: format!("simulated: {call:?}"),
-        };
-        self.call(Call::Image, &request.reference, gone, |state, _| {
-            if let Some(pinned) = &request.pinned {
-                return if state.docker.images.contains(pinned) {
-                    Ok(Image { id: pinned.clone(), digest: None })
-                } else {
-                    Err(ImageError::NotLocal { reference: pinned.to_string() })
-                };
-            }
-            if Behavior::of(&request.reference) == Behavior::Missing {
-                return Err(ImageError::NotFound {
-                    reference: request.reference.clone(),
-                    message: "manifest unknown".to_owned(),
-                });
-            }
-            let generation = state.docker.moved.get(&request.reference).copied().unwrap_or_default();
-            let id = ImageId(format!("sha256:{}#{generation}", request.reference));
-            if state.docker.images.insert(id.clone()) {
-                state.docker.pulls += 1;
-            }
-            Ok(Image { id, digest: None })
-        })
-        .await
-    }
-
-    async fn ensure_running(&self, group: &ContainerGroup) -> Result<Vec<Container>, EngineError> {
-        let about = format!("{} {} of {}", group.app, group.color, group.deployment);
-        self.call(Call::Run, about, lost, |state, fault| state.run(group, fault)).await
-    }
-
-    async fn ensure_stopped(&self, selector: &Selector, _: Duration) -> Result<(), EngineError> {
-        self.call(Call::Stop, brief(selector), lost, |state, _| {
-            state.stop(selector);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn ensure_gone(&self, selector: &Selector, _: Duration) -> Result<(), EngineError> {
-        self.hand(&selector.app, 1);
-        let result = self
-            .call(Call::Remove, brief(selector), lost, |state, fault| {
-                state.stop(selector);
-                if fault == Some(Fault::HalfDone) {
-                    return Err(refused("remove container", "removal is already in progress"));
-                }
-                for name in state.selected(selector) {
-                    state.docker.containers.remove(&name);
-                }
-                Ok(())
-            })
-            .await;
-        self.hand(&selector.app, -1);
-        result
-    }
-
-    async fn observe(&self, app: Option<&AppName>) -> Result<Vec<Container>, EngineError> {
-        self.call(Call::Observe, "", lost, |state, _| {
-            let ours = state.docker.containers.values().filter(|shell| !shell.foreign);
-            let mut seen: Vec<Container> = ours
-                .map(|shell| shell.shown.clone())
-                .filter(|c| app.is_none_or(|app| c.app == *app))
-                .collect();
-            seen.sort_by_key(|c| (c.app.clone(), c.color, c.deployment, c.replica));
-            Ok(seen)
-        })
-        .await
-    }
-
-    async fn last_lines(&self, container: &ContainerId, _: usize) -> Result<Vec<String>, EngineError> {
-        self.call(Call::Lines, container, lost, |_, _| {
-            Ok(vec![
-                "starting".to_owned(),
-                format!("cannot log in with {CANARY}"),
-                format!("key: {}", CANARY_LINES[0]),
-                CANARY_LINES[1].to_owned(),
-                "last words".to_owned(),
-            ])
-        })
-        .await
-    }
-
-    fn hints(&self) -> BoxStream<'static, Hint> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        self.lock().docker.hints = Some(sender);
-        stream::unfold(
-            receiver,
-            |mut receiver| async move { receiver.recv().await.map(|hint| (hint, receiver)) },
-        )
-        .boxed()
-    }
-}
-
-#[async_trait]
-impl Prober for World {
-    async fn probe(&self, upstream: &Upstream, _: &HealthCheck) -> Probe {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-        let mut state = self.lock();
-        state.advance();
-        let now = state.now();
-        if !state.docker.serves(upstream, now) {
-            return Probe::Unhealthy("GET /health was refused".to_owned());
-        }
-        for shell in state.docker.containers.values_mut() {
-            if shell.shown.upstream.as_ref() == Some(upstream) {
-                shell.proven = true;
-            }
-        }
-        Probe::Healthy
-    }
 }

@@ -5,6 +5,7 @@
 pub(crate) mod checker;
 pub(crate) mod database;
 pub(crate) mod docker;
+mod engine;
 pub(crate) mod faults;
 pub(crate) mod files;
 pub(crate) mod proxy;
