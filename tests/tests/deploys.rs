@@ -2,8 +2,8 @@
 //! rollback takes it back.
 
 use dockswap_tests::{
-    AppFile, Load, Mix, Report, Site, assert_records_fit, assert_traffic_follows_switches, docker, holds,
-    once, until,
+    AppFile, Load, Mix, Report, Site, assert_records_fit, assert_traffic_follows_switches, docker, free_port,
+    holds, once, until,
 };
 use dockswap_tests::{Kind, Sample, WebSocket, now};
 use std::net::{SocketAddr, TcpStream};
