@@ -1,0 +1,119 @@
+//! The arrows after the switch: drain, watch, and what becomes of the standby.
+
+use super::{Candidate, Cause, Draining, Ground, RollingBack, Stopping, Taken, UndoStage, Watching};
+use crate::machine::event::Failure;
+use crate::machine::release::{Release, Serving, Warmth};
+use crate::time::Timestamp;
+
+impl Serving {
+    pub(in crate::machine) fn stop_standby(self) -> Stopping {
+        Stopping { serving: self }
+    }
+
+    /// The standby takes over, as `Ground`, and what was live is what must go.
+    pub(super) fn swapped(self) -> Option<(Self, Release)> {
+        let standby = self.standby?;
+        Some((Self { deployment: standby.deployment, live: standby.release, standby: None }, self.live))
+    }
+}
+
+impl Taken {
+    /// What has the traffic, and what had it before.
+    pub(in crate::machine) const fn serving(&self) -> &Serving {
+        &self.serving
+    }
+
+    pub(in crate::machine) const fn watch_until(&self) -> Timestamp {
+        self.watch_until
+    }
+
+    /// A regression that was recorded and not acted on.
+    pub(in crate::machine) const fn regression(&self) -> Option<&Failure> {
+        self.regression.as_ref()
+    }
+
+    fn resume(self, now: Timestamp) -> Self {
+        // Nobody watched while the controller was away: the watch begins anew.
+        let watch_until = now + self.serving.live.plan.policy.watch;
+        Self { watch_until, ..self }
+    }
+
+    /// Traffic goes back to the standby; `None` when there is none.
+    fn undo(self, cause: Cause) -> Option<RollingBack> {
+        let confirmed = Some(self.serving.clone());
+        let deployment = self.serving.deployment;
+        let (ground, bad) = self.serving.swapped()?;
+        Some(RollingBack {
+            deployment,
+            restores: self.undid,
+            ground: Ground::Serving(ground),
+            candidate: Candidate::Release(bad),
+            cause,
+            stage: UndoStage::Routing { confirmed },
+        })
+    }
+}
+
+impl Draining {
+    pub(in crate::machine) fn drained(self) -> Watching {
+        Watching { taken: self.taken }
+    }
+
+    pub(in crate::machine) fn resume(self, now: Timestamp) -> Self {
+        let longest = self.previous().map_or(self.until, |previous| now + previous.plan.policy.drain_timeout);
+        Self { until: self.until.min(longest), taken: self.taken.resume(now) }
+    }
+
+    pub(in crate::machine) const fn until(&self) -> Timestamp {
+        self.until
+    }
+
+    /// What is drained.
+    pub(in crate::machine) fn previous(&self) -> Option<&Release> {
+        self.taken.serving.standby.as_ref().map(|standby| &standby.release)
+    }
+}
+
+impl Watching {
+    pub(in crate::machine) fn resume(self, now: Timestamp) -> Self {
+        Self { taken: self.taken.resume(now) }
+    }
+}
+
+macro_rules! after_the_switch {
+    ($($phase:ident),*) => {$(
+        impl $phase {
+            pub(in crate::machine) const fn taken(&self) -> &Taken {
+                &self.taken
+            }
+
+            pub(in crate::machine) fn undo(self, cause: Cause) -> Option<RollingBack> {
+                self.taken.undo(cause)
+            }
+
+            pub(in crate::machine) fn with_regression(mut self, failure: Failure) -> Self {
+                self.taken.regression = Some(failure);
+                self
+            }
+
+            /// The deployment is over; what it brought serves on.
+            pub(in crate::machine) fn into_serving(self) -> Serving {
+                self.taken.serving
+            }
+        }
+    )*};
+}
+after_the_switch!(Draining, Watching);
+
+impl Stopping {
+    pub(in crate::machine) fn stopped(mut self) -> Serving {
+        if let Some(standby) = &mut self.serving.standby {
+            standby.warmth = Warmth::Stopped;
+        }
+        self.serving
+    }
+
+    pub(in crate::machine) const fn serving(&self) -> &Serving {
+        &self.serving
+    }
+}

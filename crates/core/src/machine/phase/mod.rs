@@ -1,0 +1,293 @@
+//! The phases, each with the data that only it has. A phase is made from its predecessor, by
+//! value, in this folder alone: a skipped step does not compile.
+
+mod after_switch;
+mod before_switch;
+mod retiring;
+mod undoing;
+
+use super::event::Failure;
+use super::release::{Plan, Release, Serving, Standby};
+use crate::name::{Color, DeploymentId, ImageId};
+use crate::records::DeploymentStatus;
+use crate::spec::Route;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Where an app stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Phase {
+    /// It stands still.
+    Settled(Ground),
+    /// The image is being fetched.
+    Pulling(Pulling),
+    /// The candidate's containers are being started.
+    Starting(Starting),
+    /// The candidate is at its gate.
+    HealthCheck(HealthCheck),
+    /// The candidate is healthy and waits for an operator.
+    AwaitingPromotion(AwaitingPromotion),
+    /// The route is being moved to the candidate.
+    Switching(Switching),
+    /// The new color has the traffic; the old one finishes its requests.
+    Draining(Draining),
+    /// The new color is watched.
+    Watching(Watching),
+    /// The standby is being stopped.
+    Stopping(Stopping),
+    /// The deployment is being undone.
+    RollingBack(RollingBack),
+    /// The app is being taken out of service.
+    Retiring(Retiring),
+}
+
+/// Where an app stands when no deployment is in flight, and what stays as it is while one is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "ground", content = "of", rename_all = "snake_case")]
+pub enum Ground {
+    /// It has never served. After a failed first deployment: what that was.
+    Pending(Option<Tried>),
+    /// It serves.
+    Serving(Serving),
+    /// Nothing healthy serves, or an effect kept failing.
+    Failed(Failed),
+    /// It was taken out of service.
+    Retired {
+        /// Its last deployment.
+        last: DeploymentId,
+    },
+}
+
+/// A first deployment that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Tried {
+    /// Which.
+    pub deployment: DeploymentId,
+    /// Its routes: they answer 503, not 404.
+    pub routes: Vec<Route>,
+}
+
+/// Nothing healthy serves, or an effect kept failing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Failed {
+    /// The deployment that ended here.
+    pub deployment: DeploymentId,
+    /// What has the traffic all the same, for want of better.
+    pub serving: Option<Serving>,
+    /// Why.
+    pub reason: Failure,
+}
+
+impl Ground {
+    /// What has the traffic.
+    #[must_use]
+    pub const fn serving(&self) -> Option<&Serving> {
+        match self {
+            Self::Serving(serving) => Some(serving),
+            Self::Failed(failed) => failed.serving.as_ref(),
+            Self::Pending(_) | Self::Retired { .. } => None,
+        }
+    }
+
+    /// The deployment that it is about.
+    #[must_use]
+    pub fn deployment(&self) -> Option<DeploymentId> {
+        match self {
+            Self::Pending(tried) => tried.as_ref().map(|tried| tried.deployment),
+            Self::Serving(serving) => Some(serving.deployment),
+            Self::Failed(failed) => Some(failed.deployment),
+            Self::Retired { last } => Some(*last),
+        }
+    }
+
+    /// The slot for the next candidate: the one that is not live, blue when none is.
+    fn free_color(&self) -> Color {
+        self.serving().map_or(Color::Blue, |serving| serving.live.color.other())
+    }
+
+    fn standby_mut(&mut self) -> Option<&mut Option<Standby>> {
+        match self {
+            Self::Serving(serving) | Self::Failed(Failed { serving: Some(serving), .. }) => {
+                Some(&mut serving.standby)
+            }
+            Self::Failed(Failed { serving: None, .. }) | Self::Pending(_) | Self::Retired { .. } => None,
+        }
+    }
+
+    /// Takes the standby out.
+    fn take_standby(&mut self) -> Option<Standby> {
+        self.standby_mut().and_then(Option::take)
+    }
+}
+
+/// The deployment in flight, and the ground it started from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Its row.
+    pub deployment: DeploymentId,
+    /// The deployment that it undoes.
+    pub undoes: Option<DeploymentId>,
+    /// What stands meanwhile.
+    pub ground: Ground,
+}
+
+/// The image is being fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Pulling {
+    attempt: Attempt,
+    color: Color,
+    plan: Plan,
+    pinned: Option<ImageId>,
+}
+
+/// The candidate's containers are being started.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Starting {
+    attempt: Attempt,
+    candidate: Release,
+}
+
+/// The candidate is at its gate.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct HealthCheck {
+    attempt: Attempt,
+    candidate: Release,
+    until: Timestamp,
+}
+
+/// The candidate is healthy and waits for an operator.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AwaitingPromotion {
+    attempt: Attempt,
+    candidate: Release,
+}
+
+/// The route is being moved to the candidate.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Switching {
+    attempt: Attempt,
+    candidate: Release,
+}
+
+/// What a confirmed switch leaves: the new color serves, the old one is its standby.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Taken {
+    serving: Serving,
+    /// What the deployment undid.
+    undid: Option<DeploymentId>,
+    watch_until: Timestamp,
+    regression: Option<Failure>,
+}
+
+/// The new color has the traffic; the old one finishes its requests.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Draining {
+    taken: Taken,
+    until: Timestamp,
+}
+
+/// The new color is watched.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Watching {
+    taken: Taken,
+}
+
+/// The standby is being stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Stopping {
+    serving: Serving,
+}
+
+/// The deployment is being undone: traffic first, then its requests in flight, then its containers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RollingBack {
+    deployment: DeploymentId,
+    /// What it had undone, which serves again.
+    restores: Option<DeploymentId>,
+    ground: Ground,
+    /// What is drained and removed.
+    candidate: Candidate,
+    cause: Cause,
+    stage: UndoStage,
+}
+
+/// What a deployment brought into the world so far.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Candidate {
+    /// No container.
+    Nothing {
+        /// The routes that it would have had.
+        routes: Vec<Route>,
+    },
+    /// These containers.
+    Release(Release),
+}
+
+/// Why a deployment is undone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// It failed before it had the traffic.
+    Failed(Failure),
+    /// It turned unhealthy after it had.
+    Regressed(Failure),
+    /// An operator cancelled or recovered it.
+    Cancelled,
+    /// A newer version is waiting.
+    Superseded,
+}
+
+impl Cause {
+    /// How the deployment ends.
+    #[must_use]
+    pub const fn status(&self) -> DeploymentStatus {
+        match self {
+            Self::Failed(_) => DeploymentStatus::Failed,
+            Self::Regressed(_) => DeploymentStatus::RolledBack,
+            Self::Cancelled | Self::Superseded => DeploymentStatus::Cancelled,
+        }
+    }
+}
+
+/// How far the undoing is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UndoStage {
+    /// Traffic goes back. Until that is confirmed it is on `confirmed`.
+    Routing {
+        /// What has the traffic.
+        confirmed: Option<Serving>,
+    },
+    /// The candidate finishes its requests.
+    Draining {
+        /// At the latest.
+        until: Timestamp,
+    },
+    /// The candidate is removed.
+    Removing,
+}
+
+/// The app is being taken out of service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Retiring {
+    last: DeploymentId,
+    serving: Option<Serving>,
+    stage: RetireStage,
+}
+
+/// How far the retirement is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetireStage {
+    /// Its routes are withdrawn.
+    Unrouting,
+    /// Its requests in flight are finished.
+    Draining {
+        /// At the latest.
+        until: Timestamp,
+    },
+    /// Its containers are removed.
+    Removing,
+}
