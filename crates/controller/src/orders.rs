@@ -71,6 +71,14 @@ pub enum OrderError {
         /// The color.
         color: Color,
     },
+    /// Traffic cannot go back to what served before.
+    #[error("the previous version of {app} ({color}) is not healthy, so traffic stays where it is")]
+    StandbyUnfit {
+        /// The app.
+        app: AppName,
+        /// Its color.
+        color: Color,
+    },
     /// A newer order took its place while it waited.
     #[error("a newer version took its place while it waited for its turn")]
     Superseded,

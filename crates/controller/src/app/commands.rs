@@ -20,7 +20,7 @@ impl App {
             Command::Rollback { to } => self.rollback(to).await,
             Command::Switch { color } => self.switch(color).await,
             Command::Promote => self.order(&Event::Promote).await,
-            Command::Cancel => self.order(&Event::Cancel).await,
+            Command::Cancel => self.cancel().await,
             Command::Recover => {
                 let observation = self.look().await;
                 self.order(&Event::ManualRecovery(observation)).await
@@ -35,6 +35,25 @@ impl App {
             }
         };
         let _ = reply.send(result);
+    }
+
+    /// Ends the deployment in flight. After the switch that moves the traffic back: only to what can
+    /// take it.
+    async fn cancel(&mut self) -> Result<Outcome, OrderError> {
+        let standby = match self.machine.phase() {
+            Phase::Draining(_) | Phase::Watching(_) => {
+                self.machine.serving().and_then(|serving| serving.standby.as_ref())
+            }
+            _ => None,
+        };
+        if let Some(release) = standby.map(|standby| standby.release.clone()) {
+            let seen = self.look().await;
+            if !seen.healthy.contains(&(release.color, release.origin)) {
+                let app = self.machine.app().clone();
+                return Err(OrderError::StandbyUnfit { app, color: release.color });
+            }
+        }
+        self.order(&Event::Cancel).await
     }
 
     pub(super) async fn order(&mut self, event: &Event) -> Result<Outcome, OrderError> {
