@@ -31,6 +31,9 @@ const SWITCH_PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long traffic that goes back waits for Docker to say where to.
+const GLANCE: Duration = Duration::from_secs(1);
+
 /// One slice of a counted drain: how often people see the counts.
 const DRAIN_SLICE: Duration = Duration::from_secs(1);
 
@@ -325,6 +328,11 @@ impl Work {
     async fn route(&self) -> Option<Event> {
         let goes_back = matches!(self.machine.phase(), Phase::RollingBack(_));
         let patience = if goes_back { PATIENCE } else { SWITCH_PATIENCE };
+        if goes_back {
+            // Nobody has watched the addresses of the color that traffic goes back to. Where Docker does
+            // not say at once, the known ones have to do.
+            let _ = tokio::time::timeout(GLANCE, self.observe()).await;
+        }
         let routes = match self.routes().await {
             Ok(routes) => routes,
             Err(failure) if goes_back => return Some(Event::RollbackFailed(failure)),

@@ -3,7 +3,9 @@
 use super::serving;
 use crate::sim::{Sim, secs};
 use crate::world::files::Version;
+use dockswap_controller::Command;
 use dockswap_core::DeploymentId;
+use std::time::Duration;
 
 fn healed(harm: fn(&Sim)) -> Sim {
     let mut sim = serving();
@@ -54,7 +56,7 @@ fn a_live_container_that_moves_while_another_deploys_is_still_followed() {
     sim.edit("web", &Version::of("crash:2"));
     sim.until("web", "health_check");
     // Just before the gate gives its verdict: what it saw last is the new address.
-    sim.pass(std::time::Duration::from_millis(200));
+    sim.pass(Duration::from_millis(200));
     sim.world.lock().restart_by_hand("web-blue-1");
     sim.until("web", "stable");
     sim.pass(secs(3));
@@ -105,4 +107,19 @@ fn a_name_that_a_stranger_has_fails_the_deployment_and_says_so() {
         sim.error_of("web", "container_failed").contains("web-green-2 exists and was not made by dockswap")
     );
     assert!(sim.world.lock().docker.containers["web-green-2"].runs());
+}
+
+#[test]
+fn traffic_that_goes_back_finds_the_old_color_at_its_new_address() {
+    // At some of these moments nobody has looked at Docker since.
+    for millis in [50, 250, 450, 650, 850] {
+        let mut sim = super::deploying("watching");
+        sim.pass(Duration::from_millis(millis));
+        sim.world.lock().faults.hint_chance = 1000;
+        sim.world.lock().restart_by_hand("web-blue-1");
+        sim.pass(Duration::from_millis(260));
+        sim.command("web", Command::Cancel);
+        sim.rest();
+        assert_eq!(sim.routed("web"), ["web-blue-1"]);
+    }
 }
