@@ -6,6 +6,8 @@ use crate::monitor;
 use crate::view::{AppView, Notice, Progress};
 use dockswap_core::machine::Effect;
 use dockswap_core::routes::AppRoutes;
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -55,8 +57,15 @@ impl App {
                     if let Some(before) = before {
                         let _ = before.task.await;
                     }
-                    if let (Some(event), Some(inbox)) = (work.perform(effect).await, inbox.upgrade()) {
-                        let _ = inbox.send(Message::Report { answers: version, event }).await;
+                    // A defect in an adapter must not leave the phase waiting for ever.
+                    let performed = AssertUnwindSafe(work.perform(effect)).catch_unwind().await;
+                    let message = match performed {
+                        Ok(Some(event)) => Message::Report { answers: version, event },
+                        Ok(None) => return,
+                        Err(_) => Message::Broken { answers: version },
+                    };
+                    if let Some(inbox) = inbox.upgrade() {
+                        let _ = inbox.send(message).await;
                     }
                 });
                 self.effect = Some(Running { reason: version, cancel, task });

@@ -39,6 +39,8 @@ pub(crate) enum Message {
     File(FileStatus),
     /// An effect has ended.
     Report { answers: Version, event: Event },
+    /// An effect has panicked.
+    Broken { answers: Version },
     /// Something was noticed that no effect was asked for.
     Noticed(Event),
     /// Docker was looked at: the routes may have to follow.
@@ -225,6 +227,13 @@ impl App {
                 self.show();
             }
             Message::Report { answers, event } => self.report(answers, &event).await,
+            Message::Broken { answers } => {
+                if self.effect.as_ref().is_some_and(|effect| effect.reason == answers) {
+                    tracing::error!(app = %self.machine.app(), state = self.machine.state(), "an effect panicked: it is performed again");
+                    self.effect = None;
+                    self.pause();
+                }
+            }
             // Upkeep notices again.
             Message::Noticed(event @ Event::StandbyLost(_)) => {
                 let _ = self.notice(&event).await;
