@@ -2,19 +2,20 @@
 //! versions, orders and hints.
 
 use crate::app::{App, AppHandle, Message};
-use crate::effects::{GroupError, describe_end};
+use crate::containers::describe_end;
+use crate::group::GroupError;
 use crate::keeper::Keeper;
 use crate::orders::{Command, OrderError, Outcome};
 use crate::specs::{Offer, Specs, Stored};
 use crate::view::{AppView, FileStatus, Notice};
-use dockswap_core::machine::{Machine, Release, Serving};
+use dockswap_core::machine::{Machine, Release};
 use dockswap_core::ports::{
     AppFiles, Clock, Container, ContainerGroup, Engine, EngineError, Hint, Probe, Prober, Router,
     RouterError, Store,
 };
-use dockswap_core::records::{DeploymentStatus, StoreError};
+use dockswap_core::records::StoreError;
 use dockswap_core::routes::AppRoutes;
-use dockswap_core::spec::RestartPolicy;
+use dockswap_core::spec::{RestartPolicy, Route};
 use dockswap_core::{AppName, Color, DeploymentId};
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
@@ -30,9 +31,6 @@ const PROXY_CHECK: Duration = Duration::from_secs(2);
 
 /// How often Docker or the proxy is asked again while they do not answer at start.
 const START_RETRY: Duration = Duration::from_millis(500);
-
-/// How many earlier deployments are searched for the previous success.
-const HISTORY: u64 = 200;
 
 /// The outside, as the controller is handed it.
 #[derive(Clone)]
@@ -54,7 +52,8 @@ pub struct Ports {
 /// How the controller works.
 #[derive(Clone, Copy, Debug)]
 pub struct ControllerSettings {
-    /// Deployments in flight at once, over all apps, at least 1. Rollbacks do not wait.
+    /// Deployments in flight at once, over all apps. Rollbacks do not wait. With 0 no edit is deployed
+    /// at all.
     pub max_concurrent: usize,
 }
 
@@ -91,24 +90,6 @@ impl Shared {
     pub(crate) fn last_deployment(&self) -> DeploymentId {
         DeploymentId(self.deployments.load(Ordering::SeqCst))
     }
-
-    /// The newest success before what serves. What was rolled back is none, and neither is the
-    /// deployment whose containers a rollback brought back.
-    pub(crate) async fn previous_success(
-        &self,
-        app: &AppName,
-        serving: &Serving,
-    ) -> Result<DeploymentId, OrderError> {
-        let rows = self.ports.store.deployments(app, HISTORY).await?;
-        rows.iter()
-            .find(|row| {
-                row.status == DeploymentStatus::Success
-                    && row.id < serving.live.origin
-                    && row.id != serving.deployment
-            })
-            .map(|row| row.id)
-            .ok_or_else(|| OrderError::NoPrevious(app.clone()))
-    }
 }
 
 /// The running controller. Dropping it does not stop it: [`Controller::shutdown`] does.
@@ -138,7 +119,7 @@ impl Controller {
             keeper: Keeper::new(ports.router.clone()),
             specs: Specs::new(ports.store.clone(), ports.files.clone()),
             notices,
-            turns: Arc::new(Semaphore::new(settings.max_concurrent.max(1))),
+            turns: Arc::new(Semaphore::new(settings.max_concurrent)),
             stop,
             deployments: AtomicI64::new(last.0),
             ports,
@@ -163,7 +144,9 @@ impl Controller {
         let none = Vec::new();
         let table: BTreeMap<AppName, AppRoutes> = machines
             .iter()
-            .filter_map(|machine| AppRoutes::of(machine, containers.get(machine.app()).unwrap_or(&none)))
+            .filter_map(|machine| {
+                AppRoutes::at_start(machine, containers.get(machine.app()).unwrap_or(&none))
+            })
             .map(|routes| (routes.app.clone(), routes))
             .collect();
         let revision = shared.wait("the proxy", || shared.keeper.begin(table.clone())).await?;
@@ -248,6 +231,16 @@ impl Controller {
         &self.taken_up
     }
 
+    /// The routes that an app has, or will have when what is in flight comes through. They may differ
+    /// from those in its file: that version may have failed.
+    #[must_use]
+    pub fn held_routes(&self, app: &AppName) -> Vec<Route> {
+        let Some(handle) = self.apps().get(app).cloned() else { return Vec::new() };
+        let machine = handle.machine.borrow().clone();
+        let releases = machine.releases().into_iter().flat_map(|release| release.plan.routes.iter());
+        releases.chain(machine.route().routes).cloned().collect()
+    }
+
     /// Says how an app's file stands. An app that is not known is none of ours yet.
     pub async fn file(&self, app: &AppName, status: FileStatus) {
         if let Ok(handle) = self.handle(app) {
@@ -297,9 +290,7 @@ impl Controller {
         let releases: Vec<Release> = machine.releases().into_iter().cloned().collect();
         let mut answers = Vec::new();
         for container in seen {
-            let release = releases
-                .iter()
-                .find(|release| release.color == container.color && release.origin == container.deployment);
+            let release = releases.iter().find(|release| release.owns(&container));
             let probe = match (describe_end(&container), &container.upstream, release) {
                 (Some(ended), _, _) => Probe::Unhealthy(ended),
                 (None, Some(upstream), Some(release)) => {

@@ -1,22 +1,19 @@
 //! Performing what a phase is owed. Every effect ends in exactly one event, however Docker, the
 //! proxy or the app behave: nothing here waits without a deadline.
 
+use crate::containers::Containers;
 use crate::controller::Shared;
 use crate::gate;
-use crate::redact::redact;
 use crate::vacate::VacateError;
 use crate::view::Progress;
 use dockswap_core::machine::{Effect, Event, Failure, Machine, Phase, Plan, Release};
 use dockswap_core::name::ImageId;
-use dockswap_core::ports::{
-    Container, ContainerGroup, ContainerState, DeploymentFilter, EngineError, ImageRequest, RouterError,
-    Selector,
-};
+use dockswap_core::ports::{Container, DeploymentFilter, EngineError, ImageRequest, RouterError, Selector};
 use dockswap_core::routes::{AppRoutes, UpstreamId};
 use dockswap_core::spec::RestartPolicy;
 use dockswap_core::{AppName, DeploymentId, Timestamp};
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -37,78 +34,6 @@ const GLANCE: Duration = Duration::from_secs(1);
 /// One slice of a counted drain: how often people see the counts.
 const DRAIN_SLICE: Duration = Duration::from_secs(1);
 
-/// How many of the last lines of a container are kept as evidence.
-const EVIDENCE_LINES: usize = 20;
-
-/// The containers of one app as they were last seen. Shared by the app's task, its upkeep and its
-/// effects. Several may look at Docker at once, and an answer may be long on its way: one that began
-/// before what is known already is not taken, for it would show the world as it was.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Containers(Arc<Mutex<Seen>>);
-
-#[derive(Debug, Default)]
-struct Seen {
-    containers: Vec<Container>,
-    /// The look that showed them.
-    by: u64,
-    /// The last look that began.
-    last: u64,
-}
-
-/// A look at Docker that is under way.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Look(u64);
-
-impl Containers {
-    /// What was seen before anybody looked.
-    pub(crate) fn new(containers: Vec<Container>) -> Self {
-        Self(Arc::new(Mutex::new(Seen { containers, by: 0, last: 0 })))
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// All of them.
-    pub(crate) fn all(&self) -> Vec<Container> {
-        self.seen().containers.clone()
-    }
-
-    /// Those of one release.
-    pub(crate) fn of(&self, release: &Release) -> Vec<Container> {
-        self.all().into_iter().filter(|container| belongs(container, release)).collect()
-    }
-
-    /// A look at Docker begins.
-    pub(crate) fn look(&self) -> Look {
-        let mut seen = self.seen();
-        seen.last += 1;
-        Look(seen.last)
-    }
-
-    /// What `look` showed replaces what was known, unless that is newer.
-    pub(crate) fn replace(&self, look: Look, containers: Vec<Container>) {
-        let mut seen = self.seen();
-        if look.0 > seen.by {
-            *seen = Seen { containers, by: look.0, last: seen.last };
-        }
-    }
-
-    /// What an effect has just made of one release replaces what was known of it.
-    fn replace_release(&self, release: &Release, containers: Vec<Container>) {
-        let now = self.look();
-        let mut seen = self.seen();
-        seen.by = now.0;
-        seen.containers.retain(|container| !belongs(container, release));
-        seen.containers.extend(containers);
-    }
-}
-
-/// Whether `container` is one of `release`.
-pub(crate) fn belongs(container: &Container, release: &Release) -> bool {
-    container.color == release.color && container.deployment == release.origin
-}
-
 /// What an effect works with.
 pub(crate) struct Work {
     pub(crate) shared: Arc<Shared>,
@@ -121,95 +46,6 @@ pub(crate) struct Work {
     pub(crate) cancel: CancellationToken,
     /// Where progress is shown.
     pub(crate) show: Arc<dyn Fn(Progress) + Send + Sync>,
-}
-
-/// What an environment or a stored config withholds.
-pub(crate) enum GroupError {
-    /// The database or an old file's format.
-    Config(String),
-    /// A reference.
-    Environment(String),
-}
-
-impl From<GroupError> for Failure {
-    fn from(error: GroupError) -> Self {
-        match error {
-            GroupError::Config(message) | GroupError::Environment(message) => Self::new(message),
-        }
-    }
-}
-
-impl Shared {
-    /// What Docker should run for `release`.
-    pub(crate) async fn group(
-        &self,
-        app: &AppName,
-        release: &Release,
-        restart: RestartPolicy,
-    ) -> Result<ContainerGroup, GroupError> {
-        let stored = self
-            .specs
-            .load(release.plan.config)
-            .await
-            .map_err(|error| GroupError::Config(error.to_string()))?;
-        let environment = self
-            .ports
-            .files
-            .environment(&stored.spec, release.color)
-            .await
-            .map_err(|error| GroupError::Environment(error.to_string()))?;
-        Ok(ContainerGroup {
-            app: app.clone(),
-            color: release.color,
-            deployment: release.origin,
-            config_sha: stored.row.sha.clone(),
-            image: release.image_id.clone(),
-            replicas: release.plan.replicas,
-            options: stored.spec.container.clone(),
-            environment,
-            host_port: stored.spec.host_ports.of(release.color),
-            restart,
-        })
-    }
-
-    /// What the app wrote last in the containers that did not make it, without its secrets.
-    pub(crate) async fn evidence(
-        &self,
-        app: &AppName,
-        release: &Release,
-        container: &Container,
-    ) -> Vec<String> {
-        match self.ports.engine.last_lines(&container.id, EVIDENCE_LINES).await {
-            Ok(lines) => self.masked(app, release, lines).await,
-            Err(_) => Vec::new(),
-        }
-    }
-
-    /// What the app wrote, without its secrets. What cannot be masked is not shown.
-    pub(crate) async fn masked(&self, app: &AppName, release: &Release, lines: Vec<String>) -> Vec<String> {
-        match self.group(app, release, RestartPolicy::No).await {
-            Ok(group) => redact(lines, &group.environment),
-            Err(_) => Vec::new(),
-        }
-    }
-}
-
-/// Why a container that should run does not, in words.
-pub(crate) fn describe_end(container: &Container) -> Option<String> {
-    let name = &container.name;
-    match &container.state {
-        ContainerState::Running => None,
-        ContainerState::Created => Some(format!("container {name} was never started")),
-        ContainerState::Paused => Some(format!("container {name} is paused")),
-        ContainerState::Removing => Some(format!("container {name} is being removed")),
-        ContainerState::Exited(exit) | ContainerState::Restarting(exit) => Some(if exit.oom_killed {
-            format!("container {name} was killed: out of memory (see docker.memory_limit)")
-        } else if let Some(error) = exit.error.as_deref().filter(|error| !error.is_empty()) {
-            format!("container {name} could not run: {error}")
-        } else {
-            format!("container {name} exited with code {}", exit.code)
-        }),
-    }
 }
 
 impl Work {

@@ -1,7 +1,8 @@
 //! The health gate: every replica of a candidate has to prove that it can serve. One loop, one
 //! deadline. An exit ends it at once; a fast app passes after its first good probe.
 
-use crate::effects::{Work, belongs, describe_end};
+use crate::containers::{belongs, describe_end};
+use crate::effects::Work;
 use crate::view::Progress;
 use dockswap_core::Timestamp;
 use dockswap_core::machine::{Event, Failure, Release};
@@ -41,7 +42,9 @@ pub(crate) async fn pass(work: &Work, release: &Release, until: Timestamp) -> Op
 
 /// Ends when every replica is healthy.
 async fn healthy(work: &Work, release: &Release, last: &Arc<std::sync::Mutex<Option<String>>>) {
-    tokio::time::sleep(release.plan.policy.startup_delay).await;
+    if is_new(work, release) {
+        tokio::time::sleep(release.plan.policy.startup_delay).await;
+    }
     let is_whole = || work.containers.of(release).len() >= usize::from(release.plan.replicas);
     while !is_whole() {
         if work.observe().await.is_err() || !is_whole() {
@@ -51,6 +54,12 @@ async fn healthy(work: &Work, release: &Release, last: &Arc<std::sync::Mutex<Opt
     let probes = AtomicU32::new(0);
     let replicas = work.containers.of(release);
     future::join_all(replicas.iter().map(|container| one(work, release, container, &probes, last))).await;
+}
+
+/// Whether the deployment started the release. A standby that has been running has only to show that it
+/// still can serve: one good probe, at once.
+fn is_new(work: &Work, release: &Release) -> bool {
+    work.machine.in_flight() == Some(release.origin)
 }
 
 /// Ends when one replica has passed `success_threshold` probes in a row.
@@ -63,6 +72,7 @@ async fn one(
 ) {
     let check = &release.plan.health_check;
     let mut pause = FIRST_PAUSE.min(check.interval);
+    let threshold = if is_new(work, release) { check.success_threshold } else { 1 };
     let mut passed = 0;
     loop {
         let probe = ask(work, release, container, check).await;
@@ -70,7 +80,7 @@ async fn one(
         let seen = match probe {
             Probe::Healthy => {
                 passed += 1;
-                if passed >= check.success_threshold {
+                if passed >= threshold {
                     return;
                 }
                 // The next good one must be another observation, not the same one twice.
@@ -93,7 +103,7 @@ async fn one(
 }
 
 /// One probe; without an HTTP check the image's own HEALTHCHECK has a say too.
-async fn ask(work: &Work, release: &Release, container: &Container, check: &HealthCheck) -> Probe {
+pub(crate) async fn ask(work: &Work, release: &Release, container: &Container, check: &HealthCheck) -> Probe {
     let current = work.containers.of(release).into_iter().find(|other| other.id == container.id);
     let Some(upstream) = current.as_ref().and_then(|container| container.upstream.as_ref()) else {
         return Probe::Unhealthy(format!("container {} has no address yet", container.name));

@@ -4,6 +4,7 @@
 use dockswap_core::AppName;
 use dockswap_core::ports::{Router, RouterError};
 use dockswap_core::routes::{AppRoutes, RouteTable};
+use dockswap_core::spec::Route;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -38,6 +39,17 @@ impl Keeper {
         state.apps = apps;
         self.restore(&mut state).await?;
         Ok(state.revision)
+    }
+
+    /// Another app that has one of `routes`.
+    pub(crate) async fn holder_of(&self, app: &AppName, routes: &[Route]) -> Option<(AppName, Route)> {
+        let state = self.state.lock().await;
+        let others = state.apps.values().filter(|other| other.app != *app);
+        others.flat_map(|other| other.routes.iter().map(move |route| (other, route))).find_map(
+            |(other, route)| {
+                routes.iter().any(|own| own.clashes_with(route)).then(|| (other.app.clone(), route.clone()))
+            },
+        )
     }
 
     /// Brings the routes of one app into force; `None` withdraws them. Returns the revision under

@@ -3,10 +3,13 @@
 //! proxy and the database are whatever it was handed.
 
 mod app;
+mod containers;
 mod controller;
 mod effects;
 mod gate;
+mod group;
 mod keeper;
+mod lineage;
 mod monitor;
 mod orders;
 mod probe;

@@ -1,7 +1,9 @@
 //! Watching a release whose failure the machine has an arrow for: the new color after a switch, or
 //! a candidate that waits for its promotion.
 
-use crate::effects::{Work, belongs, describe_end};
+use crate::containers::{belongs, describe_end};
+use crate::effects::Work;
+use crate::gate;
 use dockswap_core::machine::{Event, Failure, Fallback, Release, Watch};
 use dockswap_core::ports::{Container, Probe};
 use futures_util::future;
@@ -70,11 +72,10 @@ async fn unhealthy(work: &Work, release: &Release) -> Failure {
 
 async fn failing(work: &Work, release: &Release, container: &Container) -> Failure {
     let check = &release.plan.health_check;
-    let Some(upstream) = &container.upstream else { return future::pending().await };
     let mut failed = 0;
     loop {
         tokio::time::sleep(check.interval).await;
-        match work.shared.ports.prober.probe(upstream, check).await {
+        match gate::ask(work, release, container, check).await {
             Probe::Healthy => failed = 0,
             Probe::Unhealthy(seen) => {
                 failed += 1;
@@ -102,9 +103,11 @@ async fn fit(work: &Work, release: &Release) -> bool {
 }
 
 pub(crate) async fn answers(work: &Work, release: &Release, container: &Container) -> bool {
-    let (Some(upstream), None) = (&container.upstream, describe_end(container)) else { return false };
+    if describe_end(container).is_some() {
+        return false;
+    }
     for _ in 0..FALLBACK_PROBES {
-        if work.shared.ports.prober.probe(upstream, &release.plan.health_check).await == Probe::Healthy {
+        if gate::ask(work, release, container, &release.plan.health_check).await == Probe::Healthy {
             return true;
         }
     }

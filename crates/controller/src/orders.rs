@@ -79,6 +79,14 @@ pub enum OrderError {
         /// Its color.
         color: Color,
     },
+    /// Another app has taken a route of the version that was to come back.
+    #[error("{holder} has the route {route} by now: change it there, or deploy a version without it")]
+    RouteTaken {
+        /// Who has it.
+        holder: AppName,
+        /// Which.
+        route: String,
+    },
     /// A newer order took its place while it waited.
     #[error("a newer version took its place while it waited for its turn")]
     Superseded,

@@ -2,10 +2,11 @@
 //! the clock all mean "look again"; what is missing is made, what is too much is removed.
 
 use crate::app::{AppHandle, Message};
+use crate::containers::{Containers, belongs, describe_end};
 use crate::controller::Shared;
-use crate::effects::{Containers, belongs, describe_end};
-use dockswap_core::machine::{Event, Failure, Machine, Phase, Release};
-use dockswap_core::ports::{Container, ContainerState, DeploymentFilter, Probe, Selector};
+use dockswap_core::DeploymentId;
+use dockswap_core::machine::{Event, Failure, Ground, Machine, Phase, Release, Upkeep};
+use dockswap_core::ports::{Container, ContainerState, DeploymentFilter, DockerHealth, Probe, Selector};
 use dockswap_core::spec::RestartPolicy;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,8 +27,10 @@ const QUIET: Duration = Duration::from_millis(100);
 /// The longest wait between two attempts to heal the same release.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// How long requests in flight may take on containers of which no policy is known any more.
-const DEBRIS_DRAIN: Duration = Duration::from_secs(30);
+/// How long requests in flight, and then the app's own end, may take where the policy is not known any
+/// more: the defaults of an app file.
+const DRAIN: Duration = Duration::from_secs(30);
+const STOP: Duration = Duration::from_secs(15);
 
 /// Keeps one app as it must be.
 pub(crate) struct Upkeeper {
@@ -109,33 +112,43 @@ impl Upkeeper {
     async fn pass(&mut self) {
         let Some((seen, machine)) = self.look().await else { return };
         let upkeep = machine.upkeep();
+        match upkeep.live.clone() {
+            Some(live) => self.keep_live(&machine, &live, &seen).await,
+            None if settled(&machine) => self.tell(Message::Degraded(None)).await,
+            None => {}
+        }
+        if settled(&machine) {
+            self.keep_standby(&machine, &upkeep, &seen).await;
+        }
         if is_calm(&machine) {
             self.clear_debris(&machine, &seen).await;
         }
-        let Some(live) = upkeep.live else {
-            if settled(&machine) {
-                self.tell(Message::Degraded(None)).await;
-            }
-            return;
-        };
-        let fault = missing(&live, &seen);
+    }
+
+    async fn keep_live(&mut self, machine: &Machine, live: &Release, seen: &[Container]) {
+        let fault = missing(live, seen);
         let unhealthy = match &fault {
-            None => self.unhealthy(&live, &seen).await,
+            None => self.unhealthy(live, seen).await,
             Some(fault) => Some(fault.clone()),
         };
         self.tell(Message::Degraded(unhealthy)).await;
         match fault {
-            Some(fault) => self.heal(&machine, &live, &fault, &seen).await,
+            Some(fault) => self.heal(machine, live, &fault, seen).await,
             None => {
-                self.attempts = 0;
-                self.police(&machine, &live).await;
+                // Not before it has lasted: what dies every second is not healed every second.
+                if Instant::now() >= self.not_before + LONGEST_PAUSE {
+                    self.attempts = 0;
+                }
+                self.police(machine, live).await;
             }
         }
-        if !settled(&machine) {
-            return;
-        }
-        for release in &upkeep.warm {
-            if let Some(fault) = missing(release, &seen) {
+    }
+
+    async fn keep_standby(&self, machine: &Machine, upkeep: &Upkeep, seen: &[Container]) {
+        // In `failed` a standby that is away is still what a recovery may find healthy.
+        let counts = matches!(machine.phase(), Phase::Settled(Ground::Serving(_)));
+        for release in upkeep.warm.iter().filter(|_| counts) {
+            if let Some(fault) = missing(release, seen) {
                 self.tell(Message::Noticed(Event::StandbyLost(Failure::new(fault)))).await;
             }
         }
@@ -143,7 +156,7 @@ impl Upkeeper {
             let mine: Vec<&Container> =
                 seen.iter().filter(|container| belongs(container, release) && runs(container)).collect();
             if !mine.is_empty() {
-                self.chill(&machine, release, mine).await;
+                self.chill(machine, release, mine).await;
             }
         }
     }
@@ -217,7 +230,14 @@ impl Upkeeper {
 
     async fn unhealthy(&self, live: &Release, seen: &[Container]) -> Option<String> {
         for container in seen.iter().filter(|container| belongs(container, live)) {
-            let upstream = container.upstream.as_ref()?;
+            if let DockerHealth::Unhealthy(_) = container.health
+                && live.plan.health_check.http.is_none()
+            {
+                return Some(format!("container {}: the image's HEALTHCHECK says unhealthy", container.name));
+            }
+            let Some(upstream) = &container.upstream else {
+                return Some(format!("container {} has no address", container.name));
+            };
             if let Probe::Unhealthy(what) =
                 self.shared.ports.prober.probe(upstream, &live.plan.health_check).await
             {
@@ -225,6 +245,16 @@ impl Upkeeper {
             }
         }
         None
+    }
+
+    /// How long the containers of a deployment that is over may take to finish and to end.
+    async fn patience(&self, deployment: DeploymentId) -> (Duration, Duration) {
+        let row = self.shared.ports.store.deployment(deployment).await.ok().flatten();
+        let Some(row) = row else { return (DRAIN, STOP) };
+        match self.shared.specs.load(row.config_id).await {
+            Ok(stored) => (stored.spec.deployment.drain_timeout, stored.spec.deployment.stop_timeout),
+            Err(_) => (DRAIN, STOP),
+        }
     }
 
     /// Removes containers of ours that no state has a use for.
@@ -241,7 +271,8 @@ impl Upkeeper {
                 return;
             }
             let containers = seen.iter().filter(|c| c.color == color && c.deployment == deployment);
-            if let Err(error) = self.shared.vacate(containers, DEBRIS_DRAIN).await {
+            let (drain, stop) = self.patience(deployment).await;
+            if let Err(error) = self.shared.vacate(containers, drain).await {
                 tracing::warn!(app = %machine.app(), deployment = deployment.0, %error, "left-over containers stay");
                 continue;
             }
@@ -251,8 +282,7 @@ impl Upkeeper {
                 deployment: DeploymentFilter::Only(deployment),
             };
             tracing::info!(app = %machine.app(), deployment = deployment.0, %color, "removing containers that are left over");
-            if let Err(error) = self.shared.ports.engine.ensure_gone(&selector, Duration::from_secs(10)).await
-            {
+            if let Err(error) = self.shared.ports.engine.ensure_gone(&selector, stop).await {
                 tracing::warn!(app = %machine.app(), deployment = deployment.0, %error, "left-over containers stay");
             }
         }

@@ -1,6 +1,6 @@
 //! The route table: where the proxy sends each request. Plain data, applied whole.
 
-use crate::machine::Machine;
+use crate::machine::{Machine, RouteIntent};
 use crate::name::{AppName, Color, ContainerId, DeploymentId};
 use crate::ports::Container;
 use crate::spec::Route;
@@ -72,7 +72,25 @@ impl AppRoutes {
     /// `None` when nothing is routed.
     #[must_use]
     pub fn of(machine: &Machine, containers: &[Container]) -> Option<Self> {
-        let intent = machine.route();
+        Self::leading(machine, machine.route(), containers)
+    }
+
+    /// The same for the first table of a controller: where what the state wants routed is no longer
+    /// there, and what was confirmed before is, the latter. The effect that is owed decides then.
+    #[must_use]
+    pub fn at_start(machine: &Machine, containers: &[Container]) -> Option<Self> {
+        let wanted = Self::of(machine, containers);
+        let reaches_nothing = |routes: &Self| routes.target.as_ref().is_some_and(|t| t.upstreams.is_empty());
+        let confirmed = machine.serving().map(|serving| RouteIntent::to(&serving.live));
+        match (wanted, confirmed) {
+            (Some(wanted), Some(confirmed)) if reaches_nothing(&wanted) => {
+                Self::leading(machine, confirmed, containers)
+            }
+            (wanted, _) => wanted,
+        }
+    }
+
+    fn leading(machine: &Machine, intent: RouteIntent<'_>, containers: &[Container]) -> Option<Self> {
         if intent.routes.is_empty() {
             return None;
         }
@@ -81,8 +99,7 @@ impl AppRoutes {
             deployment: release.origin,
             upstreams: containers
                 .iter()
-                .filter(|container| container.app == *machine.app() && container.deployment == release.origin)
-                .filter(|container| container.color == release.color)
+                .filter(|container| container.app == *machine.app() && release.owns(container))
                 .filter_map(|container| container.upstream.clone())
                 .collect(),
         });

@@ -1,13 +1,17 @@
 //! What people ask of the app.
 
 use super::deciding::ApplyError;
-use super::{App, Wanted};
+use super::{App, Message, Wanted};
 use crate::monitor;
 use crate::orders::{Command, OrderError, Outcome};
 use dockswap_core::machine::{Event, Observation, OrderReason, OrderTarget, Phase, Plan, Readiness, Refusal};
 use dockswap_core::{Color, DeploymentId};
+use futures_util::future::join_all;
+use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
+
+/// How long an order waits for Docker, and then for containers, to say how they are.
+const LOOK: Duration = Duration::from_secs(2);
 
 impl App {
     pub(super) async fn command(
@@ -64,7 +68,11 @@ impl App {
             }
             Err(ApplyError::Refused(refusal)) => Err(refusal.into()),
             Err(ApplyError::Reloaded) => Err(Refusal::Busy { state: self.machine.state() }.into()),
-            Err(ApplyError::Store(error)) => Err(error.into()),
+            Err(ApplyError::Store(error)) => {
+                // It may have gone through all the same.
+                self.later(Message::Doubted);
+                Err(error.into())
+            }
         }
     }
 
@@ -94,11 +102,12 @@ impl App {
             return Err(Refusal::Busy { state: self.machine.state() }.into());
         }
         let serving = self.machine.serving().ok_or_else(|| OrderError::NoPrevious(app.clone()))?;
-        let warm = serving.warm_standby().map(|standby| standby.deployment);
+        let standby = serving.warm_standby().cloned();
         let to = match (to, self.machine.phase()) {
             (Some(to), _) => to,
             // The switch has only just been made: what served before it is what is meant.
-            (None, Phase::Draining(_) | Phase::Watching(_)) => {
+            (None, Phase::Draining(_) | Phase::Watching(_)) if self.machine.undid().is_none() => {
+                let warm = standby.as_ref().map(|standby| standby.deployment);
                 warm.ok_or_else(|| OrderError::NoPrevious(app.clone()))?
             }
             (None, _) => self.shared.previous_success(&app, serving).await?,
@@ -111,16 +120,24 @@ impl App {
             .await?
             .filter(|row| row.app_name == app)
             .ok_or(OrderError::UnknownDeployment { app, deployment: to })?;
-        if warm == Some(to) {
-            return self.begin(OrderTarget::Standby, OrderReason::Rollback).await;
-        }
-        let image = self.shared.ports.store.image_of(to).await?.ok_or(OrderError::NeverRan(to))?;
         let stored = self
             .shared
             .specs
             .load(row.config_id)
             .await
             .map_err(|error| OrderError::Config(error.to_string()))?;
+        let app = self.machine.app();
+        if let Some((holder, route)) = self.shared.keeper.holder_of(app, &stored.spec.routes).await {
+            return Err(OrderError::RouteTaken { holder, route: route.to_string() });
+        }
+        let is_warm = match &standby {
+            Some(standby) => standby.deployment == to || self.shared.brought(&row, &standby.release).await?,
+            None => false,
+        };
+        if is_warm {
+            return self.begin(OrderTarget::Standby, OrderReason::Rollback).await;
+        }
+        let image = self.shared.ports.store.image_of(to).await?.ok_or(OrderError::NeverRan(to))?;
         let plan = Plan::of(&stored.spec, row.config_id);
         self.begin(OrderTarget::Pinned { plan, image_id: image.id }, OrderReason::Rollback).await
     }
@@ -137,20 +154,18 @@ impl App {
         self.begin(OrderTarget::Standby, OrderReason::Switch).await
     }
 
-    pub(super) async fn look(&self) -> Observation {
-        let work = self.work(CancellationToken::new());
-        let mut observation = Observation::default();
-        if work.observe().await.is_err() {
-            return observation;
-        }
-        for release in self.machine.releases() {
+    /// Which releases are healthy now, by a look that keeps nobody waiting for long.
+    async fn look(&self) -> Observation {
+        let work = self.work(self.stop.child_token());
+        // Where Docker does not answer, what was seen last is probed.
+        let _ = tokio::time::timeout(LOOK, work.observe()).await;
+        let releases = self.machine.releases();
+        let healthy = releases.iter().map(|release| async {
             let containers = self.containers.of(release);
             let answers = containers.iter().map(|container| monitor::answers(&work, release, container));
-            let all = futures_util::future::join_all(answers).await;
-            if !all.is_empty() && all.into_iter().all(|ok| ok) {
-                observation.healthy.push((release.color, release.origin));
-            }
-        }
-        observation
+            let asked = tokio::time::timeout(LOOK, join_all(answers)).await.unwrap_or_default();
+            (!asked.is_empty() && asked.into_iter().all(|ok| ok)).then_some((release.color, release.origin))
+        });
+        Observation { healthy: join_all(healthy).await.into_iter().flatten().collect() }
     }
 }

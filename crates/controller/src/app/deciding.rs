@@ -78,7 +78,8 @@ impl App {
 
     pub(super) async fn reload(&mut self) -> Result<(), StoreError> {
         let machines = self.shared.ports.store.machines().await?;
-        if let Some(machine) = machines.into_iter().find(|machine| machine.app() == self.machine.app()) {
+        let recorded = machines.into_iter().find(|machine| machine.app() == self.machine.app());
+        if let Some(machine) = recorded.filter(|machine| machine.version() != self.machine.version()) {
             self.machine = Arc::new(machine);
             if let Some(deployment) = self.machine.deployment() {
                 self.in_force(deployment);

@@ -6,8 +6,8 @@ mod commands;
 mod deciding;
 mod versions;
 
+use crate::containers::Containers;
 use crate::controller::Shared;
-use crate::effects::Containers;
 use crate::orders::{Command, OrderError, Outcome};
 use crate::specs::{Offer, Stored};
 use crate::upkeep;
@@ -41,6 +41,8 @@ pub(crate) enum Message {
     Report { answers: Version, event: Event },
     /// An effect has panicked.
     Broken { answers: Version },
+    /// Whether an order was committed is not known: the database is asked.
+    Doubted,
     /// Something was noticed that no effect was asked for.
     Noticed(Event),
     /// Docker was looked at: the routes may have to follow.
@@ -210,7 +212,8 @@ impl App {
             }
             self.notice_surely(Event::Resumed).await;
         }
-        if self.newest.is_some() {
+        // What was taken out of service comes back by an edit or an order, not by a restart.
+        if self.newest.is_some() && self.machine.state() != "retired" {
             self.want_newest().await;
         }
     }
@@ -232,6 +235,11 @@ impl App {
                     tracing::error!(app = %self.machine.app(), state = self.machine.state(), "an effect panicked: it is performed again");
                     self.effect = None;
                     self.pause();
+                }
+            }
+            Message::Doubted => {
+                if self.reload().await.is_err() {
+                    self.later(Message::Doubted);
                 }
             }
             // Upkeep notices again.

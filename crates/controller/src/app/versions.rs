@@ -134,7 +134,14 @@ impl App {
         let result = self.begin(OrderTarget::Config(plan), wanted.reason).await;
         match (result, wanted.reply) {
             (result, Some(reply)) => {
+                // The order has failed; what it took the place of, or repeats, may still be wanted.
+                let is_lost = matches!(result, Err(OrderError::Store(_)));
                 let _ = reply.send(result);
+                if is_lost && self.machine.considered() < Some(wanted.stored.row.id) {
+                    self.pause();
+                    self.wanted =
+                        Some(Wanted { stored: wanted.stored, reason: OrderReason::Edit, reply: None });
+                }
             }
             (Ok(_), None) => {}
             (Err(error), None) => {

@@ -112,6 +112,16 @@ impl Machine {
         self.phase.in_flight()
     }
 
+    /// What the deployment that has just taken the traffic undid.
+    #[must_use]
+    pub const fn undid(&self) -> Option<DeploymentId> {
+        match &self.phase {
+            Phase::Draining(draining) => draining.taken().undid(),
+            Phase::Watching(watching) => watching.taken().undid(),
+            _ => None,
+        }
+    }
+
     /// The deployment in flight, else the one that serves, else the last one.
     #[must_use]
     pub fn deployment(&self) -> Option<DeploymentId> {

@@ -250,7 +250,7 @@ impl Upkeep {
 }
 
 impl<'a> RouteIntent<'a> {
-    fn to(release: &'a Release) -> Self {
+    pub(crate) fn to(release: &'a Release) -> Self {
         Self { routes: &release.plan.routes, to: Some(release) }
     }
 }

@@ -1,5 +1,6 @@
 //! Why an event changes nothing: a value, recorded, not an error.
 
+use crate::name::DeploymentId;
 use serde::Serialize;
 
 /// An event that was not accepted, and why.
@@ -14,8 +15,8 @@ pub enum Refusal {
         /// The state.
         state: &'static str,
     },
-    /// A deployment is in flight and has to end first.
-    #[error("a deployment is in flight (state {state})")]
+    /// Something is under way that has to end first.
+    #[error("something else is under way (state {state})")]
     Busy {
         /// The state.
         state: &'static str,
@@ -29,6 +30,16 @@ pub enum Refusal {
         answers: u64,
         /// What is in force.
         version: u64,
+    },
+    /// It is about containers that the state is not about.
+    #[error("{event} is about the containers of deployment {about}; those of {release} matter now")]
+    Elsewhere {
+        /// The event.
+        event: &'static str,
+        /// Whose containers it is about.
+        about: DeploymentId,
+        /// Whose matter.
+        release: DeploymentId,
     },
     /// A timer that rang before its time.
     #[error("{event} came before its time")]

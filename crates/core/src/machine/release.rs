@@ -1,6 +1,7 @@
 //! What can run and serve: a version of an app in one of its two slots.
 
 use crate::name::{Color, ConfigId, DeploymentId, ImageId};
+use crate::ports::Container;
 use crate::spec::{AppSpec, DeploymentPolicy, HealthCheck, Route};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,14 @@ pub struct Release {
     pub image_id: ImageId,
     /// How it was deployed.
     pub plan: Plan,
+}
+
+impl Release {
+    /// Whether `container` is one of this release (of the same app).
+    #[must_use]
+    pub fn owns(&self, container: &Container) -> bool {
+        container.color == self.color && container.deployment == self.origin
+    }
 }
 
 /// The release that has the traffic, and the one that would take it back.

@@ -341,8 +341,7 @@ fn about(release: &Release, origin: DeploymentId, event: &Event) -> Result<(), R
     if release.origin == origin {
         Ok(())
     } else {
-        let (answers, version) = (origin.0.unsigned_abs(), release.origin.0.unsigned_abs());
-        Err(Refusal::Stale { event: event.name(), answers, version })
+        Err(Refusal::Elsewhere { event: event.name(), about: origin, release: release.origin })
     }
 }
 

@@ -226,7 +226,7 @@ const fn kind(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::NotNow { .. } => "not now",
         Refusal::Busy { .. } => "busy",
-        Refusal::Stale { .. } => "stale",
+        Refusal::Stale { .. } | Refusal::Elsewhere { .. } => "stale",
         Refusal::TooEarly { .. } => "too early",
         Refusal::NothingToGoBackTo => "nothing to go back to",
         Refusal::NoWarmStandby => "no warm standby",

@@ -85,6 +85,7 @@ impl From<OrderError> for Problem {
             OrderError::UnknownDeployment { .. } => (StatusCode::NOT_FOUND, "unknown_deployment"),
             OrderError::NoPrevious(_) => (StatusCode::NOT_FOUND, "no_previous"),
             OrderError::NoStandby { .. } => (StatusCode::NOT_FOUND, "no_standby"),
+            OrderError::RouteTaken { .. } => (StatusCode::CONFLICT, "route_taken"),
             OrderError::StandbyUnfit { .. } => (StatusCode::CONFLICT, "standby_unfit"),
             OrderError::NeverRan(_) => (StatusCode::CONFLICT, "never_ran"),
             OrderError::Superseded => (StatusCode::CONFLICT, "superseded"),
@@ -99,7 +100,10 @@ impl From<OrderError> for Problem {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let code = match refusal {
-            Refusal::NotNow { .. } | Refusal::TooEarly { .. } | Refusal::Stale { .. } => "not_now",
+            Refusal::NotNow { .. }
+            | Refusal::TooEarly { .. }
+            | Refusal::Stale { .. }
+            | Refusal::Elsewhere { .. } => "not_now",
             Refusal::Busy { .. } => "busy",
             Refusal::NothingToGoBackTo => "no_previous",
             Refusal::NoWarmStandby => "no_standby",

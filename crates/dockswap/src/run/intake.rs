@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 /// How soon a version is offered again when it could not be stored.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// How long a reload waits for something new to be found: longer than the watch waits for quiet.
+/// How long a reload waits for something new to be found: longer than the watch waits for a file that
+/// was saved whole.
 const RELOAD: Duration = Duration::from_millis(500);
 
 /// How long a file that was just written may take to be found.
@@ -165,12 +166,13 @@ async fn read(mut reader: Reader, mut directory: Watch, first: Snapshot, stop: C
                 Some(next) => snapshot = next,
                 None => return,
             },
+            // Also what was refused for a clash: whoever had the route may have let go of it.
             () = tokio::time::sleep(RETRY), if offered == Offered::NotAll => {}
         }
     }
 }
 
-/// Whether every version that was found has been stored.
+/// Whether every version that was found has been stored, and none refused for a clash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Offered {
     All,
@@ -233,13 +235,18 @@ impl Reader {
             }
         }
         self.follow_renames();
-        let mut problems = self.clashes();
+        let clashes = self.clashes();
+        let refused = !clashes.is_empty();
+        let mut problems = clashes;
         for (path, seen) in &self.seen {
             if let Err(found) = &seen.parsed {
                 problems.entry(path.clone()).or_default().extend(found.iter().cloned());
             }
         }
-        let offered = self.offer(&problems).await;
+        let offered = match self.offer(&problems).await {
+            Offered::All if refused => Offered::NotAll,
+            offered => offered,
+        };
         let unavailable = match &snapshot.directory {
             DirectoryState::Available => None,
             DirectoryState::Unavailable(reason) => Some(reason.as_str()),
@@ -268,10 +275,21 @@ impl Reader {
             let view = self.controller.view(&accepted.offer.spec.name);
             view.is_none_or(|view| view.state != "retired")
         };
-        let incumbents = self.accepted.values().filter(in_service).map(|accepted| Claim {
+        // What serves keeps its routes too, also where a newer version that failed had given them up.
+        let held: Vec<(&Accepted, AppSpec)> = self
+            .accepted
+            .values()
+            .filter(in_service)
+            .map(|accepted| {
+                let mut spec = AppSpec::clone(&accepted.offer.spec);
+                spec.routes.extend(self.controller.held_routes(&spec.name));
+                (accepted, spec)
+            })
+            .collect();
+        let incumbents = held.iter().map(|(accepted, spec)| Claim {
             file: &accepted.file,
             bytes: &accepted.offer.bytes,
-            spec: &accepted.offer.spec,
+            spec,
             standing: Standing::Incumbent,
         });
         let newcomers = self.seen.iter().filter_map(|(path, seen)| {
@@ -326,7 +344,7 @@ impl Reader {
         let mut reports = Vec::new();
         for (path, seen) in &self.seen {
             let problems = problems.get(path).map(|found| found.iter().map(ToString::to_string).collect());
-            let app = self.owner(path).or_else(|| seen.parsed.as_ref().ok().map(|spec| spec.name.clone()));
+            let app = seen.parsed.as_ref().ok().map(|spec| spec.name.clone()).or_else(|| self.owner(path));
             let sha = Some(seen.sha.clone());
             reports.push(FileReport { path: path.clone(), app, sha, problems: problems.unwrap_or_default() });
         }
@@ -344,6 +362,8 @@ impl Reader {
                 }
             } else if !self.seen.contains_key(&accepted.file) {
                 FileStatus::Orphaned { reason: format!("{} is gone", accepted.file.display()) }
+            } else if let Some(other) = self.renamed(name, &accepted.file) {
+                FileStatus::Orphaned { reason: format!("{} describes {other} now", accepted.file.display()) }
             } else if let Some(found) = problems.get(&accepted.file) {
                 FileStatus::Invalid { problems: found.iter().map(ToString::to_string).collect() }
             } else {
@@ -358,6 +378,12 @@ impl Reader {
             }
         }
         self.reports.send_replace(Arc::new(reports));
+    }
+
+    /// Whom `file`, from which `name` was accepted, describes now.
+    fn renamed(&self, name: &AppName, file: &Path) -> Option<&AppName> {
+        let spec = self.seen.get(file)?.parsed.as_ref().ok()?;
+        (spec.name != *name).then_some(&spec.name)
     }
 
     /// The app that was accepted from `path`.

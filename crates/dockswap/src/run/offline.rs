@@ -9,7 +9,11 @@ use dockswap_core::ports::{Router, Store};
 use dockswap_core::records::DeploymentStatus;
 use dockswap_core::{AppName, DeploymentId};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+/// How long Docker and the proxy may take to answer.
+const START: Duration = Duration::from_secs(20);
 
 /// How a rollback without a controller process ended.
 pub(crate) struct OfflineRollback {
@@ -37,8 +41,12 @@ pub(crate) async fn offline_rollback(
     let parts = Parts::open(paths, settings).await?;
     parts.proxy.status().await.context("without the proxy no traffic can be moved: start `dockswap run`")?;
     let stop = CancellationToken::new();
-    let limits = ControllerSettings { max_concurrent: 1 };
-    let controller = Controller::start(parts.ports(paths), limits, stop.clone()).await?;
+    // Edits that nobody has deployed yet are left to the next controller.
+    let limits = ControllerSettings { max_concurrent: 0 };
+    let start = Controller::start(parts.ports(paths), limits, stop.clone());
+    let controller = tokio::time::timeout(START, start)
+        .await
+        .context("Docker or the proxy does not answer: see dockswap doctor")??;
     let result = roll_back(&controller, &parts, app, to).await;
     stop.cancel();
     controller.shutdown().await;

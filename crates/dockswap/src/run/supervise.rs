@@ -70,19 +70,9 @@ impl Supervisor {
             owner_file: paths.proxy_owner_file(),
             client,
         };
-        let proxy = match recipe.client.status().await {
-            Ok(status) => {
-                let owned = std::fs::read_to_string(&recipe.owner_file)
-                    .is_ok_and(|text| text.trim() == status.pid.to_string());
-                tracing::info!(
-                    pid = status.pid,
-                    version = status.version,
-                    revision = status.table.revision,
-                    "adopted the running proxy"
-                );
-                Proxy::Adopted { pid: status.pid, owned }
-            }
-            Err(_) => Proxy::Child(recipe.start().await?),
+        let proxy = match recipe.adopt().await {
+            Some(proxy) => proxy,
+            None => Proxy::Child(recipe.start().await?),
         };
         let stop = CancellationToken::new();
         let task = tokio::spawn(keep(recipe, proxy, stop.clone()));
@@ -110,6 +100,7 @@ impl Recipe {
             .arg(self.http.to_string())
             .stdin(Stdio::null())
             .process_group(0)
+            .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("{} cannot be started", self.program.display()))?;
         let deadline = tokio::time::Instant::now() + START;
@@ -117,8 +108,10 @@ impl Recipe {
             if let Some(status) = child.try_wait().context("the proxy cannot be waited for")? {
                 bail!("the proxy ended at once ({status}): see its message above");
             }
-            if self.client.status().await.is_ok() {
-                break;
+            match self.client.status().await {
+                Ok(status) if Some(status.pid) == child.id() => break,
+                Ok(status) => bail!("another proxy answers after all (process {})", status.pid),
+                Err(_) => {}
             }
             if tokio::time::Instant::now() > deadline {
                 let _ = child.start_kill();
@@ -135,10 +128,27 @@ impl Recipe {
         Ok(child)
     }
 
-    /// Starts a proxy, however often it takes.
+    /// The proxy that answers after all, as one to adopt.
+    async fn adopt(&self) -> Option<Proxy> {
+        let status = self.client.status().await.ok()?;
+        let started_by_us = std::fs::read_to_string(&self.owner_file);
+        let owned = started_by_us.is_ok_and(|text| text.trim() == status.pid.to_string());
+        tracing::info!(
+            pid = status.pid,
+            version = status.version,
+            revision = status.table.revision,
+            "adopted the running proxy"
+        );
+        Some(Proxy::Adopted { pid: status.pid, owned })
+    }
+
+    /// Finds or starts a proxy, however often it takes.
     async fn restart(&self) -> Proxy {
         let mut pause = FIRST_PAUSE;
         loop {
+            if let Some(proxy) = self.adopt().await {
+                return proxy;
+            }
             match self.start().await {
                 Ok(child) => return Proxy::Child(child),
                 Err(error) => tracing::error!("{error:#}; trying again in {pause:?}"),

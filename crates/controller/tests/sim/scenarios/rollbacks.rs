@@ -100,3 +100,27 @@ fn a_standby_that_is_lost_is_known_before_it_is_needed() {
     assert_eq!(sim.image("web").as_deref(), Some("good:1"), "from the image, then");
     sim.rest();
 }
+
+#[test]
+fn rollbacks_walk_back_version_by_version_and_end_at_the_first() {
+    let mut sim = with_warm_standby();
+    sim.deploy("web", &Version::of("good:3").window(600));
+    for older in ["good:2", "good:1"] {
+        sim.command("web", BACK);
+        sim.until("web", "stable");
+        assert_eq!(sim.image("web").as_deref(), Some(older));
+    }
+    assert!(matches!(sim.order("web", BACK), Some(Err(OrderError::NoPrevious(_)))));
+    sim.rest();
+}
+
+#[test]
+fn a_second_rollback_in_the_watch_does_not_bring_the_bad_version_back() {
+    let mut sim = with_warm_standby();
+    sim.command("web", BACK);
+    sim.until("web", "watching");
+    assert!(matches!(sim.order("web", BACK), Some(Err(OrderError::NoPrevious(_)))));
+    sim.until("web", "stable");
+    assert_eq!(sim.image("web").as_deref(), Some("good:1"));
+    sim.rest();
+}

@@ -3,6 +3,7 @@
 use super::{Candidate, Cause, Draining, Ground, RollingBack, Stopping, Taken, UndoStage, Watching};
 use crate::machine::event::Failure;
 use crate::machine::release::{Release, Serving, Warmth};
+use crate::name::DeploymentId;
 use crate::time::Timestamp;
 
 impl Serving {
@@ -18,6 +19,11 @@ impl Serving {
 }
 
 impl Taken {
+    /// What the deployment undid.
+    pub(in crate::machine) const fn undid(&self) -> Option<DeploymentId> {
+        self.undid
+    }
+
     /// What has the traffic, and what had it before.
     pub(in crate::machine) const fn serving(&self) -> &Serving {
         &self.serving
