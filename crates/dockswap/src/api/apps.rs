@@ -6,10 +6,10 @@ use crate::run::state::State;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{self, Path, Query};
-use dockswap_controller::AppView;
+use dockswap_controller::{AppView, FileStatus};
 use dockswap_core::ports::Probe;
 use dockswap_core::records::{DeploymentStatus, StoreError};
-use dockswap_core::{AppName, Color};
+use dockswap_core::{AppName, Color, DeploymentId};
 use dockswap_docker::docker_run_command;
 use dockswap_store::{EventScope, History, Page};
 use serde::Deserialize;
@@ -17,6 +17,9 @@ use std::sync::Arc;
 
 /// The most events of one deployment that are looked through.
 const EVENTS: u64 = 500;
+
+/// How many deployments back the one of the newest version is looked for.
+const RECENT: u64 = 50;
 
 /// A color, or none given.
 #[derive(Debug, Deserialize)]
@@ -29,7 +32,7 @@ pub(super) async fn list(
 ) -> Result<Json<wire::Apps>, Problem> {
     let mut apps = Vec::new();
     for view in state.controller.views() {
-        apps.push(with_records(state.database.history(), view).await?);
+        apps.push(with_records(&state, view).await?);
     }
     let known = |file: &wire::File| apps.iter().any(|app| Some(&app.view.app) == file.app.as_ref());
     let files =
@@ -103,15 +106,29 @@ pub(super) async fn docker_run(
 }
 
 pub(super) fn view(state: &State, app: &AppName) -> Result<AppView, Problem> {
-    state.controller.view(app).ok_or_else(|| Problem::unknown_app(app))
+    state.controller.view(app).ok_or_else(|| never_accepted(state, app))
+}
+
+/// Why an app is unknown: there is nothing of it, or its file could not be used so far. A file that
+/// cannot be read is taken for that of the app that it is named after.
+fn never_accepted(state: &State, app: &AppName) -> Problem {
+    let of_app = |file: &&wire::File| match &file.app {
+        Some(name) => name == app,
+        None => file.path.file_stem().is_some_and(|stem| stem == app.as_str()),
+    };
+    let files = state.intake.files();
+    let problems: Vec<&str> =
+        files.iter().filter(of_app).flat_map(|file| &file.problems).map(String::as_str).collect();
+    if problems.is_empty() { Problem::unknown_app(app) } else { Problem::invalid(problems.join("\n")) }
 }
 
 async fn find(state: &State, app: &AppName) -> Result<wire::App, Problem> {
-    Ok(with_records(state.database.history(), view(state, app)?).await?)
+    Ok(with_records(state, view(state, app)?).await?)
 }
 
 /// What is on record about an app, beside what the controller shows of it.
-async fn with_records(history: &History, view: AppView) -> Result<wire::App, StoreError> {
+async fn with_records(state: &State, view: AppView) -> Result<wire::App, StoreError> {
+    let history = state.database.history();
     let state_since = history.current_state(&view.app).await?.map(|row| wire::Time(row.updated_at));
     let serving_since = match view.serving {
         Some(serving) => {
@@ -135,11 +152,47 @@ async fn with_records(history: &History, view: AppView) -> Result<wire::App, Sto
         }
         _ => None,
     };
+    let asked = match view.serving {
+        Some(serving) if view.in_flight.is_none() => asked(history, &view.app, serving).await?,
+        _ => None,
+    };
+    let unused_files = unused_files(&view, state.intake.files());
     Ok(wire::App {
         view,
+        unused_files,
+        asked,
         serving_since,
         state_since,
         last_deployment: last.map(wire::Deployment::from),
         failure,
     })
+}
+
+/// What the file asks for, when an operator has given the traffic to an earlier version since.
+async fn asked(
+    history: &History,
+    app: &AppName,
+    serving: DeploymentId,
+) -> Result<Option<wire::Asked>, StoreError> {
+    let rows = history.deployments(app, Page::first(RECENT)).await?;
+    let newest = history.configs(app, Page::first(1)).await?.into_iter().next();
+    let (Some(newest), Some(last)) = (newest, rows.first()) else { return Ok(None) };
+    if last.id != serving || last.config_id == newest.id {
+        return Ok(None);
+    }
+    // A version of other comments only has no deployment, and asks for nothing else.
+    let deployed = rows.iter().find(|row| row.config_id == newest.id);
+    Ok(deployed.map(|row| wire::Asked { config: newest.id, image: row.image.clone() }))
+}
+
+/// The files of an app that are refused beside the one that describes it.
+fn unused_files(view: &AppView, files: Vec<wire::File>) -> Vec<wire::File> {
+    let told = |file: &wire::File| match &view.file {
+        FileStatus::Valid => false,
+        FileStatus::Invalid { problems } => *problems == file.problems,
+        FileStatus::Orphaned { .. } => file.sha.is_none(),
+    };
+    let unused =
+        |file: &wire::File| file.app.as_ref() == Some(&view.app) && !file.problems.is_empty() && !told(file);
+    files.into_iter().filter(unused).collect()
 }

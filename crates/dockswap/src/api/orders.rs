@@ -8,7 +8,8 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{self, Path};
 use axum::http::StatusCode;
-use dockswap_controller::{Command, Notice, OrderError, Outcome};
+use dockswap_config::replace_image;
+use dockswap_controller::{AppView, Command, Notice, OrderError, Outcome};
 use dockswap_core::machine::Refusal;
 use dockswap_core::{AppName, ConfigId, DeploymentId};
 use dockswap_store::Page;
@@ -37,24 +38,30 @@ pub(super) async fn deploy(
     order: Order<wire::DeployOrder>,
 ) -> Answer {
     let (app, Json(order)) = (app_name(&app)?, order?);
-    apps::view(&state, &app)?;
+    if let Some(image) = &order.image {
+        image_reference(image)?;
+    }
     let mut notices = state.controller.notices();
     let until = Instant::now() + PATIENCE;
+    let before = newest_config(&state, &app).await?;
+    if order.image.is_none() || state.controller.view(&app).is_none() {
+        state.intake.rescan().await;
+    }
+    apps::view(&state, &app)?;
     let edited = match &order.image {
-        None => {
-            let before = newest_config(&state, &app).await?;
-            state.intake.rescan().await;
-            newest_config(&state, &app).await?.filter(|newest| Some(*newest) != before)
-        }
+        None => newest_config(&state, &app).await?.filter(|newest| Some(*newest) != before),
         Some(image) => match state.intake.write_image(&app, image).await {
             Ok(Written::Changed) => newest_config(&state, &app).await?,
             Ok(Written::Unchanged) => None,
             Err(error) => return Err(Problem::invalid(format!("{error:#}"))),
         },
     };
-    let broken = state.intake.files().into_iter().find(|file| file.app.as_ref() == Some(&app));
-    if let Some(file) = broken.filter(|file| !file.problems.is_empty()) {
-        return Err(Problem::invalid(file.problems.join("\n")));
+    // A second file of the same name is refused, and does not stand in the way of the first.
+    let files = state.intake.files();
+    let files: Vec<_> = files.iter().filter(|file| file.app.as_ref() == Some(&app)).collect();
+    if !files.is_empty() && files.iter().all(|file| !file.problems.is_empty()) {
+        let problems: Vec<String> = files.iter().flat_map(|file| file.problems.clone()).collect();
+        return Err(Problem::invalid(problems.join("\n")));
     }
     loop {
         if let Some(config) = edited
@@ -93,8 +100,19 @@ pub(super) async fn switch(
     Path(app): Path<String>,
     order: Order<wire::SwitchOrder>,
 ) -> Answer {
-    let Json(order) = order?;
-    command(&state, &app, Command::Switch { color: order.color }).await
+    let Json(wire::SwitchOrder { color }) = order?;
+    let app = known(&state, &app).await?;
+    match state.controller.command(&app, Command::Switch { color }).await {
+        Err(error @ OrderError::NoStandby { .. }) => match state.controller.view(&app) {
+            Some(AppView { in_flight: Some(id), state, active_color, .. }) if active_color != Some(color) => {
+                let detail =
+                    format!("{color} of {app} belongs to deployment {id}, which is in flight ({state})");
+                Err(Problem::new(StatusCode::CONFLICT, "busy", detail))
+            }
+            _ => Err(error.into()),
+        },
+        outcome => Ok(accepted(outcome?)),
+    }
 }
 
 pub(super) async fn promote(state: extract::State<Arc<State>>, Path(app): Path<String>) -> Answer {
@@ -114,7 +132,26 @@ pub(super) async fn remove(state: extract::State<Arc<State>>, Path(app): Path<St
 }
 
 async fn command(state: &State, app: &str, command: Command) -> Answer {
-    Ok(accepted(state.controller.command(&app_name(app)?, command).await?))
+    let app = known(state, app).await?;
+    Ok(accepted(state.controller.command(&app, command).await?))
+}
+
+/// The app of this name, whose file may have been saved just now.
+async fn known(state: &State, app: &str) -> Result<AppName, Problem> {
+    let app = app_name(app)?;
+    if state.controller.view(&app).is_none() {
+        state.intake.rescan().await;
+        apps::view(state, &app)?;
+    }
+    Ok(app)
+}
+
+/// Whether a file could ask for `image`, by the rule of the files themselves.
+fn image_reference(image: &str) -> Result<(), Problem> {
+    match replace_image(std::path::Path::new("image"), b"image: x\n", image) {
+        Ok(_) => Ok(()),
+        Err(problem) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_image", problem.message)),
+    }
 }
 
 fn accepted(Outcome { deployment, begun }: Outcome) -> Accepted {

@@ -50,6 +50,18 @@ pub(crate) struct App {
     pub(crate) last_deployment: Option<Deployment>,
     /// Why the newest deployment failed or was taken back, with the app's own last lines.
     pub(crate) failure: Option<String>,
+    /// What its file asks for, when what serves is an earlier version that an operator went back to.
+    pub(crate) asked: Option<Asked>,
+    /// Other files of its name, which are not used, and why.
+    #[serde(default)]
+    pub(crate) unused_files: Vec<File>,
+}
+
+/// A version that the file asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Asked {
+    pub(crate) config: ConfigId,
+    pub(crate) image: String,
 }
 
 impl App {

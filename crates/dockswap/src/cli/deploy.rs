@@ -41,7 +41,12 @@ fn refused(app: &AppName, error: ClientError) -> CliError {
 
 pub(crate) async fn deploy(session: &Session, args: &DeployArgs) -> Result<Exit, CliError> {
     let DeployArgs { app, image, no_wait } = args;
-    let before = session.app(app).await?.last_deployment.map(|last| last.id);
+    let before = match session.app(app).await {
+        Ok(shown) => shown.last_deployment.map(|last| last.id),
+        // Its file may have been saved just now: the order is what finds that out.
+        Err(ClientError::Answered(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
     let order = DeployOrder { image: image.clone() };
     let accepted: Accepted = session
         .client

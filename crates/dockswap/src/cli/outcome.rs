@@ -119,7 +119,8 @@ fn ended(
 
 /// The error for a deployment that did not succeed.
 fn failed(app: &wire::App, row: &wire::Deployment, failure: Option<String>, verb: &str) -> CliError {
-    let serves = app.view.active_color.is_some();
+    // What failed may have the traffic all the same, for want of better.
+    let old_serves = app.view.serving.is_some_and(|serving| serving != row.id);
     let (exit, how) = match row.status {
         DeploymentStatus::Cancelled => (Exit::Conflict, "was cancelled"),
         DeploymentStatus::RolledBack => (Exit::OldServes, "was rolled back"),
@@ -127,7 +128,7 @@ fn failed(app: &wire::App, row: &wire::Deployment, failure: Option<String>, verb
             (Exit::OldServes, "failed")
         }
     };
-    let exit = if exit == Exit::OldServes && !serves { Exit::Failed } else { exit };
+    let exit = if exit == Exit::OldServes && !old_serves { Exit::Failed } else { exit };
     let mut error = CliError::new(exit, format!("{} was not {verb}: deployment {} {how}", row.app, row.id));
     error.why = failure;
     error.now = Some(sentence::serving(app));
@@ -160,10 +161,13 @@ mod tests {
     fn the_exit_code_says_whether_the_old_version_serves() {
         let row = |status| wire::Deployment { status, ..app("web").last_deployment.unwrap() };
         let mut down = app("web");
-        down.view.active_color = None;
+        (down.view.active_color, down.view.serving) = (None, None);
+        let mut for_want_of_better = app("web");
+        for_want_of_better.view.serving = for_want_of_better.last_deployment.as_ref().map(|last| last.id);
         for (app, status, code) in [
             (app("web"), DeploymentStatus::Failed, 3),
             (app("web"), DeploymentStatus::RolledBack, 3),
+            (for_want_of_better, DeploymentStatus::Failed, 1),
             (down.clone(), DeploymentStatus::Failed, 1),
             (down, DeploymentStatus::Cancelled, 5),
             (app("web"), DeploymentStatus::Cancelled, 5),
