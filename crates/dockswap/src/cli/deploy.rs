@@ -27,9 +27,13 @@ pub(crate) struct DeployArgs {
     no_wait: bool,
 }
 
-/// A file that cannot be used is for the person to mend, not for the controller to explain.
+/// An argument that is no image says nothing about the file.
 fn refused(app: &AppName, error: ClientError) -> CliError {
     match error {
+        ClientError::Answered(problem) if problem.code == "invalid_image" => {
+            CliError::new(Exit::Usage, format!("{app} was not deployed: IMAGE is no image reference"))
+                .because(problem.detail)
+        }
         ClientError::Answered(problem) if problem.code == "invalid" => {
             CliError::new(Exit::Usage, format!("{app} was not deployed: its file cannot be used"))
                 .because(problem.detail)

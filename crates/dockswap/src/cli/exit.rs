@@ -125,6 +125,13 @@ impl From<ClientError> for CliError {
                     .next("dockswap run     (starts it)")
                     .next("dockswap doctor  (says what is wrong)")
             }
+            // A file is for the person to mend, not for the controller to explain.
+            ClientError::Answered(problem) if problem.code == "invalid" => Self::new(
+                Exit::of_status(problem.status),
+                "the app's file, or that version of it, cannot be used",
+            )
+            .because(problem.detail)
+            .next("dockswap validate"),
             ClientError::Answered(problem) => Self::new(Exit::of_status(problem.status), problem.detail),
             ClientError::Garbled { message } => {
                 Self::new(Exit::Failed, "the controller's answer cannot be read")

@@ -1,16 +1,17 @@
 //! `dockswap wait`.
 
-use super::client::ClientError;
 use super::exit::{CliError, Exit};
 use super::sentence;
 use super::session::Session;
 use crate::api::wire;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
+use dockswap_controller::FileStatus;
 use dockswap_core::AppName;
+use dockswap_core::records::DeploymentStatus;
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 /// The states, as the machine names them.
 const STATES: [&str; 13] = [
@@ -29,14 +30,12 @@ const STATES: [&str; 13] = [
     "retired",
 ];
 
-/// How soon a controller that does not answer is asked again.
-const RETRY: Duration = Duration::from_millis(500);
-
 /// Wait until an app is in a state, for scripts
 ///
 /// `stable` means: it serves, nothing is in flight, and no newer version waits. The config directory
-/// is read first, so that an edit of just now counts. Exits with 7 when the time is up; with 1 as soon
-/// as the app is `failed`, unless that is what is waited for.
+/// is read first, so that an edit of just now counts. Exits with 7 when the time is up; at once with 1
+/// when the app is `failed`, with 2 when its file cannot be used, and with 3 when the newest deployment
+/// failed and an older one serves.
 #[derive(Debug, Args)]
 pub(crate) struct WaitArgs {
     /// The app
@@ -80,40 +79,23 @@ pub(crate) async fn wait(session: &Session, args: &WaitArgs) -> Result<Exit, Cli
 }
 
 async fn arrive(session: &Session, args: &WaitArgs) -> Result<Exit, CliError> {
-    // The controller may only just be starting.
-    loop {
-        match session.client.post::<Value>("/v1/reload", &json!({})).await {
-            Err(ClientError::Unreachable { .. }) => sleep(RETRY).await,
-            read => {
-                read.map(drop)?;
-                break;
-            }
-        }
-    }
+    let _: Value = session.client.post("/v1/reload", &json!({})).await?;
     let app = &args.app;
     let path = format!("/v1/apps/{app}/events/stream");
     loop {
         // Listen first, then look: what happens in between is noticed.
-        let mut events = match session.client.events(&path, None).await {
-            Err(ClientError::Unreachable { .. }) => {
-                sleep(RETRY).await;
-                continue;
-            }
-            events => events?,
-        };
+        let mut events = session.client.events(&path, None).await?;
         loop {
             let shown = session.app(app).await?;
+            if let Some(error) = in_vain(&shown, &args.state) {
+                return Err(error);
+            }
             if arrived(&shown, &args.state) {
                 let document = json!({ "app": app, "state": shown.view.state, "image": shown.view.image });
                 session.show(&document, || {
                     vec![format!("{app}: {}: {}", shown.view.state, sentence::serving(&shown))]
                 })?;
                 return Ok(Exit::Done);
-            }
-            if shown.view.state == "failed" && !shown.view.waiting {
-                let error = CliError::new(Exit::Failed, format!("{app} has failed"));
-                let why = shown.view.failed.clone().or(shown.failure.clone());
-                return Err(CliError { why, ..error }.next(format!("dockswap why {app}")));
             }
             match events.next().await {
                 Some(Ok(_)) => {}
@@ -123,14 +105,47 @@ async fn arrive(session: &Session, args: &WaitArgs) -> Result<Exit, CliError> {
     }
 }
 
+/// Why the newest version of the file will not get to `state` by itself, or never got there though an
+/// older one is in it.
+fn in_vain(app: &wire::App, state: &str) -> Option<CliError> {
+    let view = &app.view;
+    if view.waiting || view.in_flight.is_some() {
+        return None;
+    }
+    let name = &view.app;
+    if state == "stable"
+        && let FileStatus::Invalid { problems } = &view.file
+    {
+        let what = format!("the file of {name} cannot be used");
+        return Some(CliError::new(Exit::Usage, what).because(problems.join("\n")).next("dockswap validate"));
+    }
+    let last = app.last_deployment.as_ref()?;
+    let failed = matches!(last.status, DeploymentStatus::Failed | DeploymentStatus::RolledBack);
+    let error = match view.state.as_str() {
+        "failed" if state != "failed" => CliError::new(Exit::Failed, format!("{name} has failed")),
+        "stable" if state == "stable" && failed && view.serving.is_some_and(|serving| serving != last.id) => {
+            CliError::new(Exit::OldServes, format!("deployment {} of {name} has failed", last.id))
+        }
+        "pending" if state == "stable" && failed => {
+            CliError::new(Exit::Failed, format!("deployment {} of {name} has failed", last.id))
+        }
+        _ => return None,
+    };
+    let why = view.failed.clone().or_else(|| app.failure.clone());
+    Some(CliError { why, ..error }.next(format!("dockswap why {name}")))
+}
+
 fn arrived(app: &wire::App, state: &str) -> bool {
     app.view.state == state && !(state == "stable" && app.view.waiting)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{arrived, span};
+    use super::{arrived, in_vain, span};
     use crate::cli::fixture::app;
+    use dockswap_controller::FileStatus;
+    use dockswap_core::DeploymentId;
+    use dockswap_core::records::DeploymentStatus;
     use std::time::Duration;
 
     #[test]
@@ -150,5 +165,21 @@ mod tests {
         web.view.waiting = true;
         assert!(!arrived(&web, "stable"));
         assert!(!arrived(&web, "failed"));
+    }
+
+    #[test]
+    fn an_older_version_that_is_stable_is_not_what_was_waited_for() {
+        let code = |app: &_, state| in_vain(app, state).map(|error| error.exit.code());
+        let mut web = app("web");
+        assert_eq!(code(&web, "stable"), None);
+        web.last_deployment.as_mut().expect("a deployment").status = DeploymentStatus::Failed;
+        assert_eq!((code(&web, "stable"), code(&web, "retired")), (Some(3), None));
+        web.view.file = FileStatus::Invalid { problems: vec!["web.yaml:1:1: name: missing".to_owned()] };
+        assert_eq!(code(&web, "stable"), Some(2));
+        web.view.in_flight = Some(DeploymentId(8));
+        assert_eq!(code(&web, "stable"), None);
+        (web.view.in_flight, web.view.file) = (None, FileStatus::Valid);
+        web.view.state = "failed".to_owned();
+        assert_eq!((code(&web, "stable"), code(&web, "failed")), (Some(1), None));
     }
 }
