@@ -131,9 +131,28 @@ pub(crate) fn serving(app: &wire::App) -> String {
             let by = app.view.serving.map_or_else(String::new, |id| format!(", by deployment {id}"));
             format!("{color} ({image}) serves {name}{by}")
         }
+        _ if app.view.state == "retired" => {
+            format!("nothing serves {name}: it is out of service, and its routes answer 404")
+        }
         _ if app.view.routes.is_empty() => format!("nothing serves {name}, and it has no routes"),
         _ => format!("nothing serves {name}: its routes answer 503"),
     }
+}
+
+/// What the file asks for, when what serves is something else.
+pub(crate) fn of_asked(app: &wire::App) -> Option<String> {
+    let asked = app.asked.as_ref()?;
+    let served = app.view.image.as_ref()?;
+    let asks = if asked.image == *served {
+        format!("another configuration (config {})", asked.config)
+    } else {
+        format!("{} (config {})", asked.image, asked.config)
+    };
+    Some(format!(
+        "the file asks for {asks}; what serves is {served}: the next edit or `dockswap deploy {}` brings \
+         the file's version",
+        app.view.app
+    ))
 }
 
 /// What the proxy serves, in a sentence.

@@ -127,6 +127,7 @@ fn detail(app: &wire::App, now: Timestamp) -> Vec<String> {
     fact("upstreams", (!view.upstreams.is_empty()).then(|| view.upstreams.join(", ")));
     fact("routes", (!view.routes.is_empty()).then(|| view.routes.join(", ")));
     fact("standby", standby(app, now));
+    fact("file", sentence::of_asked(app));
     fact("in flight", view.in_flight.map(|id| format!("deployment {id}")));
     fact("waiting", view.waiting.then(|| "a newer version waits for its turn".to_owned()));
     fact("last", app.last_deployment.as_ref().map(|last| last_deployment(last, now)));
@@ -157,7 +158,7 @@ fn state(app: &wire::App) -> String {
     let mut state = view.state.clone();
     for (flag, is_set) in [
         ("degraded", view.degraded.is_some()),
-        ("orphaned", matches!(view.file, FileStatus::Orphaned { .. })),
+        ("orphaned", matches!(view.file, FileStatus::Orphaned { .. }) && view.state != "retired"),
         ("invalid", matches!(view.file, FileStatus::Invalid { .. })),
         ("waiting", view.waiting),
     ] {
@@ -199,12 +200,25 @@ pub(crate) fn problems(app: &wire::App) -> Vec<String> {
     match &view.file {
         FileStatus::Valid => {}
         FileStatus::Invalid { problems: found } => {
-            problems.push(format!("its file cannot be used; what runs is untouched\n{}", found.join("\n")));
+            let runs = if view.active_color.is_some() { "what runs is untouched" } else { "nothing serves" };
+            problems.push(format!("its file cannot be used; {runs}\n{}", found.join("\n")));
         }
-        FileStatus::Orphaned { reason } => problems.push(format!(
-            "its file is gone ({reason}); it serves on: put the file back, or dockswap remove {}",
+        FileStatus::Orphaned { .. } if view.state == "retired" => {}
+        FileStatus::Orphaned { reason } => {
+            let serves = if view.active_color.is_some() { "it serves on" } else { "nothing serves" };
+            problems.push(format!(
+                "it has no file ({reason}); {serves}: put the file back, or dockswap remove {}",
+                view.app
+            ));
+        }
+    }
+    for file in &app.unused_files {
+        let found = file.problems.join("\n");
+        problems.push(format!(
+            "{} is not used: another file describes {}\n{found}",
+            file.path.display(),
             view.app
-        )),
+        ));
     }
     if let (Some(failure), Some(last)) = (&app.failure, &app.last_deployment)
         && view.failed.is_none()
@@ -223,12 +237,12 @@ pub(crate) fn problems(app: &wire::App) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use super::{detail, overview, problems};
+    use super::{detail, overview, problems, sentence};
     use crate::api::wire;
     use crate::cli::fixture::{app, now};
     use dockswap_controller::{FileStatus, StandbyView};
     use dockswap_core::records::DeploymentStatus;
-    use dockswap_core::{Color, DeploymentId};
+    use dockswap_core::{Color, ConfigId, DeploymentId};
     use std::path::Path;
     use std::time::Duration;
 
@@ -311,5 +325,37 @@ last         deployment 7 of app:v2 into green: success, began 4h ago, took 14.0
         web.failure = Some("x".to_owned());
         web.last_deployment.as_mut().unwrap().status = DeploymentStatus::Cancelled;
         assert_eq!(problems(&web), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_missing_file_is_told_by_what_serves() {
+        let gone = FileStatus::Orphaned { reason: "apps/web.yaml is gone".to_owned() };
+        let mut web = app("web");
+        web.view.file = gone;
+        let serves_on =
+            "it has no file (apps/web.yaml is gone); it serves on: put the file back, or dockswap remove web";
+        assert_eq!(problems(&web), [serves_on]);
+        (web.view.active_color, web.view.image) = (None, None);
+        assert_eq!(problems(&web), [serves_on.replace("it serves on", "nothing serves")]);
+        web.view.state = "retired".to_owned();
+        assert_eq!(problems(&web), Vec::<String>::new());
+        let served = "nothing serves web: it is out of service, and its routes answer 404";
+        assert_eq!(sentence::serving(&web), served);
+    }
+
+    #[test]
+    fn what_the_file_asks_for_and_who_else_claims_the_name() {
+        let mut web = app("web");
+        web.asked = Some(wire::Asked { config: ConfigId(4), image: "app:v2".to_owned() });
+        web.unused_files = vec![wire::File {
+            path: "apps/second.yaml".into(),
+            app: Some("web".parse().unwrap()),
+            sha: None,
+            problems: vec!["apps/second.yaml:1:7: name: taken".to_owned()],
+        }];
+        let shown = detail(&web, now()).join("\n");
+        assert!(shown.contains("the file asks for app:v2 (config 4); what serves is app:v1"), "{shown}");
+        assert!(shown.contains("apps/second.yaml is not used"), "{shown}");
+        assert!(shown.contains("apps/second.yaml:1:7: name: taken"), "{shown}");
     }
 }

@@ -7,7 +7,7 @@ use super::status::problems;
 use super::text::{age, block, duration};
 use crate::api::wire;
 use clap::Args;
-use dockswap_controller::AppView;
+use dockswap_controller::{AppView, FileStatus};
 use dockswap_core::records::DeploymentStatus;
 use dockswap_core::{AppName, Timestamp};
 
@@ -38,10 +38,18 @@ fn story(why: &wire::Why, now: Timestamp) -> Vec<String> {
     }
     if let Some(standby) = &view.standby {
         let how = match standby.warm_until_us {
-            Some(until) => format!("still runs for {}: a rollback is instant", age(now, until)),
+            Some(until) => format!(
+                "still runs for {}: `dockswap switch {} {}` moves the traffic to it at once",
+                age(now, until),
+                view.app,
+                standby.color
+            ),
             None => "is stopped, and kept for a rollback".to_owned(),
         };
         lines.push(format!("The version before ({}, {}) {how}.", standby.color, standby.image));
+    }
+    if let Some(asked) = sentence::of_asked(app) {
+        lines.push(format!("{}.", capital(&asked)));
     }
     if view.waiting {
         lines.push("A newer version of its file waits for its turn.".to_owned());
@@ -85,7 +93,7 @@ fn meaning(view: &AppView) -> &'static str {
         "failed" => {
             "nothing healthy serves, or something kept failing: it needs a new deploy, or `dockswap recover`"
         }
-        "retired" => "it was taken out of service",
+        "retired" => "it was taken out of service; its file is ignored until it is edited or deployed",
         _ => "this version of the command does not know that state",
     }
 }
@@ -118,8 +126,11 @@ fn next(app: &wire::App) -> Vec<String> {
         {
             vec![format!("mend the file or the image, then dockswap deploy {name}")]
         }
+        ("pending", _) if matches!(app.view.file, FileStatus::Orphaned { .. }) => {
+            vec![format!("put its file back, or dockswap remove {name}")]
+        }
         ("pending", _) => vec![format!("dockswap deploy {name}")],
-        ("retired", _) => vec![format!("dockswap history {name}")],
+        ("retired", _) => vec![format!("dockswap deploy {name}"), format!("dockswap history {name}")],
         ("stable", _) => vec![format!("dockswap health {name}")],
         _ => vec![format!("dockswap events {name} --follow")],
     }
