@@ -186,7 +186,10 @@ impl Upkeeper {
             return;
         }
         if self.attempts == 0 && settled(machine) {
-            self.tell(Message::Noticed(Event::ExternalChange(Failure::new(fault)))).await;
+            self.tell(Message::Noticed(Event::ExternalChange(Failure::new(format!(
+                "{fault}: it is made to run again"
+            )))))
+            .await;
         }
         self.attempts += 1;
         let pause = Duration::from_millis(500).saturating_mul(1 << self.attempts.min(10)).min(LONGEST_PAUSE);
