@@ -155,7 +155,7 @@ mod tests {
             ("toomanyrequests: You have reached your pull rate limit", "failed"),
             ("write /var/lib/docker/tmp/x: no space left on device", "failed"),
             (
-                "Get \"https://registry-1.docker.io/v2/\": dial tcp: lookup registry-1.docker.io: no such host",
+                "Get \"https://registry.example/v2/\": dial tcp: lookup registry.example: no such host",
                 "failed",
             ),
             ("nothing came for 60 s", "failed"),
