@@ -123,10 +123,10 @@ mod tests {
     #[test]
     fn a_login_is_found_under_any_spelling_of_its_registry() {
         let file: LoginFile = serde_json::from_str(
-            r#"{"auths": {"https://ghcr.io": {"auth": "bWU6cGE6c3M="}, "token.example": {"identitytoken": "t"}}}"#,
+            r#"{"auths": {"https://hub.example": {"auth": "bWU6cGE6c3M="}, "token.example": {"identitytoken": "t"}}}"#,
         )
         .unwrap();
-        let login = file.login("ghcr.io").unwrap();
+        let login = file.login("hub.example").unwrap();
         assert_eq!((login.username.as_deref(), login.password.as_deref()), (Some("me"), Some("pa:ss")));
         assert_eq!(file.login("token.example").unwrap().identitytoken.as_deref(), Some("t"));
         assert!(file.login("other.example").is_none());

@@ -150,7 +150,7 @@ mod tests {
                 "not found",
             ),
             ("no matching manifest for linux/amd64 in the manifest list entries", "not found"),
-            ("Head \"https://ghcr.io/v2/o/app/manifests/v1\": unauthorized", "denied"),
+            ("Head \"https://hub.example/v2/o/app/manifests/v1\": unauthorized", "denied"),
             ("Head \"https://r.example/v2/\": no basic auth credentials", "denied"),
             ("toomanyrequests: You have reached your pull rate limit", "failed"),
             ("write /var/lib/docker/tmp/x: no space left on device", "failed"),

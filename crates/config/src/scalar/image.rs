@@ -89,7 +89,7 @@ mod tests {
             "localhost/app",
             "localhost:5000/app:v1",
             "registry.example.com:5000/team/app:v1",
-            "ghcr.io/a/b__c",
+            "hub.example/a/b__c",
             &format!("app@sha256:{digest}"),
             &format!("app:v1@sha256:{digest}"),
             &format!("sha256:{digest}"),
