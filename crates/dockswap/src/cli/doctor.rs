@@ -1,6 +1,6 @@
 //! `dockswap doctor`.
 
-use super::app_files::Checked;
+use super::app_files::{Accepted, Checked};
 use super::client::ClientError;
 use super::exit::{CliError, Exit};
 use super::listeners::holder_of;
@@ -92,7 +92,8 @@ pub(crate) async fn doctor(session: &Session, _: &DoctorArgs) -> Result<Exit, Cl
     let mut findings = Vec::new();
     let settings = settings(session, &mut findings);
     let proxy = ProxyClient::new(session.paths.proxy_socket()).status().await.ok();
-    findings.extend(config_dir(session, &settings));
+    let accepted = Accepted::ask(session).await;
+    findings.extend(config_dir(session, &settings, &accepted));
     findings.extend(docker(&settings).await);
     findings.push(port(settings.proxy.http, proxy.as_ref()));
     findings.push(data_dir(&session.paths.data_dir));
@@ -126,7 +127,7 @@ fn settings(session: &Session, findings: &mut Vec<Finding>) -> Settings {
     }
 }
 
-fn config_dir(session: &Session, settings: &Settings) -> Vec<Finding> {
+fn config_dir(session: &Session, settings: &Settings, accepted: &Accepted) -> Vec<Finding> {
     let apps = session.paths.apps_dir();
     if !apps.is_dir() {
         let mend = format!("dockswap init {}", session.paths.config_dir.display());
@@ -139,7 +140,7 @@ fn config_dir(session: &Session, settings: &Settings) -> Vec<Finding> {
         let what = format!("{} can be written by others, who thereby decide what runs", apps.display());
         findings.push(Finding::warn("app files", what, format!("chmod go-w {}", apps.display())));
     }
-    let checked = Checked::directory(&session.paths, settings);
+    let checked = Checked::directory(&session.paths, settings, accepted);
     findings.push(if checked.problems.is_empty() {
         Finding::ok("app files", format!("{} in {}, all valid", checked.count, apps.display()))
     } else {

@@ -203,7 +203,7 @@ async fn carry_out(session: &Session, verb: Verb) -> Result<Exit, CliError> {
         Verb::Run(args) => run::run(session, &args).await,
         Verb::Proxy(args) => run::proxy(session, &args).await,
         Verb::Init(args) => init::init(session, &args),
-        Verb::Validate(args) => validate::validate(session, &args),
+        Verb::Validate(args) => validate::validate(session, &args).await,
         Verb::Plan(args) => plan::plan(session, &args).await,
         Verb::Deploy(args) => deploy::deploy(session, &args).await,
         Verb::Rollback(args) => rollback::rollback(session, &args).await,

@@ -1,6 +1,6 @@
 //! `dockswap plan`.
 
-use super::app_files::{AppFile, Checked};
+use super::app_files::{Accepted, AppFile, Checked};
 use super::config::diff;
 use super::exit::{CliError, Exit};
 use super::records::{Records, Standing};
@@ -41,11 +41,12 @@ struct Plan {
 
 pub(crate) async fn plan(session: &Session, args: &PlanArgs) -> Result<Exit, CliError> {
     let settings = session.settings()?;
+    let accepted = Accepted::ask(session).await;
     let chosen = match &args.subject {
         Some(subject) if Path::new(subject).is_file() => {
-            Checked::files(&[PathBuf::from(subject)], &session.paths, &settings)
+            Checked::files(&[PathBuf::from(subject)], &session.paths, &settings, &accepted)
         }
-        _ => Checked::directory(&session.paths, &settings),
+        _ => Checked::directory(&session.paths, &settings, &accepted),
     };
     let wanted: Vec<&AppFile> = match &args.subject {
         Some(subject) if !Path::new(subject).is_file() => {

@@ -1,6 +1,6 @@
 //! `dockswap validate`.
 
-use super::app_files::Checked;
+use super::app_files::{Accepted, Checked};
 use super::exit::{CliError, Exit};
 use super::session::Session;
 use super::text::{as_u64, count};
@@ -11,7 +11,8 @@ use std::path::PathBuf;
 /// Check app files, also against each other
 ///
 /// Without FILE: all of the config directory, and the controller's settings. Says every problem at
-/// once, with file, line and column. No controller is needed.
+/// once, with file, line and column. No controller is needed; what a running one uses
+/// keeps its routes and ports, else the file that is first by name.
 #[derive(Debug, Args)]
 pub(crate) struct ValidateArgs {
     /// The files
@@ -19,12 +20,13 @@ pub(crate) struct ValidateArgs {
     files: Vec<PathBuf>,
 }
 
-pub(crate) fn validate(session: &Session, args: &ValidateArgs) -> Result<Exit, CliError> {
+pub(crate) async fn validate(session: &Session, args: &ValidateArgs) -> Result<Exit, CliError> {
     let settings = session.settings()?;
+    let accepted = Accepted::ask(session).await;
     let checked = if args.files.is_empty() {
-        Checked::directory(&session.paths, &settings)
+        Checked::directory(&session.paths, &settings, &accepted)
     } else {
-        Checked::files(&args.files, &session.paths, &settings)
+        Checked::files(&args.files, &session.paths, &settings, &accepted)
     };
     let apps: Vec<&str> = checked.files.iter().map(|file| file.spec.name.as_str()).collect();
     let valid = checked.problems.is_empty();
