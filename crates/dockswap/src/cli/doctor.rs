@@ -95,7 +95,10 @@ pub(crate) async fn doctor(session: &Session, _: &DoctorArgs) -> Result<Exit, Cl
     let accepted = Accepted::ask(session).await;
     findings.extend(config_dir(session, &settings, &accepted));
     findings.extend(docker(&settings).await);
-    findings.push(port(settings.proxy.http, proxy.as_ref()));
+    findings.extend(match &proxy {
+        Some(proxy) => listeners(settings.proxy.http, proxy),
+        None => vec![port(settings.proxy.http)],
+    });
     findings.push(data_dir(&session.paths.data_dir));
     findings.extend(disk("disk", &session.paths.data_dir));
     findings.extend(database(session, &settings).await);
@@ -192,12 +195,38 @@ fn docker_findings(info: &EngineInfo) -> Vec<Finding> {
     findings
 }
 
-/// The proxy's own port: taken by the proxy, free, or somebody else's.
-fn port(address: SocketAddr, proxy: Option<&RouterStatus>) -> Finding {
+/// Where the proxy that runs listens, beside where it should.
+fn listeners(wanted: SocketAddr, proxy: &RouterStatus) -> Vec<Finding> {
     let check = "port";
-    if proxy.is_some_and(|proxy| proxy.listeners.iter().any(|listener| listener.port() == address.port())) {
-        return Finding::ok(check, format!("the proxy listens on {address}"));
+    let open = |port: u16| proxy.listeners.iter().any(|listener| listener.port() == port);
+    let addresses: Vec<String> = proxy.listeners.iter().map(ToString::to_string).collect();
+    let addresses = if addresses.is_empty() { "nothing".to_owned() } else { addresses.join(", ") };
+    let mut findings = vec![if wanted.port() == 0 || open(wanted.port()) {
+        Finding::ok(check, format!("the proxy listens on {addresses}"))
+    } else {
+        Finding::warn(
+            check,
+            format!("the proxy listens on {addresses}, not on {wanted} as proxy.http has it"),
+            "restart the proxy when there is little traffic, or mend proxy.http",
+        )
+    }];
+    for app in &proxy.table.apps {
+        let closed = app.routes.iter().filter_map(|route| route.listen_port).filter(|port| !open(*port));
+        findings.extend(closed.map(|port| {
+            let holder = holder_of(port).map_or_else(String::new, |holder| format!("; {holder} has it"));
+            Finding::fail(
+                check,
+                format!("the proxy does not listen on {port}, a listen_port of {}{holder}", app.app),
+                "free the port: the proxy tries again by itself; or change listen_port",
+            )
+        }));
     }
+    findings
+}
+
+/// The port that the proxy will need: free, or somebody else's.
+fn port(address: SocketAddr) -> Finding {
+    let check = "port";
     match TcpListener::bind(address) {
         Ok(_) => Finding::ok(check, format!("{address} is free")),
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
@@ -319,7 +348,8 @@ fn running_proxy(proxy: Option<&RouterStatus>) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::{Level, docker_findings, free, port};
+    use super::{Level, docker_findings, free, listeners, port};
+    use dockswap_core::ports::RouterStatus;
     use dockswap_docker::EngineInfo;
     use std::net::TcpListener;
     use std::path::Path;
@@ -327,7 +357,7 @@ mod tests {
     #[test]
     fn a_taken_port_fails_and_names_its_holder() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let finding = port(listener.local_addr().expect("address"), None);
+        let finding = port(listener.local_addr().expect("address"));
         assert_eq!(finding.level, Level::Fail);
         assert!(finding.detail.contains(&format!("pid {}", std::process::id())), "{finding:?}");
         assert!(finding.line().contains("→ stop that"), "{}", finding.line());
@@ -335,7 +365,29 @@ mod tests {
 
     #[test]
     fn a_free_port_is_fine() {
-        assert_eq!(port("127.0.0.1:0".parse().expect("address"), None).level, Level::Ok);
+        assert_eq!(port("127.0.0.1:0".parse().expect("address")).level, Level::Ok);
+    }
+
+    #[test]
+    fn a_proxy_is_taken_by_where_it_listens() {
+        let status = |listening: serde_json::Value| -> RouterStatus {
+            let route = serde_json::json!({
+                "host": "any", "path_prefix": "/", "strip_prefix": false, "listen_port": 9000,
+            });
+            let app = serde_json::json!({ "app": "web", "routes": [route], "target": null });
+            serde_json::from_value(serde_json::json!({
+                "version": "1", "pid": 1, "table": { "revision": 1, "apps": [app] },
+                "listeners": listening, "load": [],
+            }))
+            .expect("a status")
+        };
+        let levels = |listening| -> Vec<Level> {
+            let wanted = "0.0.0.0:8000".parse().expect("address");
+            listeners(wanted, &status(listening)).iter().map(|finding| finding.level).collect()
+        };
+        assert_eq!(levels(serde_json::json!(["0.0.0.0:8000", "0.0.0.0:9000"])), [Level::Ok]);
+        assert_eq!(levels(serde_json::json!(["0.0.0.0:8000"])), [Level::Ok, Level::Fail]);
+        assert_eq!(levels(serde_json::json!(["0.0.0.0:8001", "0.0.0.0:9000"])), [Level::Warn]);
     }
 
     #[test]
