@@ -165,6 +165,31 @@ impl Verb {
     }
 }
 
+/// What was typed. Help and wrong usage are printed here, with the exit code to end with.
+pub(crate) fn parse() -> Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|error| {
+        // What was typed is not understood, so whether JSON was wanted can only be looked for.
+        let json = std::env::args_os().skip(1).take_while(|word| word != "--").any(|word| word == "--json");
+        if error.use_stderr() && json {
+            complain(&usage(&error), true);
+        } else {
+            let _ = error.print();
+        }
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()))
+    })
+}
+
+/// Wrong usage as an error like every other: clap's first line, and below it what it advises.
+fn usage(error: &clap::Error) -> CliError {
+    let text = error.to_string();
+    let (what, why) = text.split_once('\n').unwrap_or((&text, ""));
+    let what = what.trim_start_matches("error: ");
+    CliError {
+        why: Some(why.trim().to_owned()).filter(|why| !why.is_empty()),
+        ..CliError::new(Exit::Usage, what)
+    }
+}
+
 /// Carries out a verb, and says on stderr what went wrong.
 pub(crate) async fn main(cli: Cli) -> ExitCode {
     let json = cli.global.json;
@@ -229,5 +254,20 @@ async fn carry_out(session: &Session, verb: Verb) -> Result<Exit, CliError> {
         Verb::Completions(args) => completions::completions(&args),
         Verb::Man(args) => man::man(&args),
         Verb::Version(args) => version::version(session, &args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, usage};
+    use clap::Parser;
+
+    #[test]
+    fn wrong_usage_is_an_error_like_every_other() {
+        let error = Cli::try_parse_from(["dockswap", "--json", "wait", "web", "--for", "ever"]);
+        let error = usage(&error.expect_err("no such state"));
+        assert_eq!(error.exit.code(), 2);
+        assert_eq!(error.what, "invalid value 'ever' for '--for <STATE>'");
+        assert!(error.why.is_some_and(|why| why.contains("possible values: pending, stable")));
     }
 }
