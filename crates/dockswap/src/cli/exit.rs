@@ -1,6 +1,7 @@
 //! How a command ends: its exit code, and what it says when it did not do what was asked.
 
 use super::client::ClientError;
+use super::sentence;
 use super::text::{block, escape};
 use serde::Serialize;
 use std::fmt;
@@ -132,6 +133,9 @@ impl From<ClientError> for CliError {
             )
             .because(problem.detail)
             .next("dockswap validate"),
+            ClientError::Answered(problem) if ["not_now", "already"].contains(&problem.code.as_str()) => {
+                Self::new(Exit::of_status(problem.status), sentence::of_refusal(&problem.detail))
+            }
             ClientError::Answered(problem) => Self::new(Exit::of_status(problem.status), problem.detail),
             ClientError::Garbled { message } => {
                 Self::new(Exit::Failed, "the controller's answer cannot be read")

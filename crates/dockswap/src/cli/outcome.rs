@@ -86,7 +86,12 @@ pub(crate) async fn followed(
 async fn cause(session: &Session, deployment: DeploymentId) -> Option<String> {
     let path = format!("/v1/deployments/{deployment}/events?limit=200");
     let newest_first: wire::Events = session.client.get(&path).await.ok()?;
-    let mut events = newest_first.events.iter().rev().filter(|event| !event.refused);
+    cause_among(&newest_first.events)
+}
+
+/// The same, from events that are at hand, newest first.
+pub(crate) fn cause_among(newest_first: &[wire::Event]) -> Option<String> {
+    let mut events = newest_first.iter().rev().filter(|event| !event.refused);
     let ends = ["cancel", "superseded", "manual_recovery"];
     events.find(|event| event.error.is_some() || ends.contains(&event.name.as_str())).map(sentence::of_event)
 }

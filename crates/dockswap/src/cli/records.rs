@@ -144,7 +144,8 @@ impl<'a> Records<'a> {
                     deployment: app.view.serving,
                     state: app.view.state,
                 })),
-                Err(ClientError::Answered(problem)) if problem.status == 404 => Ok(None),
+                // Unknown, or new and with a file that cannot be used so far.
+                Err(ClientError::Answered(problem)) if [404, 422].contains(&problem.status) => Ok(None),
                 Err(error) => Err(error.into()),
             },
             Self::Database(history) => {

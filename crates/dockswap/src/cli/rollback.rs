@@ -3,7 +3,8 @@
 use super::client::ClientError;
 use super::exit::{CliError, Exit};
 use super::follow::Until;
-use super::outcome;
+use super::outcome::{self, Outcome};
+use super::records::Records;
 use super::session::{Session, note};
 use crate::api::Problem;
 use crate::api::wire::{Accepted, RollbackOrder};
@@ -11,7 +12,10 @@ use clap::Args;
 use dockswap_controller::OrderError;
 use dockswap_core::records::DeploymentStatus;
 use dockswap_core::{AppName, DeploymentId};
-use serde_json::json;
+use dockswap_store::{EventScope, Page};
+
+/// The most events of the rollback that are looked through for what went wrong.
+const EVENTS: u64 = 200;
 
 /// Give the traffic back to the version before
 ///
@@ -43,9 +47,11 @@ pub(crate) async fn rollback(session: &Session, args: &RollbackArgs) -> Result<E
         Ok(accepted) => accepted,
         Err(ClientError::Unreachable { .. }) => return offline(session, app, order.to).await,
         Err(ClientError::Answered(problem)) => {
-            return Err(
-                CliError::from(ClientError::Answered(problem)).next(format!("dockswap history {app}"))
-            );
+            let next = match problem.code.as_str() {
+                "busy" => format!("dockswap cancel {app}"),
+                _ => format!("dockswap history {app}"),
+            };
+            return Err(CliError::from(ClientError::Answered(problem)).next(next));
         }
         Err(error) => return Err(error.into()),
     };
@@ -71,25 +77,42 @@ async fn offline(session: &Session, app: &AppName, to: Option<DeploymentId>) -> 
     note("the controller does not answer: this command does it itself");
     let settings = session.settings()?;
     let done = crate::run::offline_rollback(&session.paths, &settings, app, to).await.map_err(refused)?;
-    let document = json!({
-        "app": app, "deployment": done.deployment, "outcome": done.status, "image": done.image,
-        "state": done.state,
-    });
-    let image = done.image.as_deref().unwrap_or("nothing");
-    session.show(&document, || match done.status {
-        DeploymentStatus::Success => {
-            vec![format!("{app}: rolled back: {image} serves, by deployment {}", done.deployment)]
+    let succeeded = done.status == DeploymentStatus::Success;
+    // What is done is done, also where it cannot be read any more.
+    let (standing, failure) = match Records::database(session).await {
+        Ok(records) => {
+            let scope = EventScope::Deployment(done.deployment);
+            let events = records.events(&scope, Page::first(EVENTS)).await.unwrap_or_default();
+            (records.standing(app).await.ok().flatten(), outcome::cause_among(&events))
         }
-        _ => Vec::new(),
+        Err(_) => (None, None),
+    };
+    let serving = standing.as_ref().and_then(|standing| standing.deployment);
+    let failure = failure.filter(|_| !succeeded);
+    let document = Outcome {
+        app: app.clone(),
+        deployment: Some(done.deployment),
+        how: done.status.as_str(),
+        took_ms: None,
+        active_color: standing.and_then(|standing| standing.color),
+        image: done.image.clone(),
+        failure: failure.clone(),
+    };
+    let image = done.image.as_deref().unwrap_or("nothing");
+    session.show(&document, || {
+        let line = format!("{app}: rolled back: {image} serves, by deployment {}", done.deployment);
+        if succeeded { vec![line] } else { Vec::new() }
     })?;
-    if done.status == DeploymentStatus::Success {
+    if succeeded {
         return Ok(Exit::Done);
     }
-    let exit = if done.image.is_some() { Exit::OldServes } else { Exit::Failed };
+    let old_serves = done.image.is_some() && serving != Some(done.deployment);
+    let exit = if old_serves { Exit::OldServes } else { Exit::Failed };
     let mut error = CliError::new(
         exit,
         format!("{app} was not rolled back: deployment {} ended as {}", done.deployment, done.status),
     );
+    error.why = failure;
     error.now = Some(format!("{image} serves {app} (state {})", done.state));
     Err(error.next(format!("dockswap events {}", done.deployment)))
 }

@@ -11,12 +11,29 @@ use dockswap_core::spec::HealthCheck;
 pub(crate) fn of_event(event: &wire::Event) -> String {
     if event.refused {
         let reason = event.error.as_deref().unwrap_or("not possible now");
-        return format!("{} was refused: {reason}", event.name);
+        return format!("{} was refused: {}", asked_by(&event.name), of_refusal(reason));
     }
     let color = event.color.map_or_else(|| "the candidate".to_owned(), |color| color.to_string());
     match event.decoded() {
         Some(decoded) => sentence(&decoded, &color, event),
         None => event.name.replace('_', " "),
+    }
+}
+
+/// Why something was refused, by the command that asked for it instead of the machine's event.
+pub(crate) fn of_refusal(reason: &str) -> String {
+    match reason.split_once(' ') {
+        Some((event, rest)) => format!("{} {rest}", asked_by(event)),
+        None => reason.to_owned(),
+    }
+}
+
+/// An event as people ask for it.
+fn asked_by(event: &str) -> String {
+    match event {
+        "manual_recovery" => "recover".to_owned(),
+        "retire" => "remove".to_owned(),
+        event => event.replace('_', " "),
     }
 }
 
@@ -235,6 +252,11 @@ mod tests {
                 "cancel",
                 json!({"refused": "cancel is not possible in state stable"}),
                 "cancel was refused: cancel is not possible in state stable",
+            ),
+            (
+                "manual_recovery",
+                json!({"refused": "manual_recovery is not possible in state health_check"}),
+                "recover was refused: recover is not possible in state health_check",
             ),
             ("of_a_later_version", json!({"event": {"type": "of_a_later_version"}}), "of a later version"),
         ] {
