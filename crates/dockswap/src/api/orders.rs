@@ -104,9 +104,9 @@ pub(super) async fn switch(
     let app = known(&state, &app).await?;
     match state.controller.command(&app, Command::Switch { color }).await {
         Err(error @ OrderError::NoStandby { .. }) => match state.controller.view(&app) {
-            Some(AppView { in_flight: Some(id), state, active_color, .. }) if active_color != Some(color) => {
-                let detail =
-                    format!("{color} of {app} belongs to deployment {id}, which is in flight ({state})");
+            Some(AppView { in_flight: Some(id), state, active_color, .. }) => {
+                let how = if active_color == Some(color) { "has the traffic" } else { "is no standby now" };
+                let detail = format!("{color} of {app} {how}: deployment {id} is in flight (state {state})");
                 Err(Problem::new(StatusCode::CONFLICT, "busy", detail))
             }
             _ => Err(error.into()),

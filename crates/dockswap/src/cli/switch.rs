@@ -1,5 +1,6 @@
 //! `dockswap switch`.
 
+use super::client::ClientError;
 use super::exit::{CliError, Exit};
 use super::follow::Until;
 use super::outcome;
@@ -29,7 +30,13 @@ pub(crate) struct SwitchArgs {
 pub(crate) async fn switch(session: &Session, args: &SwitchArgs) -> Result<Exit, CliError> {
     let app = &args.app;
     let order = SwitchOrder { color: args.color };
-    let accepted: Accepted = session.client.post(&format!("/v1/apps/{app}/switch"), &order).await?;
+    let accepted = session.client.post(&format!("/v1/apps/{app}/switch"), &order).await;
+    let accepted: Accepted = accepted.map_err(|error| match error {
+        ClientError::Answered(problem) if problem.code == "busy" => {
+            CliError::from(ClientError::Answered(problem)).next(format!("dockswap cancel {app}"))
+        }
+        error => error.into(),
+    })?;
     let until = if args.wait { Until::Ended } else { Until::Switched };
     match accepted.deployment {
         Some(deployment) if accepted.begun && !args.no_wait => {
