@@ -38,6 +38,7 @@ fn story(why: &wire::Why, now: Timestamp) -> Vec<String> {
     }
     if let Some(standby) = &view.standby {
         let how = match standby.warm_until_us {
+            Some(until) if view.in_flight.is_some() => format!("still runs for {}", age(now, until)),
             Some(until) => format!(
                 "still runs for {}: `dockswap switch {} {}` moves the traffic to it at once",
                 age(now, until),
