@@ -141,8 +141,12 @@ mod tests {
 
     #[test]
     fn the_digest_of_the_asked_name_wins() {
-        let digests = || vec!["mirror.local/app@sha256:aa".to_owned(), "hub.example/o/app@sha256:bb".to_owned()];
-        assert_eq!(own_digest("hub.example/o/app:v1", digests()).as_deref(), Some("hub.example/o/app@sha256:bb"));
+        let digests =
+            || vec!["mirror.local/app@sha256:aa".to_owned(), "hub.example/o/app@sha256:bb".to_owned()];
+        assert_eq!(
+            own_digest("hub.example/o/app:v1", digests()).as_deref(),
+            Some("hub.example/o/app@sha256:bb")
+        );
         assert_eq!(own_digest("other:v1", digests()).as_deref(), Some("mirror.local/app@sha256:aa"));
         assert_eq!(own_digest("other:v1", vec![]), None);
     }
