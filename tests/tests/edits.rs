@@ -190,3 +190,26 @@ fn an_app_whose_file_is_gone_serves_on_until_it_is_removed() {
     let kept = "SELECT count(*) FROM deployments WHERE app_name = ?1";
     assert_eq!(site.database().number(kept, &[&app]), 1, "its history stays");
 }
+
+#[test]
+fn a_route_that_a_failed_edit_gave_up_is_not_free_until_it_really_is() {
+    let site = Site::start();
+    let (app, newcomer) = (site.name("web"), site.name("newcomer"));
+    let host = format!("shared-{app}.localhost");
+    let route = format!("routes: [ {{ host: {host} }} ]");
+    site.deployed(&file(&app, "n1").line(&route));
+    let (_, status) = site.deploy(&AppFile::new(&app).image("dockswap-demo:exits"));
+    assert_eq!(status, "failed");
+
+    site.save(&file(&newcomer, "n2").line(&route));
+    let refused = site.command(&["reload"]).exits(2);
+    assert!(refused.stdout.contains(&host) || refused.stderr.contains(&host), "{refused:?}");
+    let answer = once(site.http(), &host, Kind::OneShot).expect("an answer");
+    assert_eq!(answer.version, "n1", "what serves keeps its route");
+
+    // Nobody saves the newcomer's file again: it is looked at again by itself.
+    site.deployed(&file(&app, "n3"));
+    holds("the newcomer has the route", Duration::from_secs(30), || {
+        once(site.http(), &host, Kind::OneShot).is_ok_and(|answer| answer.version == "n2")
+    });
+}

@@ -231,13 +231,15 @@ impl Controller {
         &self.taken_up
     }
 
-    /// The routes that an app has, or will have when what is in flight comes through. They may differ
-    /// from those in its file: that version may have failed.
+    /// The routes that an app has, or will have however the deployment in flight ends. They may differ
+    /// from those in its file: that version may have failed. A standby holds none: a rollback to
+    /// routes that another app has by then is refused.
     #[must_use]
     pub fn held_routes(&self, app: &AppName) -> Vec<Route> {
         let Some(handle) = self.apps().get(app).cloned() else { return Vec::new() };
         let machine = handle.machine.borrow().clone();
-        let releases = machine.releases().into_iter().flat_map(|release| release.plan.routes.iter());
+        let in_flight = if machine.in_flight().is_some() { machine.releases() } else { Vec::new() };
+        let releases = in_flight.into_iter().flat_map(|release| release.plan.routes.iter());
         releases.chain(machine.route().routes).cloned().collect()
     }
 
