@@ -1,7 +1,8 @@
 //! The containers of an app as they were last seen, and what they are to a release.
 
 use dockswap_core::machine::Release;
-use dockswap_core::ports::{Container, ContainerState};
+use dockswap_core::ports::{Container, ContainerState, DeploymentFilter, Selector};
+use dockswap_core::{AppName, Color, DeploymentId};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The containers of one app as they were last seen. Shared by the app's task, its upkeep and its
@@ -71,6 +72,11 @@ impl Containers {
 /// Whether `container` is one of `release`.
 pub(crate) fn belongs(container: &Container, release: &Release) -> bool {
     release.owns(container)
+}
+
+/// The containers that one deployment of an app created in one color.
+pub(crate) fn only(app: &AppName, color: Color, deployment: DeploymentId) -> Selector {
+    Selector { app: app.clone(), color: Some(color), deployment: DeploymentFilter::Only(deployment) }
 }
 
 /// Why a container that should run does not, in words.

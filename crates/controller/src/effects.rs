@@ -1,7 +1,7 @@
 //! Performing what a phase is owed. Every effect ends in exactly one event, however Docker, the
 //! proxy or the app behave: nothing here waits without a deadline.
 
-use crate::containers::Containers;
+use crate::containers::{Containers, only};
 use crate::controller::Shared;
 use crate::gate;
 use crate::vacate::VacateError;
@@ -270,7 +270,7 @@ impl Work {
         }
         let stopped = self
             .persist(PATIENCE, is_unavailable, || {
-                let selector = self.only(release);
+                let selector = only(self.app(), release.color, release.origin);
                 async move {
                     self.shared.ports.engine.ensure_stopped(&selector, release.plan.policy.stop_timeout).await
                 }
@@ -286,7 +286,7 @@ impl Work {
         let Some(release) = release else { return Event::RollbackComplete };
         let gone = self
             .persist(PATIENCE, is_unavailable, || {
-                let selector = self.only(&release);
+                let selector = only(self.app(), release.color, release.origin);
                 let timeout = release.plan.policy.stop_timeout;
                 async move { self.shared.ports.engine.ensure_gone(&selector, timeout).await }
             })
@@ -319,14 +319,6 @@ impl Work {
                 Event::ContainerStopped
             }
             Err(error) => Event::StopFailed(Failure::new(error.to_string())),
-        }
-    }
-
-    fn only(&self, release: &Release) -> Selector {
-        Selector {
-            app: self.app().clone(),
-            color: Some(release.color),
-            deployment: DeploymentFilter::Only(release.origin),
         }
     }
 }

@@ -2,11 +2,11 @@
 //! the clock all mean "look again"; what is missing is made, what is too much is removed.
 
 use crate::app::{AppHandle, Message};
-use crate::containers::{Containers, belongs, describe_end};
+use crate::containers::{Containers, belongs, describe_end, only};
 use crate::controller::Shared;
 use dockswap_core::DeploymentId;
 use dockswap_core::machine::{Event, Failure, Ground, Machine, Phase, Release, Upkeep};
-use dockswap_core::ports::{Container, ContainerState, DeploymentFilter, DockerHealth, Probe, Selector};
+use dockswap_core::ports::{Container, ContainerState, DockerHealth, Probe};
 use dockswap_core::spec::RestartPolicy;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -168,7 +168,7 @@ impl Upkeeper {
             tracing::warn!(app = %machine.app(), %error, "the standby is not stopped");
             return;
         }
-        let selector = only(machine, release);
+        let selector = only(machine.app(), release.color, release.origin);
         if let Err(error) = self.shared.ports.engine.ensure_stopped(&selector, policy.stop_timeout).await {
             tracing::warn!(app = %machine.app(), %error, "the standby does not stop");
         }
@@ -279,11 +279,7 @@ impl Upkeeper {
                 tracing::warn!(app = %machine.app(), deployment = deployment.0, %error, "left-over containers stay");
                 continue;
             }
-            let selector = Selector {
-                app: machine.app().clone(),
-                color: Some(color),
-                deployment: DeploymentFilter::Only(deployment),
-            };
+            let selector = only(machine.app(), color, deployment);
             tracing::info!(app = %machine.app(), deployment = deployment.0, %color, "removing containers that are left over");
             if let Err(error) = self.shared.ports.engine.ensure_gone(&selector, stop).await {
                 tracing::warn!(app = %machine.app(), deployment = deployment.0, %error, "left-over containers stay");
@@ -311,14 +307,6 @@ fn is_calm(machine: &Machine) -> bool {
 
 fn settled(machine: &Machine) -> bool {
     matches!(machine.phase(), Phase::Settled(_))
-}
-
-fn only(machine: &Machine, release: &Release) -> Selector {
-    Selector {
-        app: machine.app().clone(),
-        color: Some(release.color),
-        deployment: DeploymentFilter::Only(release.origin),
-    }
 }
 
 fn runs(container: &Container) -> bool {
