@@ -9,7 +9,7 @@ mod record;
 
 pub use catalog::{FAULTS, PROMISES, Row, SCARS, THREATS, row};
 pub use page::{missing, page, table};
-pub use proof::Proof;
+pub use proof::{Proof, kept};
 pub use record::{Record, load};
 
 /// Names the directory into which proofs write what they counted; without it they only print it.
