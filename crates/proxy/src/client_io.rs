@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// For how many bytes a closing connection listens on, so that a client that still sends gets to
@@ -67,8 +66,8 @@ impl Drop for Busy {
 
 /// A client's socket.
 #[derive(Debug)]
-pub(crate) struct ClientIo {
-    stream: TcpStream,
+pub(crate) struct ClientIo<S> {
+    stream: S,
     framing: Framing,
     shared: Arc<Shared>,
     limits: Arc<Limits>,
@@ -82,8 +81,8 @@ pub(crate) struct ClientIo {
     lingered: Option<usize>,
 }
 
-impl ClientIo {
-    pub(crate) fn new(stream: TcpStream, shared: Arc<Shared>, limits: Arc<Limits>) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
+    pub(crate) fn new(stream: S, shared: Arc<Shared>, limits: Arc<Limits>) -> Self {
         Self {
             stream,
             framing: Framing::new(limits.head_bytes),
@@ -99,7 +98,7 @@ impl ClientIo {
     }
 
     /// The bare socket, for a tunnel: none of the rules hold there.
-    pub(crate) fn into_inner(self) -> TcpStream {
+    pub(crate) fn into_inner(self) -> S {
         self.stream
     }
 
@@ -160,7 +159,7 @@ impl ClientIo {
     }
 }
 
-impl AsyncRead for ClientIo {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -184,7 +183,7 @@ impl AsyncRead for ClientIo {
     }
 }
 
-impl AsyncWrite for ClientIo {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write(cx, bytes);

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The one at the other end, as far as its requests are concerned.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct Client {
 pub(crate) fn start(
     proxy: &Arc<Proxy>,
     door: Door,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     ip: IpAddr,
     admitted: Admitted,
     listener: Arc<Stop>,

@@ -2,10 +2,11 @@
 //! Holds the rules for when a request may be sent once more; doing so is its caller's business.
 
 use crate::answer::Loan;
+use crate::dialer::Dialer;
 use crate::limits::Limits;
 use crate::pages::Page;
 use crate::pool::Sender;
-use crate::proxy::Entry;
+use crate::proxy::{Entry, Proxy};
 use crate::request_body::RequestBody;
 use crate::upstream::Upstream;
 use http::{Request, Response};
@@ -15,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -59,7 +61,7 @@ enum Sent {
 }
 
 /// Sends `request` to where `entry` leads.
-pub(crate) async fn exchange(limits: &Limits, entry: Entry, request: Outgoing, over: Over) -> Exchange {
+pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: Outgoing, over: Over) -> Exchange {
     let upstream = Arc::clone(entry.in_flight.upstream());
     let reused = match over {
         Over::Any => upstream.pool().take(),
@@ -68,7 +70,7 @@ pub(crate) async fn exchange(limits: &Limits, entry: Entry, request: Outgoing, o
     let was_reused = reused.is_some();
     let mut sender = match reused {
         Some(sender) => sender,
-        None => match connect(limits, &upstream).await {
+        None => match connect(proxy, &upstream).await {
             Ok(sender) => sender,
             Err(error) => {
                 tracing::debug!(addr = %upstream.addr(), %error, "an upstream refused a connection");
@@ -82,7 +84,7 @@ pub(crate) async fn exchange(limits: &Limits, entry: Entry, request: Outgoing, o
         return Exchange::Failed(Page::Unavailable);
     }
     let spare = if was_reused { copy_if_repeatable(&request) } else { None };
-    match send(limits, &mut sender, request).await {
+    match send(&proxy.limits, &mut sender, request).await {
         Sent::Answered(answer) => Exchange::Answered(answer, Loan { sender, in_flight: entry.in_flight }),
         Sent::TimedOut => Exchange::Failed(Page::GatewayTimeout),
         Sent::Unsent(_) | Sent::Broken(_) if was_closed() => Exchange::Failed(Page::Unavailable),
@@ -96,9 +98,23 @@ pub(crate) async fn exchange(limits: &Limits, entry: Entry, request: Outgoing, o
 }
 
 /// Opens a connection to `upstream`.
-async fn connect(limits: &Limits, upstream: &Upstream) -> io::Result<Sender> {
-    let stream = timeout(limits.connect_time, TcpStream::connect(upstream.addr())).await??;
-    stream.set_nodelay(true)?;
+async fn connect(proxy: &Proxy, upstream: &Upstream) -> io::Result<Sender> {
+    match &proxy.dialer {
+        Dialer::Tcp => {
+            let stream = timeout(proxy.limits.connect_time, TcpStream::connect(upstream.addr())).await??;
+            stream.set_nodelay(true)?;
+            open(stream, upstream).await
+        }
+        #[cfg(feature = "in-memory")]
+        Dialer::Memory(dial) => open(dial(upstream.addr())?, upstream).await,
+    }
+}
+
+/// Makes a connection to `upstream` of a stream that leads there.
+async fn open(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    upstream: &Upstream,
+) -> io::Result<Sender> {
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(BUFFER)
         .handshake(TokioIo::new(stream))

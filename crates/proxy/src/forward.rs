@@ -91,7 +91,7 @@ impl Order {
         let mut tried = Vec::new();
         let mut over = Over::Any;
         loop {
-            match exchange(&proxy.limits, entry, request, over).await {
+            match exchange(proxy, entry, request, over).await {
                 Exchange::Answered(answer, loan) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
                     return switch(proxy, answer, on_upgrade, loan.in_flight);
                 }

@@ -10,6 +10,7 @@ mod client;
 mod client_io;
 mod connection;
 mod control;
+mod dialer;
 mod exchange;
 mod forward;
 mod framing;
@@ -17,6 +18,8 @@ mod headers;
 mod host;
 mod limits;
 mod listeners;
+#[cfg(feature = "in-memory")]
+pub mod memory;
 mod pages;
 mod pool;
 mod proxy;

@@ -2,6 +2,7 @@
 //! Swapping the table is done here; everything that a swap needs besides is its caller's.
 
 use crate::admission::Admission;
+use crate::dialer::Dialer;
 use crate::limits::Limits;
 use crate::stop::Stop;
 use crate::table::{Door, Table};
@@ -22,6 +23,7 @@ pub(crate) struct Proxy {
     pub(crate) draining: Stop,
     /// Connections end at once.
     pub(crate) ending: Stop,
+    pub(crate) dialer: Dialer,
     table: ArcSwap<Table>,
 }
 
@@ -46,6 +48,11 @@ pub(crate) struct Entry {
 
 impl Proxy {
     pub(crate) fn new(limits: Limits) -> Self {
+        Self::reaching(Dialer::Tcp, limits)
+    }
+
+    /// A proxy that reaches its upstreams by `dialer`.
+    pub(crate) fn reaching(dialer: Dialer, limits: Limits) -> Self {
         let limits = Arc::new(limits);
         Self {
             upstreams: Upstreams::new(Arc::clone(&limits)),
@@ -54,6 +61,7 @@ impl Proxy {
             connections: TaskTracker::new(),
             draining: Stop::default(),
             ending: Stop::default(),
+            dialer,
             table: ArcSwap::default(),
         }
     }

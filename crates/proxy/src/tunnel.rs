@@ -1,6 +1,7 @@
 //! What an upgraded connection becomes: bytes both ways, until both sides have ended.
 
 use crate::client_io::ClientIo;
+use crate::dialer::Dialer;
 use crate::proxy::Proxy;
 use crate::upstream::InFlight;
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::io;
 use std::sync::Arc;
-use tokio::io::{AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
 
 /// Carries bytes between `client` and `upstream`, in a task of its own, once both have upgraded.
@@ -19,7 +20,7 @@ pub(crate) fn start(proxy: &Arc<Proxy>, client: OnUpgrade, upstream: OnUpgrade, 
     let shared = Arc::clone(proxy);
     let task = proxy.connections.spawn(async move {
         tokio::select! {
-            ended = carry(client, upstream) => {
+            ended = carry_over(&shared.dialer, client, upstream) => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "a tunnel broke");
                 }
@@ -31,10 +32,22 @@ pub(crate) fn start(proxy: &Arc<Proxy>, client: OnUpgrade, upstream: OnUpgrade, 
     held_by.hold(task.abort_handle());
 }
 
-async fn carry(client: OnUpgrade, upstream: OnUpgrade) -> io::Result<()> {
+async fn carry_over(dialer: &Dialer, client: OnUpgrade, upstream: OnUpgrade) -> io::Result<()> {
+    match dialer {
+        Dialer::Tcp => carry::<TcpStream>(client, upstream).await,
+        #[cfg(feature = "in-memory")]
+        Dialer::Memory(_) => carry::<tokio::io::DuplexStream>(client, upstream).await,
+    }
+}
+
+/// Both sides are streams of the kind `S`.
+async fn carry<S>(client: OnUpgrade, upstream: OnUpgrade) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let (client, upstream) = tokio::try_join!(client, upstream).map_err(io::Error::other)?;
-    let (client, early_from_client) = bare::<TokioIo<ClientIo>>(client)?;
-    let (upstream, early_from_upstream) = bare::<TokioIo<TcpStream>>(upstream)?;
+    let (client, early_from_client) = bare::<TokioIo<ClientIo<S>>>(client)?;
+    let (upstream, early_from_upstream) = bare::<TokioIo<S>>(upstream)?;
     let (mut client, mut upstream) = (client.into_inner().into_inner(), upstream.into_inner());
     upstream.write_all(&early_from_client).await?;
     client.write_all(&early_from_upstream).await?;
