@@ -1,7 +1,6 @@
 //! The independent checker: what the records say, what Docker shows and what traffic saw must be one
 //! story.
 
-use crate::docker;
 use crate::load::{Kind, Report};
 use crate::site::Site;
 use crate::time::Micros;
@@ -41,7 +40,7 @@ pub fn assert_records_fit(site: &Site, app: &str) {
                JOIN deployments d ON d.id = s.deployment_id WHERE s.app_name = ?1";
     let rows = database.rows(sql, &[app]);
     let state = rows.first().unwrap_or_else(|| panic!("{app} has no current_state"));
-    let running = docker::running(app);
+    let running = site.running(app);
     let Some(color) = state["active_color"].as_str() else {
         assert!(state["status"] != "stable", "{app} is stable without a color: {state:?}");
         return;
@@ -54,6 +53,6 @@ pub fn assert_records_fit(site: &Site, app: &str) {
     assert_eq!(server.color, color, "{app}: traffic goes to {server:?}, the record says {state:?}");
     // What was kept in a slot and gave way to a newer version may still be stopping.
     holds(&format!("{app} has at most one container a color"), Duration::from_secs(20), || {
-        docker::containers(app).len() <= 2
+        site.containers(app).len() <= 2
     });
 }

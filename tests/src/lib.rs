@@ -18,6 +18,7 @@ mod load;
 mod postgres;
 mod registry;
 mod rest;
+pub mod scripted;
 mod site;
 mod time;
 mod wait;

@@ -7,6 +7,7 @@ use crate::command::Done;
 use crate::database::Database;
 use crate::docker;
 use crate::rest::unix_get;
+use crate::scripted::ScriptedDocker;
 use crate::wait::{holds, until};
 use rustix::process::{Pid, Signal};
 use std::fs::{File, OpenOptions};
@@ -38,6 +39,8 @@ pub struct Site {
     variables: Vec<(String, String)>,
     controller: Option<Child>,
     apps: Arc<Mutex<Vec<String>>>,
+    /// `None`: the real one.
+    docker: Option<ScriptedDocker>,
 }
 
 impl Site {
@@ -53,6 +56,7 @@ impl Site {
             variables: Vec::new(),
             controller: None,
             apps: Arc::default(),
+            docker: None,
             home,
         };
         std::fs::create_dir_all(site.config_dir().join("apps")).expect("a config directory");
@@ -65,6 +69,38 @@ impl Site {
         let mut site = Self::prepare();
         site.run();
         site
+    }
+
+    /// Directories and a free port, on a scripted Docker of its own; nothing runs yet.
+    #[must_use]
+    pub fn scripted() -> Self {
+        Self::prepare().on(&ScriptedDocker::start())
+    }
+
+    /// The same site on that Docker.
+    #[must_use]
+    pub fn on(mut self, docker: &ScriptedDocker) -> Self {
+        self.variables.push(("DOCKER_HOST".to_owned(), docker.host()));
+        self.docker = Some(docker.clone());
+        self
+    }
+
+    /// The scripted Docker that it is on.
+    #[must_use]
+    pub fn docker(&self) -> &ScriptedDocker {
+        self.docker.as_ref().expect("a scripted Docker")
+    }
+
+    /// Every container of `app`, running or not, by name, as its Docker shows them.
+    #[must_use]
+    pub fn containers(&self, app: &str) -> Vec<docker::Container> {
+        self.docker.as_ref().map_or_else(|| docker::containers(app), |docker| docker.containers(app))
+    }
+
+    /// Those that run.
+    #[must_use]
+    pub fn running(&self, app: &str) -> Vec<docker::Container> {
+        self.containers(app).into_iter().filter(|container| container.state == "running").collect()
     }
 
     /// A flag of `dockswap run`, with its value.
@@ -342,6 +378,9 @@ impl Drop for Site {
         }
         if let Some(pid) = self.proxy_pid().or(proxy) {
             send(pid, Signal::KILL);
+        }
+        if self.docker.is_some() {
+            return;
         }
         for app in self.apps.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             docker::sweep(app);

@@ -7,11 +7,11 @@ use futures_util::stream;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::{Method, Request, Response, StatusCode};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -23,6 +23,8 @@ pub(crate) struct App {
     settings: Settings,
     started: Instant,
     requests: AtomicU64,
+    probes: AtomicU64,
+    in_flight: InFlight,
     /// What `/allocate` was asked for: kept for ever, as a leak would.
     leaked: Mutex<Vec<Vec<u8>>>,
     stopping: watch::Receiver<Stopping>,
@@ -45,11 +47,13 @@ pub(crate) async fn told_to_stop(stopping: &mut watch::Receiver<Stopping>) {
 
 impl App {
     /// An app that starts now, and closes its web sockets when `stopping` says so.
-    pub(crate) fn new(settings: Settings, stopping: watch::Receiver<Stopping>) -> Self {
+    pub(crate) fn new(settings: Settings, in_flight: InFlight, stopping: watch::Receiver<Stopping>) -> Self {
         Self {
             settings,
             started: Instant::now(),
             requests: AtomicU64::new(0),
+            probes: AtomicU64::new(0),
+            in_flight,
             leaked: Mutex::default(),
             stopping,
         }
@@ -71,9 +75,10 @@ impl App {
 
     async fn route(&self, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path().to_owned();
-        if path != "/health" {
+        let _counted = (path != "/health").then(|| {
             self.requests.fetch_add(1, Ordering::Relaxed);
-        }
+            self.in_flight.one_more()
+        });
         match (request.method(), path.as_str()) {
             (&Method::GET | &Method::HEAD, "/health") => self.health(),
             (&Method::GET | &Method::HEAD, "/") => text(format!("hello from {}\n", self.settings.version)),
@@ -88,10 +93,12 @@ impl App {
             ),
             (&Method::GET, "/bytes") => bytes(number(&request, "n").unwrap_or(1_024)),
             (&Method::GET, "/allocate") => self.allocate(number(&request, "mb").unwrap_or(1)),
-            (&Method::GET, "/env") => match query(&request, "name").map(std::env::var) {
-                Some(Ok(value)) => text(value),
-                _ => status(StatusCode::NOT_FOUND),
-            },
+            (&Method::GET, "/env") => {
+                match query(&request, "name").and_then(|name| self.settings.environment.text(name)) {
+                    Some(value) => text(value),
+                    _ => status(StatusCode::NOT_FOUND),
+                }
+            }
             (&Method::GET, "/headers") => {
                 text(request.headers().iter().fold(String::new(), |mut lines, (name, value)| {
                     // Writing to a String cannot fail.
@@ -124,11 +131,43 @@ impl App {
     }
 
     fn health(&self) -> Response<Body> {
-        let code = self.settings.health.status(self.started.elapsed(), self.requests.load(Ordering::Relaxed));
+        let (settings, requests) = (&self.settings.health, self.requests.load(Ordering::Relaxed));
+        let probe = self.probes.fetch_add(1, Ordering::Relaxed) + 1;
+        let code = settings.status(self.started.elapsed(), requests, probe);
         let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = text(if code.is_success() { "ok\n" } else { "not well\n" });
         *response.status_mut() = code;
+        if let Some(location) = settings.location.as_deref().and_then(|text| HeaderValue::from_str(text).ok())
+        {
+            response.headers_mut().insert(LOCATION, location);
+        }
         response
+    }
+}
+
+/// Counts the requests that are being answered, probes not among them. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct InFlight(Arc<AtomicU64>);
+
+impl InFlight {
+    /// How many there are now.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn one_more(&self) -> Counted {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Counted(self.clone())
+    }
+}
+
+/// Counts until it is dropped.
+struct Counted(InFlight);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

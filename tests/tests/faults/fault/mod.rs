@@ -1,0 +1,3 @@
+//! The rows of the catalog that a scripted Docker can play.
+
+mod play;
