@@ -42,7 +42,8 @@ pub(crate) async fn serve(state: Arc<State>, socket: UnixListener) {
     }
 }
 
-fn router(state: Arc<State>) -> Router {
+/// Every path of the API.
+pub(crate) fn router(state: Arc<State>) -> Router {
     let questions = Router::new()
         .route("/v1/apps", get(apps::list))
         .route("/v1/apps/{app}", get(apps::one).delete(orders::remove))

@@ -1,0 +1,81 @@
+//! The controller's API without sockets and without a process around it, for those who try it with
+//! requests of their own. Database, intake and controller are those that run; Docker, the proxy and
+//! the probes are handed in.
+
+use crate::api;
+use crate::run::intake::Intake;
+use crate::run::state::State;
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use dockswap_config::{Policy, StoredFiles};
+use dockswap_controller::{Controller, ControllerSettings, Ports, SystemClock};
+use dockswap_core::ports::{self, Clock, Engine, Prober};
+use dockswap_docker::Docker;
+use dockswap_proxy::ProxyClient;
+use dockswap_store::Holder;
+use http::{Request, Response};
+use std::path::Path;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tower_service::Service;
+
+/// An address at which no Docker answers: what asks Docker past the engine is told so.
+const NO_DOCKER: &str = "tcp://127.0.0.1:1";
+
+/// A controller that is asked without a socket.
+pub struct MemoryApi {
+    router: Router,
+    controller: Arc<Controller>,
+    intake: Intake,
+    stop: CancellationToken,
+}
+
+impl MemoryApi {
+    /// Starts a controller on the app files in `dir`/apps; its database is made in `dir`.
+    ///
+    /// # Errors
+    /// When the database cannot be had, or the directory cannot be read.
+    pub async fn start(
+        dir: &Path,
+        engine: Arc<dyn Engine>,
+        router: Arc<dyn ports::Router>,
+        prober: Arc<dyn Prober>,
+    ) -> Result<Self> {
+        let apps = dir.join("apps");
+        std::fs::create_dir_all(&apps).with_context(|| format!("cannot create {}", apps.display()))?;
+        let clock = Arc::new(SystemClock::new());
+        let url = format!("sqlite://{}", dir.join("dockswap.db").display());
+        let database = Arc::new(dockswap_store::connect(&url, &Holder::this_process(clock.now())).await?);
+        let files = Arc::new(StoredFiles::new(apps.clone(), Policy::default()));
+        let ports = Ports { engine, router, store: database.clone(), files, prober, clock };
+        let stop = CancellationToken::new();
+        let settings = ControllerSettings { max_concurrent: 4 };
+        let controller = Controller::start(ports, settings, stop.clone()).await?;
+        let intake =
+            Intake::start(apps, Policy::default(), Vec::new(), controller.clone(), stop.clone()).await?;
+        let state = Arc::new(State {
+            controller: controller.clone(),
+            database,
+            docker: Arc::new(Docker::connect(Some(NO_DOCKER))?),
+            proxy: Arc::new(ProxyClient::new(dir.join("proxy.sock"))),
+            intake: intake.handle(),
+            stop: stop.clone(),
+        });
+        Ok(Self { router: api::router(state), controller, intake, stop })
+    }
+
+    /// Answers one request. The bodies of streams end only with the controller.
+    pub async fn ask(&self, request: Request<Bytes>) -> Response<Body> {
+        let Ok(answer) = self.router.clone().call(request.map(Body::from)).await;
+        answer
+    }
+
+    /// Stops as `dockswap run` does.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        self.intake.ended().await;
+        self.controller.shutdown().await;
+    }
+}
