@@ -5,6 +5,7 @@
 mod app;
 mod containers;
 mod controller;
+mod crash;
 mod effects;
 mod gate;
 mod group;

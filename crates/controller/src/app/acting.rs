@@ -1,6 +1,7 @@
 //! Acting: what the state is owed is started, what it is no longer owed is ended, and people see it.
 
 use super::{App, Message, Running};
+use crate::crash::{self, Moment};
 use crate::effects::Work;
 use crate::monitor;
 use crate::view::{AppView, Notice, Progress};
@@ -51,14 +52,17 @@ impl App {
             if let Some(effect) = owed.effect {
                 let cancel = self.stop.child_token();
                 let work = self.work(cancel.clone());
+                let machine = self.machine.clone();
                 let inbox = self.own_inbox.clone();
                 let task = tokio::spawn(async move {
                     // One hand at a time: what the phase before asked of Docker is known first.
                     if let Some(before) = before {
                         let _ = before.task.await;
                     }
+                    crash::point(&machine, Moment::Committed);
                     // A defect in an adapter must not leave the phase waiting for ever.
                     let performed = AssertUnwindSafe(work.perform(effect)).catch_unwind().await;
+                    crash::point(&machine, Moment::Performed);
                     let message = match performed {
                         Ok(Some(event)) => Message::Report { answers: version, event },
                         Ok(None) => return,

@@ -1,6 +1,7 @@
 //! Deciding: an event becomes a committed transition, or a refusal, or waits for the database.
 
 use super::{App, Message, PAUSE, Turn};
+use crate::crash::{self, Moment};
 use crate::view::{Notice, Progress};
 use dockswap_core::machine::{Event, Phase, Refusal};
 use dockswap_core::records::{CommitError, StoreError};
@@ -21,6 +22,7 @@ pub(super) enum ApplyError {
 impl App {
     /// Commits what `event` leads to.
     pub(super) async fn apply(&mut self, event: &Event, answers: Option<Version>) -> Result<(), ApplyError> {
+        crash::point_of_a_wait(&self.machine, Moment::Performed);
         let now = self.shared.ports.clock.now();
         let decided = match answers {
             Some(answers) => self.machine.report(answers, event, now),
@@ -36,6 +38,7 @@ impl App {
                 return Err(ApplyError::Refused(refusal));
             }
         };
+        crash::point(transition.after(), Moment::Decided);
         match self.shared.ports.store.commit(&transition).await {
             Ok(()) => {}
             Err(CommitError::Store(error)) => return Err(ApplyError::Store(error)),
@@ -45,6 +48,7 @@ impl App {
                 return Err(ApplyError::Reloaded);
             }
         }
+        crash::point(&self.machine, Moment::Reported);
         let record = transition.event();
         let (from, deployment) = (self.machine.state(), record.deployment_id);
         let error = record.error.clone();
@@ -61,6 +65,7 @@ impl App {
         }
         self.paused_until = None;
         self.in_force(deployment);
+        crash::point_of_a_wait(&self.machine, Moment::Committed);
         Ok(())
     }
 

@@ -11,6 +11,7 @@ mod owed;
 mod phase;
 mod refusal;
 mod release;
+mod stage;
 mod step;
 mod transition;
 
@@ -19,6 +20,7 @@ pub use owed::{Alarm, AlarmKind, Effect, Owed, RouteIntent, Upkeep, Watch};
 pub use phase::{Attempt, Candidate, Cause, Failed, Ground, Phase, RetireStage, Tried, UndoStage};
 pub use refusal::Refusal;
 pub use release::{Plan, Release, Serving, Standby, Warmth};
+pub use stage::Stage;
 pub use transition::{ReplayError, Transition};
 
 use crate::name::{AppName, Color, ConfigId, DeploymentId, Version};
@@ -29,7 +31,8 @@ use serde::{Deserialize, Serialize};
 pub struct Machine {
     app: AppName,
     version: Version,
-    /// The newest config that a deployment was begun for: what an edit is compared with.
+    /// The newest config that a deployment was begun for, or that was retired with the app: what an edit is
+    /// compared with.
     considered: Option<ConfigId>,
     phase: Phase,
 }
@@ -70,7 +73,7 @@ impl Machine {
         &self.phase
     }
 
-    /// The newest config that a deployment was begun for.
+    /// The newest config that a deployment was begun for, or that was retired with the app.
     #[must_use]
     pub const fn considered(&self) -> Option<ConfigId> {
         self.considered

@@ -4,8 +4,8 @@
 
 use crate::script::{Scripted, tell};
 use crate::world::fixture::WORDS;
-use dockswap_core::machine::{AlarmKind, Event, Machine, Refusal, Transition};
-use std::collections::BTreeMap;
+use dockswap_core::machine::{AlarmKind, Event, Machine, Refusal, Stage, Transition};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -232,6 +232,19 @@ const fn kind(refusal: &Refusal) -> &'static str {
         Refusal::NoWarmStandby => "no warm standby",
         Refusal::NothingHealthy => "nothing healthy",
         Refusal::Already { .. } => "already",
+    }
+}
+
+#[test]
+fn the_list_of_stages_is_whole() {
+    let mut seen = BTreeSet::new();
+    for (_, machine, answers) in table() {
+        seen.insert(machine.stage());
+        seen.extend(answers.iter().filter_map(|(_, answer)| answer.as_ref().ok()).map(Machine::stage));
+    }
+    assert_eq!(seen, BTreeSet::from(Stage::ALL));
+    for stage in seen {
+        assert!(Stage::ALL.iter().filter(|other| other.name() == stage.name()).count() == 1, "{stage:?}");
     }
 }
 
