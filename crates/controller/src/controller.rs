@@ -152,14 +152,12 @@ impl Controller {
         let revision = shared.wait("the proxy", || shared.keeper.begin(table.clone())).await?;
         tracing::info!(apps = machines.len(), revision, "taken up");
 
-        let in_service = |app: &AppName| {
-            machines
-                .iter()
-                .find(|machine| machine.app() == app)
-                .is_none_or(|machine| machine.state() != "retired")
+        let in_service = |newest: &Stored| {
+            machines.iter().find(|machine| *machine.app() == newest.row.app).is_none_or(|machine| {
+                machine.state() != "retired" || machine.considered() < Some(newest.row.id)
+            })
         };
-        let taken_up =
-            newest.iter().filter(|(app, _)| in_service(app)).map(|(_, stored)| stored.offer()).collect();
+        let taken_up = newest.values().filter(|stored| in_service(stored)).map(Stored::offer).collect();
         let controller = Arc::new(Self {
             shared: shared.clone(),
             apps: Mutex::default(),

@@ -30,7 +30,8 @@ impl App {
                 self.order(&Event::ManualRecovery(observation)).await
             }
             Command::Remove => {
-                let result = self.order(&Event::Retire).await;
+                let newest = self.newest.as_ref().map(|newest| newest.row.id);
+                let result = self.order(&Event::Retire { newest }).await;
                 if result.is_ok() {
                     self.dismiss_wanted();
                     self.show();

@@ -212,10 +212,8 @@ impl App {
             }
             self.notice_surely(Event::Resumed).await;
         }
-        // What was taken out of service comes back by an edit or an order, not by a restart.
-        if self.newest.is_some() && self.machine.state() != "retired" {
-            self.want_newest().await;
-        }
+        // What was taken out of service comes back by an edit that was made since, or an order.
+        self.want_newest().await;
     }
 
     async fn handle(&mut self, message: Message) {

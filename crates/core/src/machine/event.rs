@@ -76,7 +76,12 @@ pub enum Event {
     /// An operator asks to settle on what Docker and the proxy really show.
     ManualRecovery(Observation),
     /// An operator takes the app out of service.
-    Retire,
+    Retire {
+        /// The newest version of its file that is stored: it goes with the rest, and only a newer one brings
+        /// the app back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        newest: Option<ConfigId>,
+    },
     /// The live containers were changed from outside; they are being healed.
     ExternalChange(Failure),
 }
@@ -207,7 +212,7 @@ impl Event {
             Self::RollbackFailed(_) => "rollback_failed",
             Self::Resumed => "resumed",
             Self::ManualRecovery(_) => "manual_recovery",
-            Self::Retire => "retire",
+            Self::Retire { .. } => "retire",
             Self::ExternalChange(_) => "external_change",
         }
     }
@@ -241,7 +246,7 @@ impl Event {
             | Self::RollbackComplete
             | Self::Resumed
             | Self::ManualRecovery(_)
-            | Self::Retire => None,
+            | Self::Retire { .. } => None,
         }
     }
 }

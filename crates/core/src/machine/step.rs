@@ -218,7 +218,7 @@ fn from_retiring(
 /// An operator whose order has to wait is told that, and not that it makes no sense.
 fn busy(event: &Event, not_now: Refusal) -> Refusal {
     match (event, not_now) {
-        (Event::Deploy(_) | Event::Retire, Refusal::NotNow { state, .. }) => Refusal::Busy { state },
+        (Event::Deploy(_) | Event::Retire { .. }, Refusal::NotNow { state, .. }) => Refusal::Busy { state },
         (_, not_now) => not_now,
     }
 }
@@ -226,7 +226,7 @@ fn busy(event: &Event, not_now: Refusal) -> Refusal {
 fn from_settled(ground: Ground, event: &Event, now: Timestamp) -> Option<Result<Next, Refusal>> {
     Some(match event {
         Event::Deploy(order) => begin(ground, order, now),
-        Event::Retire => match ground {
+        Event::Retire { .. } => match ground {
             Ground::Retired { .. } => Err(Refusal::Already { event: event.name() }),
             ground @ (Ground::Pending(_) | Ground::Serving(_) | Ground::Failed(_)) => {
                 Ok(Phase::Retiring(ground.retire()?).into())

@@ -112,6 +112,7 @@ impl Machine {
                 OrderTarget::Config(plan) => self.considered.max(Some(plan.config)),
                 OrderTarget::Pinned { .. } | OrderTarget::Standby => self.considered,
             },
+            Event::Retire { newest } => self.considered.max(*newest),
             _ => self.considered,
         };
         let after = Self {

@@ -73,7 +73,7 @@ fn sentence(decoded: &Event, color: &str, event: &wire::Event) -> String {
                 .collect();
             format!("an operator asked to recover; healthy: {}", healthy.join(", "))
         }
-        Event::Retire => "an operator takes the app out of service".to_owned(),
+        Event::Retire { .. } => "an operator takes the app out of service".to_owned(),
         Event::ImageFailed(failure)
         | Event::ContainerFailed(failure)
         | Event::HealthCheckFailed(failure)

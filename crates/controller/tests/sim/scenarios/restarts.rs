@@ -2,7 +2,7 @@
 
 use super::{STATES, deploying, serving, with_warm_standby};
 use crate::sim::{Sim, secs};
-use crate::world::faults::{Moment, Side};
+use crate::world::faults::{Call, Fault, Moment, Side};
 use crate::world::files::Version;
 use dockswap_controller::Command;
 use dockswap_core::records::DeploymentStatus;
@@ -39,6 +39,22 @@ fn a_restart_while_undoing_and_while_retiring_finishes_that() {
     }
 }
 
+#[test]
+fn an_edit_that_a_removal_dismissed_is_not_deployed_by_a_restart() {
+    let mut sim = serving();
+    // It is stored, and nothing more can be.
+    sim.plan(Call::Commit, [Fault::Unavailable]);
+    sim.edit("web", &Version::of("good:2"));
+    sim.pass(secs(1));
+    sim.command("web", Command::Remove);
+    sim.until("web", "retired");
+    sim.rest();
+    sim.restart();
+    sim.rest();
+    assert_eq!(sim.state("web"), "retired");
+    assert_eq!(sim.deployments("web").len(), 1);
+}
+
 /// Runs `story` with the controller dying before, and after, each call that it makes to the world.
 fn at_every_call(begin: fn() -> Sim, story: fn(&mut Sim)) {
     let calls = {
@@ -60,6 +76,22 @@ fn at_every_call(begin: fn() -> Sim, story: fn(&mut Sim)) {
         }
     }
     println!("{deaths} deaths, 0 failures: at most {:.1} % at 95 % confidence", 300.0 / f64::from(deaths));
+}
+
+#[test]
+fn dying_at_any_call_of_the_return_of_a_removed_app_brings_it_back() {
+    let removed = || {
+        let mut sim = serving();
+        sim.command("web", Command::Remove);
+        sim.until("web", "retired");
+        sim.rest();
+        sim
+    };
+    at_every_call(removed, |sim| {
+        let next = Version::of("good:2");
+        sim.edit("web", &next);
+        sim.until_serving("web", &next);
+    });
 }
 
 #[test]

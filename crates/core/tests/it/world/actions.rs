@@ -304,7 +304,7 @@ impl World {
                     self.docker.keys().copied().filter(|release| self.is_healthy(*release)).collect();
                 Event::ManualRecovery(Observation { healthy })
             }
-            Ask::Retire => Event::Retire,
+            Ask::Retire => Event::Retire { newest: None },
         })
     }
 

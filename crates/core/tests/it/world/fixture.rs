@@ -151,7 +151,7 @@ pub fn event(word: &str, machine: &Machine, deployment: i64, manner: Manner) -> 
         "manual_recovery/live" => seen(live),
         "manual_recovery/standby" => seen(standby),
         "manual_recovery/nothing" => seen(None),
-        "retire" => Event::Retire,
+        "retire" => Event::Retire { newest: None },
         "external_change" => Event::ExternalChange(failure("container web-blue-1 was removed")),
         _ => panic!("{word:?} is no event"),
     }
