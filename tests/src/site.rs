@@ -37,6 +37,7 @@ pub struct Site {
     http: SocketAddr,
     flags: Vec<String>,
     variables: Vec<(String, String)>,
+    program: PathBuf,
     controller: Option<Child>,
     apps: Arc<Mutex<Vec<String>>>,
     /// `None`: the real one.
@@ -54,6 +55,7 @@ impl Site {
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())),
             flags: Vec::new(),
             variables: Vec::new(),
+            program: dockswap(),
             controller: None,
             apps: Arc::default(),
             docker: None,
@@ -114,6 +116,13 @@ impl Site {
     #[must_use]
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Another program under test.
+    #[must_use]
+    pub fn program(mut self, path: PathBuf) -> Self {
+        self.program = path;
         self
     }
 
@@ -201,15 +210,15 @@ impl Site {
             let mut options = OpenOptions::new();
             options.create(true).append(true).open(self.log_file()).expect("a log file")
         };
-        let mut command = self.program();
+        let mut command = self.dockswap();
         command.args(["run", "--proxy-http", &self.http.to_string()]).args(&self.flags);
         command.stdin(Stdio::null()).stdout(log()).stderr(log());
         command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
     }
 
     /// `dockswap` with this site's directories, in an environment that knows of no other.
-    fn program(&self) -> Command {
-        let mut command = Command::new(dockswap());
+    fn dockswap(&self) -> Command {
+        let mut command = Command::new(&self.program);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("DOCKSWAP_") {
                 command.env_remove(name);
@@ -223,13 +232,13 @@ impl Site {
     /// Runs one of the operator's commands to its end.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Done {
-        Done::of(self.program().args(arguments))
+        Done::of(self.dockswap().args(arguments))
     }
 
     /// Starts one of the operator's commands.
     #[must_use]
     pub fn begin(&self, arguments: &[&str]) -> Child {
-        let mut command = self.program();
+        let mut command = self.dockswap();
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
     }
@@ -246,6 +255,15 @@ impl Site {
         child.kill().expect("a process of ours");
         let status = child.wait().expect("a child of ours");
         assert_eq!(status.signal(), Some(9), "it ended before it was killed:\n{}", self.log());
+    }
+
+    /// Waits until the controller has died by itself.
+    pub fn controller_dies(&mut self) -> ExitStatus {
+        let child = self.controller.as_mut().expect("a controller");
+        let status =
+            until("the controller has died", PATIENCE, || child.try_wait().expect("a child of ours"));
+        self.controller = None;
+        status
     }
 
     /// Sends `signal` to the controller and waits for its end.

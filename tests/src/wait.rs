@@ -5,16 +5,20 @@ use std::time::{Duration, Instant};
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(8);
 
-/// What `look` finds, once it finds something; panics with `what` after `patience`.
-pub fn until<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+/// What `look` finds, once it finds something; `None` after `patience`.
+pub fn within<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + patience;
     loop {
-        if let Some(found) = look() {
-            return found;
+        match look() {
+            None if Instant::now() < deadline => std::thread::sleep(LOOK),
+            found => return found,
         }
-        assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
-        std::thread::sleep(LOOK);
     }
+}
+
+/// What `look` finds, once it finds something; panics with `what` after `patience`.
+pub fn until<T>(what: &str, patience: Duration, look: impl FnMut() -> Option<T>) -> T {
+    within(patience, look).unwrap_or_else(|| panic!("not within {patience:?}: {what}"))
 }
 
 /// Waits until `look` says so; panics with `what` after `patience`.

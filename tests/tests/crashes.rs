@@ -1,4 +1,5 @@
-//! Processes that die, at the worst moments: traffic goes on, and the next start finishes or undoes.
+//! Processes that die in the midst of something that takes its time: traffic goes on, and the next start
+//! finishes or undoes. (Kills between two steps, and at random instants: `crash_points`.)
 
 use dockswap_tests::{
     AppFile, Frozen, Kind, Load, Mix, Registry, RegistryMood, Site, assert_records_fit, docker, holds, once,
@@ -132,29 +133,6 @@ fn killed_while_rolling_back() {
         file.deployment("startup_timeout", "1s").deployment("stop_timeout", "4s")
     };
     Crash { state: "rolling_back", new, fate: Fate::Undone, ..Crash::default() }.happens();
-}
-
-#[test]
-fn killed_again_and_again_while_deploys_go_on() {
-    let mut site = Site::start();
-    let app = site.name("web");
-    site.deployed(&AppFile::new(&app).version("n0"));
-    let load = Load::start(site.http(), &site.host_of(&app), Mix::default());
-    let kills = if std::env::var_os("DOCKSWAP_LONG").is_some() { 100 } else { 8 };
-    for number in 1..=kills {
-        let file = AppFile::new(&app).version(&format!("n{number}")).deployment("watch", "100ms");
-        site.save(&file);
-        // Somewhere within the deployment: so many requests later.
-        load.goes_on(number * 37 % 300);
-        site.kill_controller();
-        site.run();
-        let (app, sha, database) = (app.as_str(), site.sha(&app), site.database());
-        let ended = until("the version has arrived", Duration::from_secs(90), || database.ended(app, &sha));
-        assert_eq!(ended.1, "success", "{}", site.events(app));
-        site.settled(app);
-    }
-    load.stop().assert_unbroken();
-    assert_records_fit(&site, &app);
 }
 
 #[test]

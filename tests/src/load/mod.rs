@@ -98,6 +98,12 @@ impl Load {
         self.state.report().clone()
     }
 
+    /// What has been seen since it was last taken.
+    #[must_use]
+    pub fn take(&self) -> Report {
+        std::mem::take(&mut *self.state.report())
+    }
+
     /// Requests answered and failed, so far.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
