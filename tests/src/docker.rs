@@ -78,10 +78,11 @@ struct Event {
 }
 
 fn events(app: &str, kind: &str, since: Micros) -> Vec<Event> {
-    let seconds = |micros: Micros| micros.div_euclid(1_000_000).to_string();
+    let seconds = |at: Micros| format!("{}.{:06}", at.div_euclid(1_000_000), at.rem_euclid(1_000_000));
     let (label, kind) = (format!("label=dockswap.app={app}"), format!("event={kind}"));
     let since = if since == 0 { "24h".to_owned() } else { seconds(since) };
-    let until = (now().div_euclid(1_000_000) + 1).to_string();
+    // Not later: the client would wait until then.
+    let until = seconds(now());
     let lines = docker(&[
         "events", "--since", &since, "--until", &until, "--filter", &label, "--filter", &kind, "--format",
         "json",

@@ -277,4 +277,45 @@ mod tests {
             assert_eq!(story.stops_too_early(&[early]).len(), 1, "{early:?}");
         }
     }
+
+    /// Records as the product writes them, but for what `change` does to them.
+    fn contradictions(change: &str) -> Vec<String> {
+        let home = tempfile::tempdir().expect("a directory for temporary files");
+        let path = home.path().join("records.db");
+        let records = rusqlite::Connection::open(&path).expect("a database");
+        let sql = r#"
+            CREATE TABLE app_configs (id INTEGER, config_yaml BLOB);
+            CREATE TABLE deployments (id INTEGER, app_name TEXT, config_id INTEGER, status TEXT);
+            CREATE TABLE current_state (app_name TEXT, status TEXT, active_color TEXT, image TEXT);
+            CREATE TABLE deployment_events (id INTEGER, deployment_id INTEGER, app_name TEXT, event_type TEXT,
+                                            payload TEXT, created_at TEXT);
+            INSERT INTO app_configs VALUES (1, 'VERSION: "one"');
+            INSERT INTO deployments VALUES (1, 'web', 1, 'success');
+            INSERT INTO current_state VALUES ('web', 'stable', 'blue', 'app:v1');
+            INSERT INTO deployment_events VALUES
+                (1, 1, 'web', 'deploy', '{"version": 1, "from": "pending", "to": "pulling"}', '2026-11-21T07:00:00Z'),
+                (2, 1, 'web', 'cancel', '{"refused": "not now"}', '2026-11-21T07:00:01Z'),
+                (3, 1, 'web', 'watch_passed', '{"version": 2, "from": "pulling", "to": "stable",
+                 "active_color": "blue", "image": "app:v1"}', '2026-11-21T07:00:02Z');"#;
+        records.execute_batch(sql).and_then(|()| records.execute_batch(change)).expect("records");
+        let database = Database::at(path);
+        Story::of("web", &database).contradictions(&database)
+    }
+
+    #[test]
+    fn records_that_contradict_each_other_are_found() {
+        assert_eq!(contradictions(""), Vec::<String>::new());
+        for change in [
+            "DELETE FROM deployment_events WHERE id = 1",
+            "INSERT INTO deployment_events SELECT * FROM deployment_events WHERE id = 3",
+            "UPDATE current_state SET status = 'failed'",
+            "UPDATE current_state SET active_color = 'green'",
+            "UPDATE current_state SET image = 'app:v2'",
+            "DELETE FROM current_state",
+            "UPDATE deployments SET status = 'in_progress'",
+            "DELETE FROM deployments",
+        ] {
+            assert!(!contradictions(change).is_empty(), "{change}");
+        }
+    }
 }

@@ -60,8 +60,10 @@ impl Campaign {
         let Progress { tally, mut settled_in, requests, .. } =
             progress.into_inner().unwrap_or_else(PoisonError::into_inner);
         settled_in.sort_unstable();
-        let within =
-            |percent: usize| settled_in.get((settled_in.len() * percent / 100).min(settled_in.len() - 1));
+        let within = |percent: usize| {
+            let last = settled_in.len().saturating_sub(1);
+            settled_in.get((settled_in.len() * percent / 100).min(last)).copied().unwrap_or_default()
+        };
         println!(
             "{wanted} kills, {requests} requests; settled within {:?} (half), {:?} (99 %), {:?} (all)",
             within(50),
