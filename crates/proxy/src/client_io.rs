@@ -166,15 +166,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.framing.is_broken_off() {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
         let before = buffer.filled().len();
         match Pin::new(&mut this.stream).poll_read(cx, buffer) {
             Poll::Ready(Ok(())) => {
                 let new = &buffer.filled()[before..];
                 this.received += new.len() as u64;
-                this.framing.follow(new);
+                let (came, sound) = (new.len(), this.framing.follow(new));
                 if let Some(request) = this.framing.untrusted_from() {
                     this.shared.untrusted_from.store(request, Ordering::Relaxed);
                 }
+                if came > 0 && sound == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                }
+                buffer.set_filled(before + sound);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),

@@ -7,7 +7,7 @@ use crate::limits::Limits;
 use crate::pages::Page;
 use crate::pool::Sender;
 use crate::proxy::{Entry, Proxy};
-use crate::request_body::RequestBody;
+use crate::request_body::{Fault, RequestBody};
 use crate::upstream::Upstream;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
@@ -15,7 +15,6 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -84,7 +83,17 @@ pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: Outgoing, ove
         return Exchange::Failed(Page::Unavailable);
     }
     let spare = if was_reused { copy_if_repeatable(&request) } else { None };
-    match send(&proxy.limits, &mut sender, request).await {
+    let progress = request.body().progress();
+    let sent = send(&proxy.limits, &mut sender, request).await;
+    if !matches!(sent, Sent::Answered(_))
+        && let Some(fault) = progress.and_then(|progress| progress.fault())
+    {
+        return Exchange::Failed(match fault {
+            Fault::Broken => Page::BadRequest,
+            Fault::Stalled => Page::RequestTimeout,
+        });
+    }
+    match sent {
         Sent::Answered(answer) => Exchange::Answered(answer, Loan { sender, in_flight: entry.in_flight }),
         Sent::TimedOut => Exchange::Failed(Page::GatewayTimeout),
         Sent::Unsent(_) | Sent::Broken(_) if was_closed() => Exchange::Failed(Page::Unavailable),
@@ -130,11 +139,8 @@ async fn open(
 /// Sends a request, and waits for the head of its answer as long as the body still moves and
 /// `answer_time` beyond.
 async fn send(limits: &Limits, sender: &mut Sender, request: Outgoing) -> Sent {
-    let progress = match request.body() {
-        RequestBody::Empty => None,
-        RequestBody::Streamed(_, progress) => Some(Arc::clone(progress)),
-    };
-    let come_so_far = || progress.as_ref().map(|progress| progress.load(Ordering::Relaxed));
+    let progress = request.body().progress();
+    let come_so_far = || progress.as_ref().map(|progress| progress.moves());
     let answered = sender.try_send_request(request);
     tokio::pin!(answered);
     loop {

@@ -9,7 +9,7 @@ use crate::headers::{self, BodyFraming, Origin};
 use crate::host;
 use crate::pages::Page;
 use crate::proxy::{Entry, NoEntry, Proxy};
-use crate::request_body::{Progress, RequestBody};
+use crate::request_body::RequestBody;
 use crate::tunnel;
 use crate::upstream::{InFlight, Upstream};
 use http::header::{CONTENT_LENGTH, HOST};
@@ -94,6 +94,9 @@ impl Order {
             match exchange(proxy, entry, request, over).await {
                 Exchange::Answered(answer, loan) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
                     return switch(proxy, answer, on_upgrade, loan.in_flight);
+                }
+                Exchange::Answered(answer, _) if !headers::has_known_encoding(answer.headers()) => {
+                    return Err(Page::BadGateway);
                 }
                 Exchange::Answered(answer, loan) => return Ok(Carried::Answer(answer, loan)),
                 Exchange::Refused(whole, upstream) => {
@@ -205,11 +208,8 @@ fn prepare(
             .map_err(|_| Page::BadRequest)?,
     };
     head.headers.insert(HOST, host);
-    let body = if body.is_end_stream() {
-        RequestBody::Empty
-    } else {
-        RequestBody::Streamed(body, Progress::default())
-    };
+    let body =
+        if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Streamed(body, Arc::default()) };
     Ok(Request::from_parts(head, body))
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Framing {
     chunked: bool,
     /// The first request (counted from 0) that must be refused.
     untrusted_from: Option<u32>,
+    /// It was lost inside a body.
+    broken_off: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,7 @@ impl Framing {
             length: 0,
             chunked: false,
             untrusted_from: None,
+            broken_off: false,
         }
     }
 
@@ -74,6 +77,11 @@ impl Framing {
         }
     }
 
+    /// A body broke off: nothing that comes after it has a meaning.
+    pub(crate) const fn is_broken_off(&self) -> bool {
+        self.broken_off
+    }
+
     /// How many heads have ended.
     pub(crate) const fn heads(&self) -> u32 {
         self.heads
@@ -84,26 +92,36 @@ impl Framing {
         self.untrusted_from
     }
 
-    /// Takes the next bytes.
-    pub(crate) fn follow(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            match self.at {
-                At::Lost => return,
+    /// Takes the next bytes; how many of them may be passed on. That is all of them, unless a body breaks
+    /// off here: then those before the line that is wrong, and never any again.
+    ///
+    /// (The head of a request that cannot be trusted is passed on: the parser has to see it for a refusal.)
+    pub(crate) fn follow(&mut self, bytes: &[u8]) -> usize {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (phase, sound) = (self.phase(), bytes.len() - rest.len());
+            rest = match self.at {
+                At::Lost => return if self.broken_off { 0 } else { bytes.len() },
                 At::Sized(left) => {
-                    let (rest, left) = skip(bytes, left);
-                    bytes = rest;
+                    let (rest, left) = skip(rest, left);
                     self.at = if left == 0 { At::RequestLine } else { At::Sized(left) };
+                    rest
                 }
                 At::ChunkData(left) => {
-                    let (rest, left) = skip(bytes, left);
-                    bytes = rest;
+                    let (rest, left) = skip(rest, left);
                     self.at = if left == 0 { At::ChunkEnd } else { At::ChunkData(left) };
+                    rest
                 }
                 At::RequestLine | At::Fields | At::ChunkSize | At::ChunkEnd | At::Trailers => {
-                    bytes = self.follow_line(bytes);
+                    self.follow_line(rest)
                 }
+            };
+            if self.at == At::Lost && phase == Phase::Body {
+                self.broken_off = true;
+                return sound;
             }
         }
+        bytes.len()
     }
 
     fn follow_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
@@ -278,6 +296,25 @@ mod tests {
             let request = format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{bad}");
             assert_eq!(after(request.as_bytes()), (Phase::Lost, Some(1)), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn nothing_is_passed_on_from_where_a_body_breaks_off() {
+        let head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".as_slice();
+        for bad in ["x\r\n", "0\r\n\n", "0\r\nX: y\n\r\n"] {
+            let sound = [head, b"5\r\nhello\r\n", &bad.as_bytes()[..bad.rfind('\n').unwrap_or(0)]].concat();
+            let bytes = [head, b"5\r\nhello\r\n", bad.as_bytes(), b"GET / HTTP/1.1\r\n"].concat();
+            for cut in 0..bytes.len() {
+                let mut framing = Framing::new(1024);
+                let (first, second) = bytes.split_at(cut);
+                let passed = framing.follow(first) + framing.follow(second);
+                assert!(passed <= sound.len(), "{bad:?} cut at {cut}: {passed} passed");
+                assert_eq!(framing.follow(b"more"), 0);
+            }
+        }
+        let mut framing = Framing::new(1024);
+        let bytes = b"GET / HTTP/1.1\nHost: a\r\n\r\n";
+        assert_eq!(framing.follow(bytes), bytes.len(), "a head goes to the parser, which refuses it");
     }
 
     #[test]

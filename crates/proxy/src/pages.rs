@@ -9,8 +9,10 @@ use http::{HeaderValue, Response, StatusCode};
 /// Why the proxy answers a request itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Page {
-    /// The request cannot be understood in one way only.
+    /// The request cannot be understood, or not in one way only.
     BadRequest,
+    /// The client stopped sending in the middle of a body.
+    RequestTimeout,
     /// The request target is too long.
     UriTooLong,
     /// `CONNECT`: this is no forward proxy.
@@ -29,6 +31,7 @@ impl Page {
     const fn status(self) -> StatusCode {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoRoute => StatusCode::NOT_FOUND,
@@ -40,7 +43,10 @@ impl Page {
 
     const fn text(self) -> &'static str {
         match self {
-            Self::BadRequest => "400 Bad Request: this request could be read in more than one way.\n",
+            Self::BadRequest => {
+                "400 Bad Request: this request could be read in more than one way, or in none.\n"
+            }
+            Self::RequestTimeout => "408 Request Timeout: the rest of this request did not come.\n",
             Self::UriTooLong => "414 URI Too Long\n",
             Self::MethodNotAllowed => "405 Method Not Allowed\n",
             Self::NoRoute => "404 Not Found: nothing is served here.\n",
@@ -58,11 +64,12 @@ impl Page {
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // Nothing that follows on this connection can be trusted. (A client that counted on its CONNECT has
+        // sent along what is meant for a tunnel.)
+        if matches!(self, Self::BadRequest | Self::RequestTimeout | Self::MethodNotAllowed) {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         match self {
-            // Nothing that follows on this connection can be trusted.
-            Self::BadRequest => {
-                headers.insert(CONNECTION, HeaderValue::from_static("close"));
-            }
             Self::MethodNotAllowed => {
                 headers
                     .insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
@@ -70,7 +77,12 @@ impl Page {
             Self::Unavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
-            Self::UriTooLong | Self::NoRoute | Self::BadGateway | Self::GatewayTimeout => {}
+            Self::BadRequest
+            | Self::RequestTimeout
+            | Self::UriTooLong
+            | Self::NoRoute
+            | Self::BadGateway
+            | Self::GatewayTimeout => {}
         }
         answer
     }

@@ -1,14 +1,41 @@
-//! The body of a request on its way to an upstream, streamed as it comes.
+//! The body of a request on its way to an upstream, streamed as it comes, without its trailers.
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::error::Error;
+use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
 
-/// How far a body has come: any other number than before means that it moved.
-pub(crate) type Progress = Arc<AtomicU64>;
+/// How a body fares on its way, for the one who waits for the answer.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    moves: AtomicU64,
+    fault: OnceLock<Fault>,
+}
+
+/// Why a body will not be whole. It is the client's doing, and not the upstream's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It cannot be understood, or the client went away in the middle of it.
+    Broken,
+    /// The client sent nothing for too long.
+    Stalled,
+}
+
+impl Progress {
+    /// How far the body has come: any other number than before means that it moved.
+    pub(crate) fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Relaxed)
+    }
+
+    /// Why the body will not be whole, if so.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.fault.get().copied()
+    }
+}
 
 /// A request body.
 #[derive(Debug)]
@@ -16,7 +43,17 @@ pub(crate) enum RequestBody {
     /// None: such a request can be sent again.
     Empty,
     /// What the client sends.
-    Streamed(Incoming, Progress),
+    Streamed(Incoming, Arc<Progress>),
+}
+
+impl RequestBody {
+    /// To follow it by; `None`: there is nothing to follow.
+    pub(crate) fn progress(&self) -> Option<Arc<Progress>> {
+        match self {
+            Self::Empty => None,
+            Self::Streamed(_, progress) => Some(Arc::clone(progress)),
+        }
+    }
 }
 
 impl Body for RequestBody {
@@ -27,16 +64,19 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.get_mut() {
-            Self::Empty => Poll::Ready(None),
-            Self::Streamed(incoming, progress) => {
-                let polled = Pin::new(incoming).poll_frame(cx);
-                if polled.is_ready() {
-                    progress.fetch_add(1, Ordering::Relaxed);
-                }
-                polled
+        let Self::Streamed(incoming, progress) = self.get_mut() else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(incoming).poll_frame(cx));
+        progress.moves.fetch_add(1, Ordering::Relaxed);
+        Poll::Ready(match frame {
+            // A client's trailers end here (RFC 9110, section 6.5.1): servers that do not know them take
+            // them for the next request, others for fields of the head, which they could then forge.
+            Some(Ok(frame)) if frame.is_trailers() => None,
+            Some(Err(error)) => {
+                progress.fault.get_or_init(|| Fault::of(&error));
+                Some(Err(error))
             }
-        }
+            other => other,
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -50,6 +90,16 @@ impl Body for RequestBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Streamed(incoming, _) => incoming.size_hint(),
+        }
+    }
+}
+
+impl Fault {
+    fn of(error: &hyper::Error) -> Self {
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+        match cause.map(io::Error::kind) {
+            Some(io::ErrorKind::TimedOut) => Self::Stalled,
+            _ => Self::Broken,
         }
     }
 }

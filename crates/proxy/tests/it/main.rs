@@ -9,6 +9,7 @@ mod limits;
 mod listeners;
 mod pool;
 mod routing;
+mod smuggling;
 mod support;
 mod swap;
 mod upgrades;

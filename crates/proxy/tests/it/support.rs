@@ -63,11 +63,16 @@ impl Running {
     }
 
     pub(crate) async fn start_with(dir: &TempDir, limits: Limits) -> Self {
+        Self::start_on(dir, limits, 2).await
+    }
+
+    /// With that many threads.
+    pub(crate) async fn start_on(dir: &TempDir, limits: Limits, threads: usize) -> Self {
         let config = config(dir.path(), limits);
         let control = ProxyClient::new(config.control_socket.clone());
         let shutdown = CancellationToken::new();
         let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap();
         let task = runtime.spawn(serve(config, shutdown.clone()));
         eventually("the proxy answers", || async { control.status().await.is_ok() }).await;
         let status = control.status().await.unwrap();
