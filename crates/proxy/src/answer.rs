@@ -1,6 +1,7 @@
 //! The body of an answer on its way to a client, and what ends with its last byte: the request's
 //! count, the loan of the connection, the client connection's being busy.
 
+use crate::alarm::Alarm;
 use crate::client_io::Busy;
 use crate::pool::Sender;
 use crate::upstream::InFlight;
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// An answer to a client.
 pub(crate) type Answer = http::Response<AnswerBody>;
@@ -42,7 +44,27 @@ enum Source {
     /// A page of the proxy's own; `None` when it was taken.
     Page(Option<Bytes>),
     /// What the upstream sends; the loan goes back at its end.
-    Upstream(Incoming, Option<Loan>),
+    Upstream(Incoming, Option<Loan>, Silence),
+}
+
+/// How long an upstream has been sending nothing.
+#[derive(Debug)]
+struct Silence {
+    longest: Duration,
+    alarm: Alarm,
+    /// Whether the alarm was set for the present one.
+    noticed: bool,
+}
+
+/// Why an answer is not whole.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BrokenAnswer {
+    /// The connection to the upstream broke, or what came over it makes no sense.
+    #[error("the upstream broke off its answer")]
+    Upstream(#[source] hyper::Error),
+    /// It did not go on.
+    #[error("the upstream sent nothing for too long")]
+    Silent,
 }
 
 impl AnswerBody {
@@ -54,8 +76,10 @@ impl AnswerBody {
         Self { source: Source::Page(None), _busy: busy }
     }
 
-    pub(crate) fn upstream(body: Incoming, loan: Loan, busy: Busy) -> Self {
-        let mut source = Source::Upstream(body, Some(loan));
+    /// An upstream's, given up when nothing of it came for `silence`.
+    pub(crate) fn upstream(body: Incoming, loan: Loan, busy: Busy, silence: Duration) -> Self {
+        let silence = Silence { longest: silence, alarm: Alarm::default(), noticed: false };
+        let mut source = Source::Upstream(body, Some(loan), silence);
         source.settle();
         Self { source, _busy: busy }
     }
@@ -64,7 +88,7 @@ impl AnswerBody {
 impl Source {
     /// Gives the loan back if nothing more will come.
     fn settle(&mut self) {
-        if let Self::Upstream(body, loan) = self
+        if let Self::Upstream(body, loan, _) = self
             && body.is_end_stream()
             && let Some(loan) = loan.take()
         {
@@ -75,18 +99,31 @@ impl Source {
 
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BrokenAnswer;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenAnswer>>> {
         let source = &mut self.get_mut().source;
-        let (body, loan) = match source {
+        let (body, loan, silence) = match source {
             Source::Page(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Source::Upstream(body, loan) => (body, loan),
+            Source::Upstream(body, loan, silence) => (body, loan, silence),
         };
-        let polled = std::task::ready!(Pin::new(body).poll_frame(cx));
+        let polled = match Pin::new(body).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                silence.noticed = false;
+                frame.map(|frame| frame.map_err(BrokenAnswer::Upstream))
+            }
+            Poll::Pending => {
+                if !silence.noticed {
+                    silence.noticed = true;
+                    silence.alarm.set(silence.longest);
+                }
+                std::task::ready!(silence.alarm.poll(cx));
+                Some(Err(BrokenAnswer::Silent))
+            }
+        };
         match &polled {
             None => {
                 if let Some(loan) = loan.take() {
@@ -102,14 +139,14 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Page(text) => text.is_none(),
-            Source::Upstream(body, _) => body.is_end_stream(),
+            Source::Upstream(body, ..) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Page(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
-            Source::Upstream(body, _) => body.size_hint(),
+            Source::Upstream(body, ..) => body.size_hint(),
         }
     }
 }

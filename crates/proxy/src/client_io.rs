@@ -1,17 +1,15 @@
 //! A client's socket with the rules that need every byte: framing, time limits, a lingering close.
 //! Knows nothing of HTTP beyond where requests begin and end.
 
+use crate::alarm::Alarm;
 use crate::framing::{Framing, Phase};
 use crate::limits::Limits;
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
 
 /// For how many bytes a closing connection listens on, so that a client that still sends gets to
 /// read the answer instead of a reset.
@@ -222,38 +220,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
             ready!(this.poll_linger(cx));
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-/// A timer that is set often and rings seldom: setting it to a later time costs nothing.
-#[derive(Debug, Default)]
-struct Alarm {
-    sleep: Option<Pin<Box<Sleep>>>,
-    due: Option<Instant>,
-}
-
-impl Alarm {
-    fn set(&mut self, after: Duration) {
-        let due = Instant::now() + after;
-        self.due = Some(due);
-        match &mut self.sleep {
-            Some(sleep) if sleep.deadline() > due => sleep.as_mut().reset(due),
-            Some(_) => {}
-            None => self.sleep = Some(Box::pin(sleep_until(due))),
-        }
-    }
-
-    /// Ready when the time it was last set to has come; never, when it was not set.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (Some(sleep), Some(due)) = (&mut self.sleep, self.due) else {
-            return Poll::Pending;
-        };
-        loop {
-            ready!(sleep.as_mut().poll(cx));
-            if sleep.deadline() >= due {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(due);
-        }
     }
 }

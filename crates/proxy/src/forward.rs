@@ -10,7 +10,7 @@ use crate::host;
 use crate::pages::Page;
 use crate::proxy::{Entry, NoEntry, Proxy};
 use crate::request_body::RequestBody;
-use crate::tunnel;
+use crate::tunnel::{self, Protocol};
 use crate::upstream::{InFlight, Upstream};
 use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::{PathAndQuery, Uri};
@@ -30,7 +30,7 @@ pub(crate) async fn answer(client: &Client, request: Request<Incoming>, busy: Bu
             let (mut head, body) = answer.into_parts();
             head.version = Version::HTTP_11;
             headers::prepare_answer(&mut head.headers);
-            Answer::from_parts(head, AnswerBody::upstream(body, loan, busy))
+            Answer::from_parts(head, AnswerBody::upstream(body, loan, busy, client.proxy.limits.silence_time))
         }
         Ok(Carried::Switched(answer)) => {
             let (mut head, _) = answer.into_parts();
@@ -231,6 +231,7 @@ fn switch(
     // Nobody asked for another protocol: this is no answer to the request.
     let Some(client) = client else { return Err(Page::BadGateway) };
     let upstream = hyper::upgrade::on(&mut answer);
-    tunnel::start(proxy, client, upstream, in_flight.upgrade());
+    let protocol = Protocol::of(answer.headers());
+    tunnel::start(proxy, protocol, client, upstream, in_flight.upgrade());
     Ok(Carried::Switched(answer))
 }

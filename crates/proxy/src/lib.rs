@@ -5,6 +5,7 @@
 //! ([`ProxyClient`]). It never holds the Docker socket or the database.
 
 mod admission;
+mod alarm;
 mod answer;
 mod client;
 mod client_io;
@@ -33,6 +34,7 @@ mod sync;
 mod table;
 mod tunnel;
 mod upstream;
+mod websocket;
 mod wire;
 
 pub use client::ProxyClient;

@@ -25,6 +25,9 @@ pub struct Limits {
     /// How long an upstream may take for the head of its answer, from the last byte of the request
     /// that it was sent; then 504. Long polls need more than they wait.
     pub answer_time: Duration,
+    /// How long an upstream may send nothing in the middle of an answer. An event stream that has less to say
+    /// needs a heartbeat.
+    pub silence_time: Duration,
     /// Client connections in all; one more is closed at once.
     pub connections: usize,
     /// Client connections from one address; loopback is exempt.
@@ -50,6 +53,7 @@ impl Default for Limits {
             linger_time: Duration::from_secs(2),
             connect_time: Duration::from_secs(5),
             answer_time: Duration::from_mins(1),
+            silence_time: Duration::from_hours(1),
             connections: 10_000,
             connections_per_ip: 512,
             upstream_idle_time: Duration::from_secs(30),

@@ -1,57 +1,163 @@
-//! What an upgraded connection becomes: bytes both ways, until both sides have ended.
+//! What an upgraded connection becomes: bytes both ways, until both sides have ended, or until its upstream
+//! is closed. Then it ends in order: what was sent arrives, and a WebSocket is told that the other side goes
+//! away.
 
 use crate::client_io::ClientIo;
 use crate::dialer::Dialer;
 use crate::proxy::Proxy;
 use crate::upstream::InFlight;
+use crate::websocket::{Frames, GOING_AWAY};
 use bytes::Bytes;
+use http::HeaderMap;
+use http::header::UPGRADE;
 use hyper::rt::{Read, Write};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-/// Carries bytes between `client` and `upstream`, in a task of its own, once both have upgraded.
-/// `in_flight` counts until the tunnel is closed.
-pub(crate) fn start(proxy: &Arc<Proxy>, client: OnUpgrade, upstream: OnUpgrade, in_flight: InFlight) {
-    let held_by = Arc::clone(in_flight.upstream());
-    let shared = Arc::clone(proxy);
-    let task = proxy.connections.spawn(async move {
-        tokio::select! {
-            ended = carry_over(&shared.dialer, client, upstream) => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "a tunnel broke");
-                }
-            }
-            () = shared.ending.given() => {}
-        }
-        drop(in_flight);
-    });
-    held_by.hold(task.abort_handle());
+/// What is spoken in a tunnel, as far as its end depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    WebSocket,
+    Other,
 }
 
-async fn carry_over(dialer: &Dialer, client: OnUpgrade, upstream: OnUpgrade) -> io::Result<()> {
-    match dialer {
-        Dialer::Tcp => carry::<TcpStream>(client, upstream).await,
-        #[cfg(feature = "in-memory")]
-        Dialer::Memory(_) => carry::<tokio::io::DuplexStream>(client, upstream).await,
+impl Protocol {
+    /// The one that the head of a 101 names.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let named =
+            headers.get(UPGRADE).is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        if named { Self::WebSocket } else { Self::Other }
     }
 }
 
+/// Carries bytes between `client` and `upstream`, in a task of its own, once both have upgraded.
+/// `in_flight` counts until the tunnel is closed.
+pub(crate) fn start(
+    proxy: &Arc<Proxy>,
+    protocol: Protocol,
+    client: OnUpgrade,
+    upstream: OnUpgrade,
+    in_flight: InFlight,
+) {
+    let shared = Arc::clone(proxy);
+    proxy.connections.spawn(async move {
+        match &shared.dialer {
+            Dialer::Tcp => run::<TcpStream>(&shared, protocol, client, upstream, in_flight).await,
+            #[cfg(feature = "in-memory")]
+            Dialer::Memory(_) => {
+                run::<tokio::io::DuplexStream>(&shared, protocol, client, upstream, in_flight).await;
+            }
+        }
+    });
+}
+
 /// Both sides are streams of the kind `S`.
-async fn carry<S>(client: OnUpgrade, upstream: OnUpgrade) -> io::Result<()>
+async fn run<S>(
+    proxy: &Proxy,
+    protocol: Protocol,
+    client: OnUpgrade,
+    upstream: OnUpgrade,
+    in_flight: InFlight,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let farewell = in_flight.upstream().farewell();
+    let end = async {
+        tokio::select! {
+            () = farewell.cancelled() => {}
+            () = proxy.ending.given() => {}
+        }
+    };
+    tokio::pin!(end);
+    let opened = tokio::select! {
+        opened = open::<S>(client, upstream) => opened,
+        () = &mut end => return,
+    };
+    let (mut client, mut upstream) = match opened {
+        Ok(ends) => ends,
+        Err(error) => return tracing::debug!(%error, "a tunnel did not open"),
+    };
+    tokio::select! {
+        ended = copy_bidirectional(&mut client, &mut upstream) => {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a tunnel broke");
+            }
+        }
+        () = end => {
+            drop((in_flight, upstream));
+            // A client that takes or says too much does not get more time for it.
+            let _late = timeout(proxy.limits.linger_time, part(client, protocol)).await;
+        }
+    }
+}
+
+async fn open<S>(client: OnUpgrade, upstream: OnUpgrade) -> io::Result<(ClientEnd<S>, S)>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let (client, upstream) = tokio::try_join!(client, upstream).map_err(io::Error::other)?;
     let (client, early_from_client) = bare::<TokioIo<ClientIo<S>>>(client)?;
     let (upstream, early_from_upstream) = bare::<TokioIo<S>>(upstream)?;
-    let (mut client, mut upstream) = (client.into_inner().into_inner(), upstream.into_inner());
+    let mut client = ClientEnd { stream: client.into_inner().into_inner(), frames: Frames::default() };
+    let mut upstream = upstream.into_inner();
     upstream.write_all(&early_from_client).await?;
     client.write_all(&early_from_upstream).await?;
-    copy_bidirectional(&mut client, &mut upstream).await.map(|_| ())
+    Ok((client, upstream))
+}
+
+/// Ends a connection without a reset: says good-bye, and listens until the client has heard it.
+async fn part<S>(mut client: ClientEnd<S>, protocol: Protocol) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if protocol == Protocol::WebSocket && client.frames.may_end_here() {
+        client.stream.write_all(&GOING_AWAY).await?;
+    }
+    client.stream.shutdown().await?;
+    let mut scratch = [0; 4096];
+    while client.stream.read(&mut scratch).await? > 0 {}
+    Ok(())
+}
+
+/// The client's end of a tunnel, which knows how far the frames have come that were written to it.
+#[derive(Debug)]
+struct ClientEnd<S> {
+    stream: S,
+    frames: Frames,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for ClientEnd<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for ClientEnd<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
+        this.frames.follow(&bytes[..written]);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
 }
 
 /// The socket under an upgraded connection, and what was already read from it.

@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 /// One request in [`Upstream::load`]; upgraded connections are counted in its upper half, so that
 /// both are read, and moved from one to the other, in one step.
@@ -32,6 +33,8 @@ pub(crate) struct Upstream {
     pool: Pool,
     /// Tasks that hold its connections: ending them ends what is in flight.
     tasks: Mutex<Vec<AbortHandle>>,
+    /// Tells its tunnels to end.
+    farewell: Mutex<CancellationToken>,
     /// How often it was closed: a request that began before the last time must not start.
     closings: AtomicU64,
     refusal: Refusal,
@@ -104,6 +107,11 @@ impl Upstream {
         tasks.push(task);
     }
 
+    /// What tells a tunnel that begins now when it is closed.
+    pub(crate) fn farewell(&self) -> CancellationToken {
+        lock(&self.farewell).clone()
+    }
+
     fn is_idle(&self) -> bool {
         self.load.load(Ordering::SeqCst) == 0
     }
@@ -122,6 +130,7 @@ impl Upstream {
 
     fn close(&self) {
         self.closings.fetch_add(1, Ordering::SeqCst);
+        std::mem::take(&mut *lock(&self.farewell)).cancel();
         for task in lock(&self.tasks).drain(..) {
             task.abort();
         }
@@ -201,6 +210,7 @@ impl Upstreams {
                 routed: AtomicBool::new(false),
                 pool: Pool::new(Arc::clone(&self.limits)),
                 tasks: Mutex::default(),
+                farewell: Mutex::default(),
                 closings: AtomicU64::new(0),
                 refusal: Refusal {
                     born: Instant::now(),

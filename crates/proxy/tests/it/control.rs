@@ -101,6 +101,7 @@ async fn scar_p13_a_killed_proxy_comes_back_with_the_confirmed_table_before_any_
         assert_eq!(again.control.status().await.unwrap().table, confirmed);
         again.stopped().await;
     }
+    dockswap_proof::kept("scar-P13", "proxy alone, killed and started again");
 }
 
 #[tokio::test]
@@ -127,6 +128,7 @@ async fn scar_p01_a_listener_that_cannot_open_at_start_keeps_nothing_else_down()
     })
     .await;
     assert_eq!(Wire::connect(([127, 0, 0, 1], port).into()).await.get("/").await.text(), "app");
+    dockswap_proof::kept("scar-P01", "proxy alone, a listener that cannot be opened");
 }
 
 #[tokio::test]

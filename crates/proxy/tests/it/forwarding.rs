@@ -5,6 +5,7 @@ use crate::upstreams::App;
 use dockswap_core::ports::Router;
 use dockswap_core::routes::Upstream;
 use dockswap_core::spec::{HostPattern, Route};
+use dockswap_proof::Proof;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -55,6 +56,61 @@ async fn an_upstream_is_told_the_truth_about_the_client() {
     for gone in ["forwarded", "x-real-ip", "connection", "x-secret", "keep-alive", "proxy-connection"] {
         assert_eq!(request.field(gone), None, "{gone}");
     }
+}
+
+#[tokio::test]
+async fn t13_no_client_forges_where_it_comes_from() {
+    let mut proof = Proof::of(
+        "T13",
+        "forged forwarding fields, in other spellings, doubled, named by Connection, as trailers",
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let (app, mut requests) = scripted(OK).await;
+    let (_proxy, mut wire) = proxy_to(&dir, &app.upstream).await;
+    let names = [
+        "X-Forwarded-For",
+        "x-forwarded-for",
+        "X_Forwarded_For",
+        "X-Forwarded_For",
+        "X-Forwarded-Host",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Port",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Server",
+        "X-Forwarded-By",
+        "X-Forwarded-Scheme",
+        "X-Forwarded-Ssl",
+        "X-Real-IP",
+        "X_Real_IP",
+        "Forwarded",
+    ];
+    for name in names {
+        let line = format!("{name}: 6.6.6.6\r\n");
+        for fields in [
+            line.clone(),
+            line.repeat(2),
+            format!("{name}: 6.6.6.6, 127.0.0.1\r\n"),
+            format!("{line}Connection: {name}\r\n"),
+            format!("Connection: x-forwarded-for, x-forwarded-host, x-forwarded-proto, host\r\n{line}"),
+            format!("Transfer-Encoding: chunked\r\nTE: trailers\r\nTrailer: {name}\r\n{line}"),
+        ] {
+            let body =
+                if fields.starts_with("Transfer") { format!("0\r\n{line}\r\n") } else { String::new() };
+            wire.send(format!("GET / HTTP/1.1\r\nHost: real\r\n{fields}\r\n{body}")).await;
+            assert_eq!(wire.message().await.status(), 200);
+            let request = requests.recv().await.unwrap();
+            let truth = request.field("x-forwarded-for") == Some("127.0.0.1")
+                && request.field("x-forwarded-host") == Some("real")
+                && request.field("x-forwarded-proto") == Some("http")
+                && request.field("host") == Some("real");
+            if truth && !format!("{request:?}").contains("6.6.6.6") {
+                proof.kept();
+            } else {
+                proof.broken(format!("{fields:?} became {request:?}"));
+            }
+        }
+    }
+    proof.conclude();
 }
 
 #[tokio::test]

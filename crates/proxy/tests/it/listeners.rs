@@ -75,4 +75,5 @@ async fn scar_p01_a_new_listener_that_cannot_open_refuses_its_table_and_changes_
     // Without the one that cannot be, the rest is served.
     proxy.apply(vec![on_port("a", port, &new), serving]).await.unwrap();
     assert_eq!(Wire::connect(local(port)).await.get("/").await.text(), "new");
+    dockswap_proof::kept("scar-P01", "proxy alone, a table with a listener that cannot be opened");
 }

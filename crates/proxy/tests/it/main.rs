@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
 mod control;
+mod faults;
 mod forwarding;
 mod framing;
 mod limits;

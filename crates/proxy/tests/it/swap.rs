@@ -3,6 +3,7 @@
 use crate::support::{PATIENCE, Running, Wire, any_host, app, eventually, host, soon, upstream};
 use crate::upstreams::App;
 use dockswap_core::ports::Router;
+use dockswap_proof::Proof;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -80,7 +81,8 @@ async fn scar_p02_p04_p06_the_old_version_is_stopped_when_drained_and_no_request
         clients.spawn(Arc::clone(&load).post());
     }
 
-    for version in 1..=SWAPS {
+    let swaps = if dockswap_proof::long() { 10 * SWAPS } else { SWAPS };
+    for version in 1..=swaps {
         let before = load.answered.load(Ordering::Relaxed);
         let next = App::start(&version.to_string()).await;
         proxy.lead_to([&next.upstream]).await;
@@ -98,7 +100,20 @@ async fn scar_p02_p04_p06_the_old_version_is_stopped_when_drained_and_no_request
     while let Some(ended) = soon(clients.join_next()).await {
         ended.unwrap();
     }
-    assert!(load.answered.load(Ordering::Relaxed) >= SWAPS);
+    let answered = load.answered.load(Ordering::Relaxed);
+    assert!(answered >= swaps);
+    for row in ["P2", "P3"] {
+        let mut proof =
+            Proof::of(row, "proxy alone, requests in a row while the app behind is swapped and stopped");
+        proof.kept_times(answered);
+        proof.conclude();
+    }
+    for row in ["scar-P02", "scar-P03", "scar-P04", "scar-P06"] {
+        let mut proof =
+            Proof::of(row, "proxy alone, an upstream stopped the moment nothing is in flight on it");
+        proof.kept_times(swaps);
+        proof.conclude();
+    }
     assert_eq!(proxy.in_flight().await, (0, 0));
 }
 
@@ -204,6 +219,7 @@ async fn scar_p14_a_dead_app_leaves_the_others_alone() {
     proxy.apply(apps(&mended)).await.unwrap();
     assert_eq!(proxy.connect().await.get_from("a", "/").await.text(), "mended");
     assert_eq!(proxy.control.drained(&[gone.id], Duration::ZERO).await.unwrap(), []);
+    dockswap_proof::kept("scar-P14", "proxy alone, a dead app beside another");
 }
 
 /// Scar P12: an address that Docker gave to another container. The connections of the life before
@@ -224,4 +240,5 @@ async fn scar_p12_a_new_life_at_the_same_address_gets_new_connections() {
     proxy.apply(vec![app("web", vec![any_host()], &[next_life])]).await.unwrap();
     wire.get("/").await;
     assert_eq!(server.connections.load(Ordering::SeqCst), connections + 1);
+    dockswap_proof::kept("scar-P12", "proxy alone, another life at the same address");
 }

@@ -74,6 +74,7 @@ async fn scar_p07_an_open_websocket_survives_its_own_and_other_apps_switches() {
     assert_eq!(proxy.control.drained(&ids, PATIENCE).await.unwrap(), []);
     assert_eq!(new.line().await.as_deref(), Some("green early"));
     assert_eq!(say(&mut new, "here").await, "green here");
+    dockswap_proof::kept("scar-P07", "proxy alone, switches of its own app and of another");
 }
 
 #[tokio::test]

@@ -16,8 +16,13 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) async fn start(name: &str) -> Self {
+        Self::start_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), name)
+    }
+
+    /// Where `listener` listens.
+    pub(crate) fn start_on(listener: TcpListener, name: &str) -> Self {
         let name = name.to_owned();
-        Self::start_with(move |mut wire| {
+        Self::serve(listener, move |mut wire| {
             let name = name.clone();
             async move {
                 while let Some(request) = wire.try_message().await {
@@ -25,7 +30,6 @@ impl App {
                 }
             }
         })
-        .await
     }
 
     /// Each connection is handed to `serve`.
@@ -33,7 +37,13 @@ impl App {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), serve)
+    }
+
+    fn serve<F>(listener: TcpListener, serve: impl Fn(Wire) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let upstream = upstream(listener.local_addr().unwrap());
         let connections = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&connections);
