@@ -33,13 +33,15 @@ pub struct Settings {
     pub warnings: Vec<String>,
 }
 
-/// Where the proxy listens.
+/// Where the proxy listens, and as whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxySettings {
     /// For HTTP.
     pub http: SocketAddr,
     /// For HTTPS.
     pub https: SocketAddr,
+    /// The user that it runs as, of the system's or as `UID:GID`; `None`: the one that starts it.
+    pub user: Option<String>,
 }
 
 /// What is logged.
@@ -65,7 +67,7 @@ impl Default for Settings {
         let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         Self {
             database_url: None,
-            proxy: ProxySettings { http: any(80), https: any(443) },
+            proxy: ProxySettings { http: any(80), https: any(443), user: None },
             api_http: None,
             docker_host: None,
             max_concurrent: 4,
@@ -92,6 +94,7 @@ const FIELDS: &[Field] = &[
 const PROXY: &[Field] = &[
     Field::new("http", Shape::Address, "Default 0.0.0.0:80."),
     Field::new("https", Shape::Address, "Default 0.0.0.0:443."),
+    Field::new("user", Shape::Text, "The user that the proxy runs as, when root starts it: a name or UID:GID; default root."),
 ];
 const API: &[Field] = &[Field::new("http", Shape::Address, "A loopback address; default off.")];
 const DOCKER: &[Field] = &[Field::new("host", Shape::Text, "As DOCKER_HOST; default the usual socket.")];
@@ -179,6 +182,7 @@ impl Settings {
         if let Some(proxy) = fields.section("proxy", report) {
             replace(&mut self.proxy.http, address(&proxy, "http", report));
             replace(&mut self.proxy.https, address(&proxy, "https", report));
+            replace(&mut self.proxy.user, proxy.text("user", report).map(Some));
         }
         if let Some(api) = fields.section("api", report) {
             replace(&mut self.api_http, loopback(&api, report).map(Some));
@@ -309,7 +313,7 @@ mod tests {
     fn every_setting_from_the_file() {
         let file = "
 database_url: postgres://dockswap@db/dockswap
-proxy: { http: 127.0.0.1:8080, https: ':8443' }
+proxy: { http: 127.0.0.1:8080, https: ':8443', user: www-data }
 api: { http: localhost:9000 }
 docker: { host: unix:///run/user/1000/docker.sock }
 deployment: { max_concurrent: 2 }
@@ -320,6 +324,7 @@ policy: { bind_mounts: [/srv, /data/], host_ports: false }
         assert_eq!(settings.database_url.as_deref(), Some("postgres://dockswap@db/dockswap"));
         assert_eq!(settings.proxy.http.to_string(), "127.0.0.1:8080");
         assert_eq!(settings.proxy.https.to_string(), "0.0.0.0:8443");
+        assert_eq!(settings.proxy.user.as_deref(), Some("www-data"));
         assert_eq!(settings.api_http.map(|addr| addr.to_string()).as_deref(), Some("127.0.0.1:9000"));
         assert_eq!(settings.max_concurrent, 2);
         assert_eq!((settings.log.level.as_str(), settings.log.format), ("debug", LogFormat::Json));

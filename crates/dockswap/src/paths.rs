@@ -57,6 +57,11 @@ impl Paths {
         self.data_dir.join("routes.json")
     }
 
+    /// The proxy's own directory, when it runs as a user of its own; socket and table are in there then.
+    pub(crate) fn proxy_home(&self) -> PathBuf {
+        self.data_dir.join("proxy")
+    }
+
     /// Names the process id of the proxy that a controller started.
     pub(crate) fn proxy_owner_file(&self) -> PathBuf {
         self.data_dir.join("proxy.pid")

@@ -20,6 +20,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 /// What is spoken in a tunnel, as far as its end depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +48,14 @@ pub(crate) fn start(
     in_flight: InFlight,
 ) {
     let shared = Arc::clone(proxy);
+    // Here and now: a close from now on is meant for this tunnel too.
+    let farewell = in_flight.upstream().farewell();
     proxy.connections.spawn(async move {
         match &shared.dialer {
-            Dialer::Tcp => run::<TcpStream>(&shared, protocol, client, upstream, in_flight).await,
+            Dialer::Tcp => run::<TcpStream>(&shared, protocol, client, upstream, (in_flight, farewell)).await,
             #[cfg(feature = "in-memory")]
             Dialer::Memory(_) => {
-                run::<tokio::io::DuplexStream>(&shared, protocol, client, upstream, in_flight).await;
+                run::<tokio::io::DuplexStream>(&shared, protocol, client, upstream, (in_flight, farewell)).await;
             }
         }
     });
@@ -64,11 +67,10 @@ async fn run<S>(
     protocol: Protocol,
     client: OnUpgrade,
     upstream: OnUpgrade,
-    in_flight: InFlight,
+    (in_flight, farewell): (InFlight, CancellationToken),
 ) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let farewell = in_flight.upstream().farewell();
     let end = async {
         tokio::select! {
             () = farewell.cancelled() => {}

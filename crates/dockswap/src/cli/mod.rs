@@ -191,27 +191,40 @@ fn usage(error: &clap::Error) -> CliError {
 }
 
 /// Carries out a verb, and says on stderr what went wrong.
-pub(crate) async fn main(cli: Cli) -> ExitCode {
+pub(crate) fn main(cli: Cli) -> ExitCode {
     let json = cli.global.json;
-    let outcome = match Session::new(&cli.global) {
-        Ok(session) => {
-            let app = cli.verb.app().cloned();
-            match (carry_out(&session, cli.verb).await, app) {
-                (Err(error), Some(app)) if error.exit != Exit::NoController => {
-                    Err(session.with_what_serves(error, &app).await)
-                }
-                (Err(error), _) => Err(session.with_what_the_proxy_serves(error).await),
-                (outcome, _) => outcome,
-            }
-        }
-        Err(error) => Err(error),
-    };
+    let outcome = Session::new(&cli.global).and_then(|session| match cli.verb {
+        // It gives up its privileges first, and these the kernel keeps for each thread.
+        Verb::Proxy(args) => run::proxy(&session, &args),
+        verb => on_runtime(explained(&session, verb))?,
+    });
     match outcome {
         Ok(exit) => exit.into(),
         Err(error) => {
             complain(&error, json);
             error.exit.into()
         }
+    }
+}
+
+/// Runs `work` to its end on a runtime of its own.
+fn on_runtime<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(work);
+    // A task that hangs in a library must not keep the process alive.
+    runtime.shutdown_background();
+    Ok(done)
+}
+
+/// Carries out a verb; an error says what serves all the same.
+async fn explained(session: &Session, verb: Verb) -> Result<Exit, CliError> {
+    let app = verb.app().cloned();
+    match (carry_out(session, verb).await, app) {
+        (Err(error), Some(app)) if error.exit != Exit::NoController => {
+            Err(session.with_what_serves(error, &app).await)
+        }
+        (Err(error), _) => Err(session.with_what_the_proxy_serves(error).await),
+        (outcome, _) => outcome,
     }
 }
 
@@ -226,7 +239,7 @@ fn complain(error: &CliError, json: bool) {
 async fn carry_out(session: &Session, verb: Verb) -> Result<Exit, CliError> {
     match verb {
         Verb::Run(args) => run::run(session, &args).await,
-        Verb::Proxy(args) => run::proxy(session, &args).await,
+        Verb::Proxy(_) => unreachable!("it makes a runtime of its own, later"),
         Verb::Init(args) => init::init(session, &args),
         Verb::Validate(args) => validate::validate(session, &args).await,
         Verb::Plan(args) => plan::plan(session, &args).await,

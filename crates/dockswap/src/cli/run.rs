@@ -2,8 +2,10 @@
 //! processes themselves are in `crate::run`.
 
 use super::exit::{CliError, Exit};
+use super::on_runtime;
 use super::session::Session;
 use crate::api::with_causes;
+use crate::run::Proxy;
 use clap::{Args, ValueEnum};
 use dockswap_config::LogFormat;
 use dockswap_store::ConnectError;
@@ -44,6 +46,9 @@ pub(crate) struct ProxyArgs {
     /// Where it takes HTTP [default: 0.0.0.0:80]
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<SocketAddr>,
+    /// The user that it runs as, of `/etc/passwd` or as `UID:GID`; only root can become another
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
 }
 
 /// The words for [`LogFormat`].
@@ -73,9 +78,12 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit, CliEr
     Ok(Exit::Done)
 }
 
-pub(crate) async fn proxy(session: &Session, args: &ProxyArgs) -> Result<Exit, CliError> {
+/// Runs a proxy in this process, which must have no other thread yet.
+pub(crate) fn proxy(session: &Session, args: &ProxyArgs) -> Result<Exit, CliError> {
     let settings = session.settings()?;
-    crate::run::proxy(&session.paths, args, &settings).await.map_err(ended)?;
+    let proxy = Proxy::prepare(&session.paths, args, &settings).map_err(ended)?;
+    drop(settings);
+    on_runtime(proxy.serve())?.map_err(ended)?;
     Ok(Exit::Done)
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod intake;
 mod offline;
+mod privileges;
 mod proxy;
 mod signals;
 pub(crate) mod state;
@@ -9,7 +10,7 @@ mod supervise;
 mod telemetry;
 
 pub(crate) use offline::offline_rollback;
-pub(crate) use proxy::proxy;
+pub(crate) use proxy::Proxy;
 
 use crate::cli::RunArgs;
 use crate::paths::Paths;

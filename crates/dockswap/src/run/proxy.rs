@@ -1,33 +1,55 @@
 //! `dockswap proxy`: the data plane as a process of its own.
 
 use super::signals::Signals;
-use super::telemetry;
+use super::{privileges, telemetry};
 use crate::cli::ProxyArgs;
 use crate::paths::Paths;
 use anyhow::{Context, Result};
 use dockswap_config::Settings;
 use dockswap_proxy::{Limits, ProxyConfig};
+use privileges::User;
+use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
-/// Serves until SIGTERM or SIGINT, then finishes what is in flight.
-///
-/// # Errors
-/// When it cannot start: the address is taken, or another proxy runs on the same data directory.
-pub(crate) async fn proxy(paths: &Paths, args: &ProxyArgs, settings: &Settings) -> Result<()> {
-    telemetry::init(&settings.log);
-    super::make_private_dir(&paths.data_dir)?;
-    let config = ProxyConfig {
-        http: args.http.unwrap_or(settings.proxy.http),
-        control_socket: paths.proxy_socket(),
-        snapshot: paths.proxy_snapshot(),
-        limits: Limits::default(),
-    };
-    let shutdown = CancellationToken::new();
-    let mut signals = Signals::new().context("signals cannot be handled")?;
-    let ended = shutdown.clone();
-    tokio::spawn(async move {
-        while !signals.next().await.is_end() {}
-        ended.cancel();
-    });
-    dockswap_proxy::serve(config, shutdown).await.context("the proxy cannot serve")
+/// A proxy that is ready to start, and has given up all that it does not need.
+#[derive(Debug)]
+pub(crate) struct Proxy(ProxyConfig);
+
+impl Proxy {
+    /// Makes this process one that may carry traffic. To be called while it has one thread.
+    ///
+    /// # Errors
+    /// When the data directory cannot be made, or the user that the settings name cannot be become.
+    pub(crate) fn prepare(paths: &Paths, args: &ProxyArgs, settings: &Settings) -> Result<Self> {
+        telemetry::init(&settings.log);
+        super::make_private_dir(&paths.data_dir)?;
+        privileges::take_all_files()?;
+        privileges::gain_none()?;
+        let (mut control_socket, mut snapshot) = (paths.proxy_socket(), paths.proxy_snapshot());
+        if let Some(user) = args.user.as_ref().or(settings.proxy.user.as_ref()) {
+            let user = User::find(user)?;
+            privileges::move_in(paths, user)?;
+            privileges::become_user(user)?;
+            // The way there leads through a directory that is root's alone.
+            control_socket = PathBuf::from(privileges::file_name(&control_socket)?);
+            snapshot = PathBuf::from(privileges::file_name(&snapshot)?);
+        }
+        let http = args.http.unwrap_or(settings.proxy.http);
+        Ok(Self(ProxyConfig { http, control_socket, snapshot, limits: Limits::default() }))
+    }
+
+    /// Serves until SIGTERM or SIGINT, then finishes what is in flight.
+    ///
+    /// # Errors
+    /// When it cannot start: the address is taken, or another proxy runs on the same data directory.
+    pub(crate) async fn serve(self) -> Result<()> {
+        let shutdown = CancellationToken::new();
+        let mut signals = Signals::new().context("signals cannot be handled")?;
+        let ended = shutdown.clone();
+        tokio::spawn(async move {
+            while !signals.next().await.is_end() {}
+            ended.cancel();
+        });
+        dockswap_proxy::serve(self.0, shutdown).await.context("the proxy cannot serve")
+    }
 }

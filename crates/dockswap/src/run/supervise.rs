@@ -5,6 +5,7 @@ use crate::paths::Paths;
 use anyhow::{Context, Result, bail};
 use dockswap_core::ports::Router;
 use dockswap_proxy::ProxyClient;
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -91,6 +92,8 @@ impl Recipe {
     /// reach it, and it outlives a crash.
     async fn start(&self) -> Result<Child> {
         let mut child = Command::new(&self.program)
+            .env_clear()
+            .envs(std::env::vars_os().filter(|(name, _)| is_for_the_proxy(name)))
             .arg("--config-dir")
             .arg(&self.config_dir)
             .arg("--data-dir")
@@ -157,6 +160,15 @@ impl Recipe {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
+}
+
+/// Whether the proxy is to know a variable of the controller's: how it logs, and its own settings. The
+/// controller's environment holds what apps are given by `${env:NAME}`, and may hold the way to Docker and the
+/// database.
+fn is_for_the_proxy(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    ["DOCKSWAP_PROXY__", "DOCKSWAP_LOG"].iter().any(|prefix| name.starts_with(prefix))
+        || ["LANG", "NO_COLOR", "RUST_BACKTRACE", "RUST_LOG", "TZ"].contains(&&*name)
 }
 
 async fn keep(recipe: Recipe, mut proxy: Proxy, stop: CancellationToken) {
