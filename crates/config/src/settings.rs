@@ -94,7 +94,11 @@ const FIELDS: &[Field] = &[
 const PROXY: &[Field] = &[
     Field::new("http", Shape::Address, "Default 0.0.0.0:80."),
     Field::new("https", Shape::Address, "Default 0.0.0.0:443."),
-    Field::new("user", Shape::Text, "The user that the proxy runs as, when root starts it: a name or UID:GID; default root."),
+    Field::new(
+        "user",
+        Shape::Text,
+        "The user that the proxy runs as, when root starts it: a name or UID:GID; default root.",
+    ),
 ];
 const API: &[Field] = &[Field::new("http", Shape::Address, "A loopback address; default off.")];
 const DOCKER: &[Field] = &[Field::new("host", Shape::Text, "As DOCKER_HOST; default the usual socket.")];

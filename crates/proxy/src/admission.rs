@@ -80,5 +80,6 @@ mod tests {
         drop(first);
         let again = admission.admit(one);
         assert!(again.is_some() && lock(&admission.counts).by_ip.len() == 2);
+        dockswap_proof::kept("T14", "caps of one address and of all together, without sockets");
     }
 }

@@ -55,7 +55,8 @@ pub(crate) fn start(
             Dialer::Tcp => run::<TcpStream>(&shared, protocol, client, upstream, (in_flight, farewell)).await,
             #[cfg(feature = "in-memory")]
             Dialer::Memory(_) => {
-                run::<tokio::io::DuplexStream>(&shared, protocol, client, upstream, (in_flight, farewell)).await;
+                run::<tokio::io::DuplexStream>(&shared, protocol, client, upstream, (in_flight, farewell))
+                    .await;
             }
         }
     });

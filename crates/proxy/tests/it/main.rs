@@ -11,6 +11,7 @@ mod listeners;
 mod pool;
 mod routing;
 mod smuggling;
+mod stress;
 mod support;
 mod swap;
 mod upgrades;
