@@ -65,7 +65,7 @@ mod tests {
         let short = [&[0x81, 0x05][..], b"hello"].concat();
         let masked = [&[0x82, 0x83, 1, 2, 3, 4][..], b"abc"].concat();
         let long = [&[0x82, 126, 0x01, 0x00][..], &[7; 256]].concat();
-        let longer = [&[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0][..], &[7; 65_536]].concat();
+        let longer = [&[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0][..], &vec![7; 65_536]].concat();
         let empty = vec![0x89, 0x00];
         let all = [&short, &masked, &long, &longer, &empty];
         let ends: Vec<usize> = all
@@ -75,7 +75,7 @@ mod tests {
                 Some(*at)
             })
             .collect();
-        let bytes = all.map(|frame| frame.as_slice()).concat();
+        let bytes = all.map(Vec::as_slice).concat();
         let mut frames = Frames::default();
         for (at, byte) in bytes.iter().enumerate() {
             assert_eq!(frames.may_end_here(), at == 0 || ends.contains(&at), "before byte {at}");

@@ -1,5 +1,5 @@
 //! What goes wrong between the proxy and an app: resets, addresses that change hands, transfers and
-//! WebSockets that a switch overtakes, apps that fall silent. Each test is a row of the fault matrix.
+//! tunnels that a switch overtakes, apps that fall silent. Each test is a row of the fault matrix.
 
 use crate::support::{Message, PATIENCE, Running, Wire, app, eventually, host, soon, upstream};
 use crate::upstreams::App;
@@ -382,9 +382,9 @@ async fn p16_every_wait_for_an_app_ends() {
         })
         .await;
         if read && answer == *b"HTTP/1.1 504" {
-            proof.kept()
+            proof.kept();
         } else {
-            proof.broken("a body that nobody reads")
+            proof.broken("a body that nobody reads");
         }
     }
     eventually("nothing is in flight", || async { proxy.in_flight().await == (0, 0) }).await;

@@ -186,9 +186,9 @@ async fn px_huge_a_hundred_times_leaves_memory_flat() {
             wire.send(request).await;
             let status = wire.message().await.status();
             if statuses.contains(&status) {
-                proof.kept()
+                proof.kept();
             } else {
-                proof.broken(format!("{}: {status}", &request[..40]))
+                proof.broken(format!("{}: {status}", &request[..40]));
             }
         }
         if round == rounds / 5 {
@@ -199,9 +199,9 @@ async fn px_huge_a_hundred_times_leaves_memory_flat() {
     let grown = resident().saturating_sub(warm);
     // Were they kept, it would be more than 80 MiB.
     if grown < 32 * 1024 {
-        proof.kept()
+        proof.kept();
     } else {
-        proof.broken(format!("{grown} KiB more in memory"))
+        proof.broken(format!("{grown} KiB more in memory"));
     }
     proof.conclude();
 }
