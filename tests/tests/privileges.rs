@@ -58,7 +58,7 @@ fn holdings(pid: u32) -> Vec<String> {
         let row = table.lines().find(|row| row.split_whitespace().nth(6) == Some(inode));
         match row.map(|row| row.split_whitespace().nth(7)) {
             Some(Some(path)) if !path.contains("proxy.sock") => {
-                wrong.push(format!("it holds the socket {path}"))
+                wrong.push(format!("it holds the socket {path}"));
             }
             Some(None) => {
                 nameless.insert(inode.to_owned());
