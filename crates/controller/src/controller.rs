@@ -388,8 +388,9 @@ impl Shared {
                 told = Some(error);
             }
             tokio::select! {
-                () = tokio::time::sleep(START_RETRY) => {}
+                biased;
                 () = self.stop.cancelled() => return Err(StartError::Stopped),
+                () = tokio::time::sleep(START_RETRY) => {}
             }
         }
     }
@@ -400,8 +401,9 @@ async fn follow_docker(controller: Arc<Controller>) {
     let mut hints = controller.shared.ports.engine.hints();
     loop {
         let hint = tokio::select! {
-            hint = hints.next() => hint,
+            biased;
             () = controller.shared.stop.cancelled() => return,
+            hint = hints.next() => hint,
         };
         let bump = |handle: &AppHandle| handle.hint.send_modify(|count| *count += 1);
         match hint {
@@ -421,8 +423,9 @@ async fn check_proxy(shared: Arc<Shared>) {
     let mut told: Option<String> = None;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(PROXY_CHECK) => {}
+            biased;
             () = shared.stop.cancelled() => return,
+            () = tokio::time::sleep(PROXY_CHECK) => {}
         }
         let error = shared.keeper.check().await.err().map(|error: RouterError| error.to_string());
         if error != told {

@@ -105,11 +105,12 @@ impl Work {
             ImageRequest { app: self.app().clone(), deployment, reference: plan.image, pull, pinned };
         let progress = |done_bytes, total_bytes| (self.show)(Progress::Pulling { done_bytes, total_bytes });
         tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => None,
             image = self.shared.ports.engine.ensure_image(&request, &progress) => Some(match image {
                 Ok(image) => Event::ImageReady(image),
                 Err(error) => Event::ImageFailed(Failure::new(error.to_string())),
             }),
-            () = self.cancel.cancelled() => None,
         }
     }
 
@@ -231,8 +232,9 @@ impl Work {
         loop {
             let left = until.saturating_since(self.shared.ports.clock.now());
             let asked = tokio::select! {
-                asked = self.shared.ports.router.drained(&upstreams, left.min(DRAIN_SLICE)) => asked,
+                biased;
                 () = self.cancel.cancelled() => return None,
+                asked = self.shared.ports.router.drained(&upstreams, left.min(DRAIN_SLICE)) => asked,
             };
             let load = match asked {
                 Ok(load) if load.is_empty() => return Some(Event::DrainComplete),

@@ -54,21 +54,24 @@ impl Upkeeper {
         let mut machine = self.app.machine.clone();
         loop {
             tokio::select! {
-                () = self.pass() => {}
+                biased;
                 () = stop.cancelled() => return,
+                () = self.pass() => {}
             }
             let now = Instant::now();
             let next = if self.attempts > 0 { self.not_before.max(now + RETRY) } else { now + RELIST };
             let woken = async {
                 tokio::select! {
+                    biased;
                     _ = hint.changed() => tokio::time::sleep(QUIET).await,
                     () = calms(&mut machine) => {}
                     () = tokio::time::sleep_until(next) => {}
                 }
             };
             tokio::select! {
-                () = woken => {}
+                biased;
                 () = stop.cancelled() => return,
+                () = woken => {}
             }
         }
     }

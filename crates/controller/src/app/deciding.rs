@@ -142,8 +142,9 @@ impl App {
         let stop = self.stop.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = tokio::time::sleep(PAUSE) => {}
+                biased;
                 () = stop.cancelled() => return,
+                () = tokio::time::sleep(PAUSE) => {}
             }
             if let Some(inbox) = inbox.upgrade() {
                 let _ = inbox.send(message).await;

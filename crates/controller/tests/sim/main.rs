@@ -1,7 +1,7 @@
 //! The simulation: the real controller on a small world in memory, in simulated time, with every
 //! fault that the world can think of. The checker judges the world alone, after every call.
 //!
-//! `DOCKSWAP_SIM_SEED=N` replays one walk, `SIM_SEEDS=10000` walks longer.
+//! `DOCKSWAP_SIM_SEED=N` replays one walk, `DOCKSWAP_LONG=1` walks many more.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

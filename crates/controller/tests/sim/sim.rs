@@ -2,7 +2,8 @@
 
 use crate::world::World;
 use crate::world::docker::Shell;
-use crate::world::faults::{Call, Fault, Moment, Side};
+use crate::world::faults::{Absence, Call, Fault, Moment, Side};
+use crate::world::tally::Promise;
 use crate::world::files::{CANARY, CANARY_LINES, Version};
 use dockswap_controller::{AppView, Command, Controller, ControllerSettings, OrderError, Outcome, Ports};
 use dockswap_core::machine::Phase;
@@ -56,7 +57,12 @@ impl Sim {
 
     /// A world without a controller.
     pub(crate) fn seeded(seed: u64) -> Self {
-        Self { world: Arc::new(World::new(seed)), life: None, files: BTreeMap::new(), max_concurrent: 4 }
+        Self::of(Arc::new(World::new(seed)))
+    }
+
+    /// The same, in a world that outlives it.
+    pub(crate) fn of(world: Arc<World>) -> Self {
+        Self { world, life: None, files: BTreeMap::new(), max_concurrent: 4 }
     }
 
     pub(crate) fn max_concurrent(mut self, most: usize) -> Self {
@@ -80,6 +86,7 @@ impl Sim {
         let runtime =
             Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
         let world = self.world.clone();
+        world.born();
         let settings = ControllerSettings { max_concurrent: self.max_concurrent };
         let controller = runtime.block_on(async {
             world.thaw();
@@ -284,10 +291,26 @@ impl Sim {
 
     /// Nobody answers on `side` for `time`.
     pub(crate) fn away(&self, side: Side, time: Duration) {
+        self.absent(side, Absence::Gone, time);
+    }
+
+    /// `side` accepts every call for `time`, and answers none.
+    pub(crate) fn hangs(&self, side: Side, time: Duration) {
+        self.absent(side, Absence::Hung, time);
+    }
+
+    fn absent(&self, side: Side, absence: Absence, time: Duration) {
         let mut state = self.world.lock();
         let until = state.now() + time;
-        state.tell(format!("{side:?} goes away for {time:?}"));
-        state.faults.away(side, until);
+        state.tell(format!("{side:?} is {absence:?} for {time:?}"));
+        state.faults.away(side, until, absence);
+    }
+
+    /// Somebody sets the wall clock, by so many seconds.
+    pub(crate) fn clock_jumps(&self, seconds: i64) {
+        let mut state = self.world.lock();
+        state.wall += seconds * 1_000_000;
+        state.tell(format!("the clock jumps by {seconds} s"));
     }
 
     /// The controller dies at the `at`th call from now.
@@ -373,11 +396,19 @@ impl Sim {
         }
     }
 
+    /// As [`Sim::expect`], of something that was promised.
+    pub(crate) fn expect_kept(&self, promise: Promise, so: bool, what: &str) {
+        if !so {
+            self.world.lock().violated(promise, what.to_owned());
+            self.fail(what);
+        }
+    }
+
     /// Nothing was seen so far that must not be.
     pub(crate) fn sound(&self) {
-        let first = self.world.lock().checker.violations.first().cloned();
-        if let Some(first) = first {
-            self.fail(&first);
+        let violation = self.world.lock().checker.violation.clone();
+        if let Some(violation) = violation {
+            self.fail(&violation.what);
         }
     }
 

@@ -2,17 +2,19 @@
 //! controller's memory. Numbers 1 to 7 are those of `dockswap_core::invariants`.
 
 use super::State;
-use dockswap_core::AppName;
+use super::tally::Promise;
+use dockswap_core::name::ContainerId;
+use dockswap_core::{AppName, Timestamp};
 use dockswap_core::invariants::{self, AT_REST, ReleaseId, Stop, Traffic, View};
-use dockswap_core::machine::Machine;
+use dockswap_core::machine::{Machine, Phase};
 use dockswap_core::records::{DeploymentStatus, EventRecord};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the checker remembers.
 #[derive(Default)]
 pub(crate) struct Checker {
-    /// What was seen that must not be.
-    pub(crate) violations: Vec<String>,
+    /// What was seen that must not be, first.
+    pub(crate) violation: Option<Violation>,
     /// Nobody knows the route: the proxy's last answer is not there, or was lost.
     pub(crate) in_doubt: bool,
     trusted: BTreeMap<AppName, BTreeSet<ReleaseId>>,
@@ -21,6 +23,22 @@ pub(crate) struct Checker {
     /// Apps that the world itself keeps from being served.
     pub(crate) excused: BTreeSet<AppName>,
     stops: BTreeMap<AppName, Vec<Stop>>,
+    /// The live containers of an app as they were when the deployment in flight began, for as long as
+    /// nobody else has touched them.
+    before: BTreeMap<AppName, Lives>,
+}
+
+/// Containers of one release, each with the start of its present life.
+struct Lives {
+    release: ReleaseId,
+    containers: BTreeSet<(ContainerId, Timestamp)>,
+}
+
+/// Something that must not be.
+#[derive(Clone, Debug)]
+pub(crate) struct Violation {
+    pub(crate) promise: Promise,
+    pub(crate) what: String,
 }
 
 impl Checker {
@@ -33,18 +51,21 @@ impl Checker {
 
 impl State {
     /// The first violation is the story's point: what follows from it is not told.
-    pub(crate) fn violated(&mut self, what: String) {
-        if !self.checker.violations.is_empty() {
+    pub(crate) fn violated(&mut self, promise: Promise, what: String) {
+        if self.checker.violation.is_some() {
             return;
         }
         self.tell(format!("VIOLATED: {what}"));
-        self.checker.violations.push(what);
+        self.checker.violation = Some(Violation { promise, what });
     }
 
     /// The container is harmed from outside; we are not to blame for what follows.
     pub(crate) fn harm(&mut self, name: &str) {
         if let Some(shell) = self.docker.containers.get(name) {
             let release = (shell.shown.color, shell.shown.deployment);
+            if self.checker.before.get(&shell.shown.app).is_some_and(|lives| lives.release == release) {
+                self.checker.before.remove(&shell.shown.app);
+            }
             self.checker.harmed.entry(shell.shown.app.clone()).or_default().insert(release);
             let upstream = shell.shown.upstream.as_ref().map(|upstream| upstream.id.clone());
             self.proxy.requests.retain(|request| Some(&request.upstream) != upstream.as_ref());
@@ -62,6 +83,7 @@ impl State {
         let mine =
             |request: &&super::proxy::Request| Some(&request.upstream) == id.as_ref() && !request.overdue;
         let in_flight = self.proxy.requests.iter().filter(mine).count();
+        self.tally.stops += 1;
         self.checker.stops.entry(app).or_default().push(Stop {
             release,
             in_flight: u64::try_from(in_flight).unwrap_or(u64::MAX),
@@ -74,13 +96,16 @@ impl State {
     pub(crate) fn refused_request(&mut self, app: &AppName, release: ReleaseId) {
         let harmed = self.checker.harmed.get(app).is_some_and(|harmed| harmed.contains(&release));
         if !harmed && !self.checker.in_doubt {
-            self.violated(format!("a request to {} of deployment {} failed", release.0, release.1));
+            let what = format!("a request to {} of deployment {} failed", release.0, release.1);
+            self.violated(Promise::Service, what);
         }
     }
 
     /// Takes note of what a transition says about service.
     pub(crate) fn served(&mut self, app: &AppName, machine: &Machine, event: &EventRecord) {
         match event.event_type {
+            "deploy" => self.remember(app),
+            "rollback_complete" => self.compare(app),
             "retire" => {
                 self.checker.served.remove(app);
             }
@@ -100,22 +125,59 @@ impl State {
             }
             _ => {}
         }
+        if matches!(machine.phase(), Phase::Settled(_)) {
+            self.checker.before.remove(app);
+        }
         if machine.serving().is_some() && event.event_type == "traffic_switched" {
+            self.tally.switches += 1;
             self.checker.served.insert(app.clone());
         }
+    }
+
+    /// A deployment begins: what serves must stay as it is if it fails.
+    fn remember(&mut self, app: &AppName) {
+        self.checker.before.remove(app);
+        let Some(live) = self.database.machines.get(app).and_then(Machine::serving).map(|s| &s.live) else {
+            return;
+        };
+        let release = (live.color, live.origin);
+        let harmed = self.checker.harmed.get(app).is_some_and(|harmed| harmed.contains(&release));
+        let containers = self.lives(app, release);
+        if !harmed && containers.len() == usize::from(live.plan.replicas) {
+            self.checker.before.insert(app.clone(), Lives { release, containers });
+        }
+    }
+
+    /// A deployment was undone: what served before it serves untouched.
+    fn compare(&mut self, app: &AppName) {
+        let Some(Lives { release, containers }) = self.checker.before.remove(app) else { return };
+        self.tally.undone += 1;
+        if self.lives(app, release) != containers {
+            let what = format!("{app}: {} of {} was touched by a deployment that failed", release.0, release.1);
+            self.violated(Promise::Failure, what);
+        }
+    }
+
+    /// The running containers of a release.
+    fn lives(&self, app: &AppName, release: ReleaseId) -> BTreeSet<(ContainerId, Timestamp)> {
+        self.docker
+            .of(app)
+            .filter(|shell| shell.runs() && (shell.shown.color, shell.shown.deployment) == release)
+            .map(|shell| (shell.shown.id.clone(), shell.started))
+            .collect()
     }
 
     /// What must hold at every instant.
     pub(crate) fn check(&mut self) {
         let apps: Vec<AppName> = self.database.machines.keys().cloned().collect();
         for app in &apps {
-            self.look(app);
-            let verdict = self.judge(app, invariants::check);
+            let healthy = self.look(app);
+            let verdict = self.judge(app, &healthy, invariants::check);
             self.checker.stops.remove(app);
             if let Err(violation) = verdict
                 && !self.checker.excused.contains(app)
             {
-                self.violated(format!("{app}: {violation}"));
+                self.violated(Promise::of_invariant(violation.number), format!("{app}: {violation}"));
             }
         }
     }
@@ -124,33 +186,37 @@ impl State {
     pub(crate) fn check_at_rest(&mut self) {
         let apps: Vec<AppName> = self.database.machines.keys().cloned().collect();
         for app in &apps {
-            self.look(app);
-            if let Err(violation) = self.judge(app, |view| AT_REST.check(view))
+            let healthy = self.look(app);
+            if let Err(violation) = self.judge(app, &healthy, |view| AT_REST.check(view))
                 && !self.checker.excused.contains(app)
             {
-                self.violated(format!("{app}: {violation}"));
+                self.violated(Promise::of_invariant(violation.number), format!("{app}: {violation}"));
             }
             let machine = self.database.machines[app].clone();
             match self.database.replay(app) {
                 Ok(replayed) if replayed == machine => {}
-                Ok(replayed) => self.violated(format!("{app}: all events lead to {}", replayed.state())),
-                Err(error) => self.violated(format!("{app}: {error}")),
+                Ok(replayed) => {
+                    let what = format!("{app}: all events lead to {}", replayed.state());
+                    self.violated(Promise::Record, what);
+                }
+                Err(error) => self.violated(Promise::Record, format!("{app}: {error}")),
             }
             let used: BTreeSet<_> = machine.releases().iter().map(|r| (r.color, r.origin)).collect();
             let debris = self.docker.of(app).find(|c| !used.contains(&(c.shown.color, c.shown.deployment)));
             if let Some(debris) = debris.map(|shell| shell.shown.name.clone()) {
-                self.violated(format!("{app}: {debris} is left over"));
+                self.violated(Promise::Leak, format!("{app}: {debris} is left over"));
             }
             let open = self.database.deployments.values().filter(|row| row.app_name == *app);
             let open =
                 open.filter(|row| row.status == DeploymentStatus::InProgress && row.ended_at.is_some());
             if open.count() > 0 {
-                self.violated(format!("{app}: a deployment in progress has an end"));
+                self.violated(Promise::Record, format!("{app}: a deployment in progress has an end"));
             }
         }
         if self.checker.in_doubt {
-            self.violated("left alone, the proxy's table is still in doubt".to_owned());
+            self.violated(Promise::Crash, "left alone, the proxy's table is still in doubt".to_owned());
         }
+        self.tally.accounted = u64::try_from(self.database.deployments.len()).unwrap_or(u64::MAX);
     }
 
     fn routed(&self, app: &AppName) -> Option<ReleaseId> {
@@ -158,8 +224,8 @@ impl State {
         routes.target.as_ref().map(|target| (target.color, target.deployment))
     }
 
-    /// Brings what the checker remembers of an app up to date.
-    fn look(&mut self, app: &AppName) {
+    /// Brings what the checker remembers of an app up to date. Returns what is healthy.
+    fn look(&mut self, app: &AppName) -> BTreeSet<ReleaseId> {
         let healthy = self.healthy(app);
         let mut trusted = BTreeSet::new();
         let mut wanting = BTreeSet::new();
@@ -171,16 +237,24 @@ impl State {
                 wanting.insert(release);
             }
         }
+        let routed = self.routed(app);
+        let machine = &self.database.machines[app];
+        // What is wanted in traffic is whole again when traffic has found it again.
+        let wanted = machine.route().to.map(|release| (release.color, release.origin));
+        // A release without containers that no state and no route names never comes back.
+        let mut matters: BTreeSet<_> = machine.releases().iter().map(|r| (r.color, r.origin)).collect();
+        matters.extend(routed);
+        matters.extend(trusted.union(&wanting));
         let known = self.checker.trusted.entry(app.clone()).or_default();
         known.extend(trusted.difference(&wanting));
-        // What is wanted in traffic is whole again when traffic has found it again.
-        let wanted = self.database.machines[app].route().to.map(|release| (release.color, release.origin));
-        let routed = self.routed(app);
+        known.retain(|release| matters.contains(release));
         if let Some(harmed) = self.checker.harmed.get_mut(app) {
             harmed.retain(|release| {
-                !healthy.contains(release) || (wanted == Some(*release) && routed != wanted)
+                matters.contains(release)
+                    && (!healthy.contains(release) || (wanted == Some(*release) && routed != wanted))
             });
         }
+        healthy
     }
 
     /// The releases of an app of which every container serves; and what is routed, only where the
@@ -216,25 +290,19 @@ impl State {
             .collect()
     }
 
-    fn judge<T>(&self, app: &AppName, ask: impl FnOnce(&View) -> T) -> T {
+    fn judge<T>(&self, app: &AppName, healthy: &BTreeSet<ReleaseId>, ask: impl FnOnce(&View) -> T) -> T {
         let machine = &self.database.machines[app];
         let unknown = Machine::new(app.clone());
-        let in_progress = self
-            .database
-            .deployments
-            .values()
-            .filter(|row| row.app_name == *app && row.status == DeploymentStatus::InProgress)
-            .map(|row| row.id)
-            .collect();
         let none = BTreeSet::new();
+        let no_deployments = BTreeSet::new();
         ask(&View {
             machine,
             replayed: self.database.replayed.get(app).unwrap_or(&unknown),
             current: self.database.current.get(app),
-            in_progress: &in_progress,
+            in_progress: self.database.in_progress.get(app).unwrap_or(&no_deployments),
             routed: self.routed(app),
             in_doubt: self.checker.in_doubt,
-            healthy: &self.healthy(app),
+            healthy,
             harmed: self.checker.harmed.get(app).unwrap_or(&none),
             trusted: self.checker.trusted.get(app).unwrap_or(&none),
             has_served: self.checker.served.contains(app),

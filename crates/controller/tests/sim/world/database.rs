@@ -1,6 +1,7 @@
 //! A database: compare-and-set commits, all or nothing.
 
 use super::faults::Call;
+use super::tally::Promise;
 use super::{State, World};
 use async_trait::async_trait;
 use dockswap_core::machine::{Event, Machine, Transition};
@@ -11,13 +12,18 @@ use dockswap_core::records::{
     RefusalRecord, StoreError,
 };
 use dockswap_core::{AppName, DeploymentId, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The rows.
 #[derive(Default)]
 pub(crate) struct Database {
+    /// Config N is the one at N - 1.
     pub(crate) configs: Vec<ConfigRow>,
     pub(crate) deployments: BTreeMap<DeploymentId, DeploymentRow>,
+    /// Those of an app that are in progress: an index.
+    pub(crate) in_progress: BTreeMap<AppName, BTreeSet<DeploymentId>>,
+    /// The newest config of each app: an index.
+    newest: BTreeMap<AppName, usize>,
     pub(crate) events: Vec<EventRow>,
     pub(crate) machines: BTreeMap<AppName, Machine>,
     pub(crate) current: BTreeMap<AppName, CurrentState>,
@@ -64,19 +70,22 @@ impl State {
         for write in transition.deployments() {
             match write {
                 DeploymentWrite::Begin(row) => {
+                    self.database.in_progress.entry(app.clone()).or_default().insert(row.id);
                     if self.database.deployments.insert(row.id, row.clone()).is_some() {
-                        self.violated(format!("deployment {} was given twice", row.id));
+                        self.violated(Promise::Record, format!("deployment {} was given twice", row.id));
                     }
                 }
                 DeploymentWrite::End { id, status, at } => match self.database.deployments.get_mut(id) {
                     Some(row) => {
                         row.status = *status;
+                        self.database.in_progress.entry(app.clone()).or_default().remove(id);
                         row.ended_at.get_or_insert(*at);
                     }
-                    None => self.violated(format!("deployment {id} ends and never began")),
+                    None => self.violated(Promise::Record, format!("deployment {id} ends and never began")),
                 },
             }
         }
+        self.tally.transitions += 1;
         // As on a disk: only what was written comes back.
         let written = serde_json::to_string(transition.after()).expect("a state can be written");
         let machine: Machine = serde_json::from_str(&written).expect("a state can be read");
@@ -102,7 +111,9 @@ impl State {
             Ok(next) => {
                 self.database.replayed.insert(app.clone(), next.committed());
             }
-            Err(refusal) => self.violated(format!("a replay refuses {}: {refusal}", event.name())),
+            Err(refusal) => {
+                self.violated(Promise::Record, format!("a replay refuses {}: {refusal}", event.name()));
+            }
         }
     }
 }
@@ -144,6 +155,7 @@ impl Store for World {
             let id = ConfigId(i64::try_from(state.database.configs.len()).unwrap_or(i64::MAX) + 1);
             let NewConfig { app, bytes, sha, at: created_at } = config;
             state.tell(format!("  config {id}: {}", String::from_utf8_lossy(&bytes).replace('\n', " ")));
+            state.database.newest.insert(app.clone(), state.database.configs.len());
             state.database.configs.push(ConfigRow { id, app, bytes, sha, created_at });
             Ok(id)
         })
@@ -151,18 +163,13 @@ impl Store for World {
     }
 
     async fn newest_configs(&self) -> Result<Vec<ConfigRow>, StoreError> {
-        self.read(|database| {
-            let mut newest = BTreeMap::new();
-            for row in &database.configs {
-                newest.insert(row.app.clone(), row.clone());
-            }
-            newest.into_values().collect()
-        })
-        .await
+        self.read(|database| database.newest.values().map(|&nth| database.configs[nth].clone()).collect())
+            .await
     }
 
     async fn config(&self, id: ConfigId) -> Result<Option<ConfigRow>, StoreError> {
-        self.read(|database| database.configs.iter().find(|row| row.id == id).cloned()).await
+        let nth = usize::try_from(id.0 - 1).unwrap_or(usize::MAX);
+        self.read(|database| database.configs.get(nth).cloned()).await
     }
 
     async fn deployment(&self, id: DeploymentId) -> Result<Option<DeploymentRow>, StoreError> {

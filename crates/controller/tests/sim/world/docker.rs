@@ -89,7 +89,16 @@ pub(crate) struct Shell {
     pub(crate) proven: bool,
     /// A person stopped it: Docker leaves it alone.
     by_hand: bool,
-    started: Timestamp,
+    /// When it was started last.
+    pub(crate) started: Timestamp,
+    behavior: Behavior,
+}
+
+/// What time brings a container.
+enum Due {
+    Crash,
+    Sickness,
+    Launch,
 }
 
 impl Shell {
@@ -102,12 +111,26 @@ impl Shell {
         let age = now.saturating_since(self.started);
         self.runs()
             && !self.sick
-            && match Behavior::of(&self.shown.image.0) {
+            && match self.behavior {
                 Behavior::Good(boot) => age >= boot,
                 Behavior::Never | Behavior::Crash | Behavior::Broken | Behavior::Missing => false,
                 Behavior::Dies(_) | Behavior::Unwell => true,
                 Behavior::Sick(until) => age < until,
             }
+    }
+
+    /// What time has brought it.
+    fn due(&self, now: Timestamp) -> Option<Due> {
+        let age = now.saturating_since(self.started);
+        match (&self.shown.state, self.behavior) {
+            (ContainerState::Running, Behavior::Dies(after)) if age >= after => Some(Due::Crash),
+            (ContainerState::Running, Behavior::Crash) if age >= CRASH => Some(Due::Crash),
+            (ContainerState::Running, Behavior::Sick(after)) if age >= after && !self.sick => {
+                Some(Due::Sickness)
+            }
+            (ContainerState::Restarting(_), _) if age >= Duration::from_secs(1) => Some(Due::Launch),
+            _ => None,
+        }
     }
 
     fn end(&mut self, code: i64) {
@@ -168,6 +191,7 @@ impl Docker {
             upstream: None,
         };
         let shell = Shell {
+            behavior: Behavior::of(&group.image.0),
             shown: group,
             policy: RestartPolicy::Always,
             foreign: true,
@@ -199,20 +223,18 @@ impl State {
     pub(crate) fn advance(&mut self) {
         let now = self.now();
         self.proxy.requests.retain(|request| request.ends > now);
-        let names: Vec<String> = self.docker.containers.keys().cloned().collect();
-        for name in names {
-            let Some(shell) = self.docker.containers.get(&name).filter(|shell| !shell.foreign) else {
-                continue;
-            };
-            let age = now.saturating_since(shell.started);
-            match (&shell.shown.state, Behavior::of(&shell.shown.image.0)) {
-                (ContainerState::Running, Behavior::Dies(after)) if age >= after => self.crashes(&name),
-                (ContainerState::Running, Behavior::Crash) if age >= CRASH => self.crashes(&name),
-                (ContainerState::Running, Behavior::Sick(after)) if age >= after && !shell.sick => {
-                    self.sickens(&name);
-                }
-                (ContainerState::Restarting(_), _) if age >= Duration::from_secs(1) => self.launch(&name),
-                _ => {}
+        let due: Vec<(String, Due)> = self
+            .docker
+            .containers
+            .iter()
+            .filter(|(_, shell)| !shell.foreign)
+            .filter_map(|(name, shell)| Some((name.clone(), shell.due(now)?)))
+            .collect();
+        for (name, due) in due {
+            match due {
+                Due::Crash => self.crashes(&name),
+                Due::Sickness => self.sickens(&name),
+                Due::Launch => self.launch(&name),
             }
         }
     }
@@ -363,6 +385,7 @@ impl State {
             upstream: None,
         };
         let shell = Shell {
+            behavior: Behavior::of(&shown.image.0),
             shown,
             policy: group.restart,
             foreign: false,

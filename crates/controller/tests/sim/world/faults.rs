@@ -33,6 +33,11 @@ pub(crate) enum Side {
 }
 
 impl Call {
+    /// Whether it may change something, or tell of a change.
+    pub(crate) const fn changes(self) -> bool {
+        !matches!(self, Self::Observe | Self::Status | Self::Read | Self::Lines | Self::Drained)
+    }
+
     pub(crate) const fn side(self) -> Side {
         match self {
             Self::Image | Self::Run | Self::Stop | Self::Remove | Self::Observe | Self::Lines => Side::Docker,
@@ -55,6 +60,28 @@ pub(crate) enum Fault {
     Late(Duration),
     /// It is done only after this long.
     Slow(Duration),
+    /// It is accepted and never answered: the adapter gives up when its deadline is over.
+    Hang,
+}
+
+/// How a side is that does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Absence {
+    /// Calls are refused at once.
+    Gone,
+    /// Calls are accepted, and the adapter gives each up when its deadline is over.
+    Hung,
+}
+
+impl Side {
+    /// The deadline that the side's adapter sets each call.
+    pub(crate) const fn deadline(self) -> Duration {
+        match self {
+            Self::Docker => Duration::from_secs(30),
+            Self::Proxy => Duration::from_secs(5),
+            Self::Database => Duration::from_secs(10),
+        }
+    }
 }
 
 /// The instant of a call at which the controller dies.
@@ -77,7 +104,7 @@ pub(crate) struct Fate {
 #[derive(Debug)]
 pub(crate) struct Faults {
     planned: BTreeMap<Call, VecDeque<Fault>>,
-    away: BTreeMap<Side, Timestamp>,
+    away: BTreeMap<Side, (Timestamp, Absence)>,
     /// How many calls in a thousand go wrong by chance.
     pub(crate) chance: usize,
     /// The longest time that a call takes, each way.
@@ -115,12 +142,13 @@ impl Faults {
     }
 
     /// Nobody answers on `side` until then.
-    pub(crate) fn away(&mut self, side: Side, until: Timestamp) {
-        self.away.insert(side, until);
+    pub(crate) fn away(&mut self, side: Side, until: Timestamp, absence: Absence) {
+        self.away.insert(side, (until, absence));
     }
 
-    pub(crate) fn is_away(&self, side: Side, now: Timestamp) -> bool {
-        self.away.get(&side).is_some_and(|&until| now < until)
+    /// How `side` does not answer, when it does not.
+    pub(crate) fn absence(&self, side: Side, now: Timestamp) -> Option<Absence> {
+        self.away.get(&side).filter(|(until, _)| now < *until).map(|(_, absence)| *absence)
     }
 
     /// Fair weather again.
@@ -129,12 +157,12 @@ impl Faults {
     }
 
     /// How the next call goes.
-    pub(crate) fn fate(&mut self, call: Call, rng: &mut Rng) -> Fate {
+    pub(crate) fn fate(&mut self, call: Call, now: Timestamp, rng: &mut Rng) -> Fate {
         let mut dies = None;
         if call == Call::Observe {
             self.observations += 1;
         }
-        if call != Call::Observe && call != Call::Status && call != Call::Read {
+        if !matches!(call, Call::Observe | Call::Status | Call::Read) {
             self.calls += 1;
             dies = self.death.filter(|&(at, _)| at == self.calls).map(|(_, moment)| moment);
         }
@@ -147,7 +175,11 @@ impl Faults {
         match fault {
             Some(Fault::Slow(time)) => before = time,
             Some(Fault::Late(time)) => after = time,
+            Some(Fault::Hang) => before = call.side().deadline(),
             Some(Fault::Unavailable | Fault::LostReply | Fault::HalfDone) | None => {}
+        }
+        if self.absence(call.side(), now) == Some(Absence::Hung) {
+            before = call.side().deadline();
         }
         Fate { before, after, fault, dies }
     }
@@ -155,5 +187,13 @@ impl Faults {
 
 fn chance(rng: &mut Rng) -> Fault {
     let long = rng.time(Duration::from_millis(200), Duration::from_secs(8));
-    *rng.pick(&[Fault::Unavailable, Fault::LostReply, Fault::HalfDone, Fault::Late(long), Fault::Slow(long)])
+    *rng.pick(&[
+        Fault::Unavailable,
+        Fault::LostReply,
+        Fault::LostReply,
+        Fault::HalfDone,
+        Fault::Late(long),
+        Fault::Slow(long),
+        Fault::Hang,
+    ])
 }

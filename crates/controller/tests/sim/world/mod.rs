@@ -9,6 +9,7 @@ mod engine;
 pub(crate) mod faults;
 pub(crate) mod files;
 pub(crate) mod proxy;
+pub(crate) mod tally;
 
 use crate::rng::Rng;
 use checker::Checker;
@@ -16,12 +17,14 @@ use database::Database;
 use docker::Docker;
 use dockswap_core::Timestamp;
 use dockswap_core::ports::Clock;
-use faults::{Call, Fate, Fault, Faults, Moment};
+use faults::{Absence, Call, Fate, Fault, Faults, Moment};
 use proxy::Proxy;
 use std::collections::VecDeque;
+use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tally::Tally;
 use tokio::time::Instant;
 
 /// How many lines of what happened are kept for a failing test.
@@ -43,15 +46,22 @@ pub(crate) struct World {
 pub(crate) struct State {
     /// The world's time when it was last let go on, and the runtime's; without that, time stands.
     since: (Timestamp, Option<Instant>),
+    /// How far the wall clock is from the world's time, in microseconds: people and NTP set it.
+    pub(crate) wall: i64,
+    /// The same for the controller's clock, which reads the wall once, at its start.
+    clock: i64,
     pub(crate) rng: Rng,
     pub(crate) faults: Faults,
     pub(crate) docker: Docker,
     pub(crate) proxy: Proxy,
     pub(crate) database: Database,
     pub(crate) checker: Checker,
+    pub(crate) tally: Tally,
     /// An environment reference that cannot be resolved, when there is one.
     pub(crate) unresolvable: Option<String>,
     pub(crate) story: VecDeque<String>,
+    /// All that happened from the first call on, when it is asked for.
+    pub(crate) trace: Option<String>,
 }
 
 impl State {
@@ -62,11 +72,16 @@ impl State {
     }
 
     pub(crate) fn tell(&mut self, line: impl AsRef<str>) {
-        if self.story.len() == STORY {
-            self.story.pop_front();
-        }
+        // The oldest line makes room, and lends its memory.
+        let mut told = if self.story.len() == STORY { self.story.pop_front() } else { None }.unwrap_or_default();
+        told.clear();
         let millis = self.now().as_micros() / 1_000;
-        self.story.push_back(format!("{:>6}.{:03} {}", millis / 1_000, millis % 1_000, line.as_ref()));
+        let _ = write!(told, "{:>6}.{:03} {}", millis / 1_000, millis % 1_000, line.as_ref());
+        if let Some(trace) = &mut self.trace {
+            trace.push_str(&told);
+            trace.push('\n');
+        }
+        self.story.push_back(told);
     }
 }
 
@@ -77,14 +92,18 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let state = State {
             since: (Timestamp::from_micros(0), None),
+            wall: 0,
+            clock: 0,
             rng: Rng::new(seed),
             faults: Faults::new(),
             docker: Docker::new(),
             proxy: Proxy::default(),
             database: Database::default(),
             checker: Checker::default(),
+            tally: Tally::default(),
             unresolvable: None,
             story: VecDeque::new(),
+            trace: None,
         };
         Self { state: Mutex::new(state), committed: Notify::new(), died: Notify::new() }
     }
@@ -104,6 +123,12 @@ impl World {
         state.since = (state.now(), None);
     }
 
+    /// A controller begins: it reads the wall clock.
+    pub(crate) fn born(&self) {
+        let mut state = self.lock();
+        state.clock = state.wall;
+    }
+
     /// The controller is no more.
     pub(crate) fn dead(&self) {
         let mut state = self.lock();
@@ -121,8 +146,9 @@ impl World {
     ) -> Result<T, E> {
         let Fate { before, after, fault, dies } = {
             let mut state = self.lock();
+            let now = state.now();
             let State { faults, rng, .. } = &mut *state;
-            faults.fate(call, rng)
+            faults.fate(call, now, rng)
         };
         if dies == Some(Moment::Before) {
             return self.die().await;
@@ -132,19 +158,27 @@ impl World {
             let mut state = self.lock();
             state.advance();
             let now = state.now();
-            let away = state.faults.is_away(call.side(), now);
-            if !matches!(call, Call::Observe | Call::Status | Call::Read) || fault.is_some() {
-                let away = if away { " (away)" } else { "" };
+            let absence = state.faults.absence(call.side(), now);
+            let quiet = matches!(call, Call::Observe | Call::Status | Call::Read);
+            if !quiet || fault.is_some() || state.trace.is_some() {
+                let away = match absence {
+                    Some(Absence::Gone) => " (away)",
+                    Some(Absence::Hung) => " (hung)",
+                    None => "",
+                };
                 state.tell(format!(
                     "{call:?} {about} {}{away}",
                     fault.map_or(String::new(), |f| format!("{f:?}"))
                 ));
             }
-            if away || fault == Some(Fault::Unavailable) {
+            if absence.is_some() || matches!(fault, Some(Fault::Unavailable | Fault::Hang)) {
                 Err(lost(call))
             } else {
                 let result = act(&mut state, fault);
-                state.check();
+                // What time alone changes is looked at with every client that comes.
+                if call.changes() {
+                    state.check();
+                }
                 result
             }
         };
@@ -159,6 +193,7 @@ impl World {
     }
 
     async fn die<T>(&self) -> T {
+        self.lock().tally.deaths += 1;
         self.died.notify_one();
         std::future::pending().await
     }
@@ -177,6 +212,7 @@ impl World {
 
 impl Clock for World {
     fn now(&self) -> Timestamp {
-        self.lock().now()
+        let state = self.lock();
+        Timestamp::from_micros(state.now().as_micros() + state.clock)
     }
 }

@@ -93,6 +93,7 @@ impl State {
             let long = (Duration::from_secs(1), Duration::from_secs(12));
             let (low, high) = if self.rng.happens(self.faults.long_requests) { long } else { quick };
             let ends = now + self.rng.time(low, high);
+            self.tally.requests += 1;
             if self.docker.serves(&upstream, now) {
                 let request = Request { app: routes.app, upstream: upstream.id, ends, overdue: false };
                 self.proxy.requests.push(request);
