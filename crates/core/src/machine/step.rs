@@ -48,7 +48,7 @@ pub(super) fn step(phase: Phase, event: &Event, now: Timestamp) -> Result<Next, 
             Event::ImageFailed(failure) => {
                 Ok(Phase::RollingBack(pulling.undo(Cause::Failed(failure.clone()))).into())
             }
-            Event::Resumed => Ok(Phase::Pulling(pulling).into()),
+            Event::Resumed => Ok(Phase::Pulling(pulling.resume(now)).into()),
             _ => abandoned(event).map(|cause| Phase::RollingBack(pulling.undo(cause)).into()).ok_or(not_now),
         },
         Phase::Starting(starting) => match event {
@@ -210,7 +210,7 @@ fn from_retiring(
         (Event::StopFailed(failure), RetireStage::Removing) => {
             Ok(settled(Ground::Failed(retiring.fail(failure.clone()))).into())
         }
-        (Event::Resumed | Event::ManualRecovery(_), _) => Ok(Phase::Retiring(retiring).into()),
+        (Event::Resumed | Event::ManualRecovery(_), _) => Ok(Phase::Retiring(retiring.resume(now)).into()),
         _ => Err(busy(event, not_now)),
     }
 }
@@ -250,6 +250,17 @@ fn from_settled(ground: Ground, event: &Event, now: Timestamp) -> Option<Result<
                 return None;
             }
         },
+        // Nothing is in flight: only an end that the clock has moved away from has to be set anew.
+        Event::Resumed => match ground {
+            Ground::Serving(serving) => {
+                let resumed = serving.clone().resume(now);
+                if resumed == serving {
+                    return None;
+                }
+                Ok(settled(Ground::Serving(resumed)).into())
+            }
+            Ground::Failed(_) | Ground::Pending(_) | Ground::Retired { .. } => return None,
+        },
         Event::ExternalChange(_) => match ground {
             ground @ (Ground::Serving(_) | Ground::Failed(Failed { serving: Some(_), .. })) => {
                 Ok(settled(ground).into())
@@ -258,7 +269,7 @@ fn from_settled(ground: Ground, event: &Event, now: Timestamp) -> Option<Result<
         },
         Event::ManualRecovery(seen) => match ground {
             ground @ Ground::Serving(_) => Ok(settled(ground).into()),
-            Ground::Failed(failed) => recover(failed, seen),
+            Ground::Failed(failed) => recover(failed, seen, now),
             Ground::Pending(_) | Ground::Retired { .. } => return None,
         },
         _ => return None,
@@ -283,11 +294,15 @@ fn from_rolling_back(undoing: RollingBack, event: &Event, now: Timestamp) -> Opt
             }
         }
         (Event::RollbackFailed(failure), _) => {
-            let deployment = undoing.deployment();
-            Next::from(settled(Ground::Failed(undoing.fail(failure.clone()))))
-                .ending(deployment, DeploymentStatus::Failed)
+            let (deployment, undid) = (undoing.deployment(), undoing.restores());
+            let next = Next::from(settled(Ground::Failed(undoing.fail(failure.clone()))))
+                .ending(deployment, DeploymentStatus::Failed);
+            match undid {
+                Some(undid) => next.ending(undid, DeploymentStatus::Success),
+                None => next,
+            }
         }
-        (Event::Resumed | Event::ManualRecovery(_), _) => Phase::RollingBack(undoing).into(),
+        (Event::Resumed | Event::ManualRecovery(_), _) => Phase::RollingBack(undoing.resume(now)).into(),
         _ => return None,
     }))
 }
@@ -382,10 +397,10 @@ fn judge(serving: &Serving, seen: &Observation) -> Verdict {
     }
 }
 
-fn recover(failed: Failed, seen: &Observation) -> Result<Next, Refusal> {
+fn recover(failed: Failed, seen: &Observation, now: Timestamp) -> Result<Next, Refusal> {
     let verdict = failed.serving.as_ref().map_or(Verdict::NothingIs, |serving| judge(serving, seen));
     let phase = match verdict {
-        Verdict::LiveIsHealthy => failed.recovered().map(|serving| settled(Ground::Serving(serving))),
+        Verdict::LiveIsHealthy => failed.recovered(now).map(|serving| settled(Ground::Serving(serving))),
         Verdict::StandbyIsHealthy => failed.fall_back().map(Phase::RollingBack),
         Verdict::NothingIs => None,
     };

@@ -2,7 +2,9 @@
 
 #![allow(unreachable_pub, reason = "one binary: its modules share everything")]
 
+mod clock;
 mod model;
+mod pair;
 mod property;
 mod sabotage;
 mod scars;

@@ -1,8 +1,9 @@
 //! The model checker over the same world and the real machine: every order of everything, within a
 //! budget of what may go wrong.
 //!
-//! One app is enough: all that other apps do to it is to have the whole table applied at any moment
-//! ([`Action::Reapply`]), and to make the proxy's revision grow.
+//! One app is nearly enough: all that other apps do to it is to have the whole table applied at any moment
+//! ([`Action::Reapply`]), to make the proxy's revision grow, and to share a controller that dies under all of
+//! them at once, which `pair` adds.
 
 use crate::world::brain::{Brain, Real, StopsUnasked};
 use crate::world::fixture::{Manner, Pace};
@@ -141,9 +142,12 @@ fn manual_promotion_and_a_recorded_regression() {
         .exhaust("manual and record");
 }
 
+/// 3.6 million states take minutes: in the long mode only.
 #[test]
-#[ignore = "3.6 million states take minutes: for a nightly run (--run-ignored only)"]
 fn nearly_everything_at_once() {
+    if !dockswap_proof::long() {
+        return;
+    }
     Space { budget: Budget { interventions: 1, failures: 1, harms: 2, ..CALM }, brain: &Real }
         .exhaust("nearly everything");
 }

@@ -2,11 +2,21 @@
 
 use super::{Candidate, Cause, Draining, Ground, RollingBack, Stopping, Taken, UndoStage, Watching};
 use crate::machine::event::Failure;
-use crate::machine::release::{Release, Serving, Warmth};
+use crate::machine::release::{Release, Serving, Standby, Warmth};
 use crate::name::DeploymentId;
 use crate::time::Timestamp;
 
 impl Serving {
+    /// After a restart: the window ends at most as long from now as windows last. Its end was reckoned on
+    /// another controller's clock, which may have been set since.
+    pub(in crate::machine) fn resume(mut self, now: Timestamp) -> Self {
+        let latest = now + self.live.plan.policy.rollback_window;
+        if let Some(Standby { warmth: Warmth::Running { until }, .. }) = &mut self.standby {
+            *until = latest.min(*until);
+        }
+        self
+    }
+
     pub(in crate::machine) fn stop_standby(self) -> Stopping {
         Stopping { serving: self }
     }
@@ -38,10 +48,14 @@ impl Taken {
         self.regression.as_ref()
     }
 
-    fn resume(self, now: Timestamp) -> Self {
-        // Nobody watched while the controller was away: the watch begins anew.
-        let watch_until = now + self.serving.live.plan.policy.watch;
-        Self { watch_until, ..self }
+    fn resume(mut self, now: Timestamp) -> Self {
+        // Nobody watched while the controller was away: the watch begins anew, and the window with it.
+        let policy = &self.serving.live.plan.policy;
+        self.watch_until = now + policy.watch;
+        if let Some(Standby { warmth: Warmth::Running { until }, .. }) = &mut self.serving.standby {
+            *until = now + policy.rollback_window;
+        }
+        self
     }
 
     /// Traffic goes back to the standby; `None` when there is none.
@@ -65,9 +79,12 @@ impl Draining {
         Watching { taken: self.taken }
     }
 
+    /// The drain begins anew: its end was reckoned on another controller's clock, and nobody's request is
+    /// closed because that was set.
     pub(in crate::machine) fn resume(self, now: Timestamp) -> Self {
-        let longest = self.previous().map_or(self.until, |previous| now + previous.plan.policy.drain_timeout);
-        Self { until: self.until.min(longest), taken: self.taken.resume(now) }
+        let until =
+            now + self.previous().map(|previous| previous.plan.policy.drain_timeout).unwrap_or_default();
+        Self { until, taken: self.taken.resume(now) }
     }
 
     pub(in crate::machine) const fn until(&self) -> Timestamp {

@@ -37,6 +37,11 @@ impl Ground {
 }
 
 impl Pulling {
+    pub(in crate::machine) fn resume(mut self, now: Timestamp) -> Self {
+        self.attempt.ground = self.attempt.ground.resume(now);
+        self
+    }
+
     pub(in crate::machine) fn image_ready(self, image: Image) -> Starting {
         let Self { mut attempt, color, plan, pinned: _ } = self;
         // Its slot is needed now.

@@ -101,6 +101,17 @@ impl Ground {
         }
     }
 
+    /// After a restart.
+    pub(super) fn resume(self, now: Timestamp) -> Self {
+        match self {
+            Self::Serving(serving) => Self::Serving(serving.resume(now)),
+            Self::Failed(Failed { serving: Some(serving), deployment, reason }) => {
+                Self::Failed(Failed { serving: Some(serving.resume(now)), deployment, reason })
+            }
+            Self::Failed(Failed { serving: None, .. }) | Self::Pending(_) | Self::Retired { .. } => self,
+        }
+    }
+
     /// The slot for the next candidate: the one that is not live, blue when none is.
     fn free_color(&self) -> Color {
         self.serving().map_or(Color::Blue, |serving| serving.live.color.other())

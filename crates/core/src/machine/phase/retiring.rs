@@ -20,6 +20,14 @@ impl Retiring {
         Self { stage: RetireStage::Draining { until: now + patience.unwrap_or_default() }, ..self }
     }
 
+    /// After a restart: a drain begins anew, as after a switch.
+    pub(in crate::machine) fn resume(self, now: Timestamp) -> Self {
+        match self.stage {
+            RetireStage::Draining { .. } => self.unrouted(now),
+            RetireStage::Unrouting | RetireStage::Removing => self,
+        }
+    }
+
     pub(in crate::machine) fn drained(self) -> Self {
         Self { stage: RetireStage::Removing, ..self }
     }

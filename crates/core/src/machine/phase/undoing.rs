@@ -5,6 +5,7 @@ use crate::machine::event::Failure;
 use crate::machine::release::{Release, Serving};
 use crate::name::DeploymentId;
 use crate::time::Timestamp;
+use std::time::Duration;
 
 impl RollingBack {
     /// The candidate had not been switched to. Containers of this deployment never had traffic: they
@@ -27,12 +28,21 @@ impl RollingBack {
     }
 
     pub(in crate::machine) fn routed(self, now: Timestamp) -> Self {
-        let until = now
-            + match &self.candidate {
-                Candidate::Release(release) => release.plan.policy.drain_timeout,
-                Candidate::Nothing { .. } => std::time::Duration::ZERO,
-            };
-        Self { stage: UndoStage::Draining { until }, ..self }
+        let patience = match &self.candidate {
+            Candidate::Release(release) => release.plan.policy.drain_timeout,
+            Candidate::Nothing { .. } => Duration::ZERO,
+        };
+        Self { stage: UndoStage::Draining { until: now + patience }, ..self }
+    }
+
+    /// After a restart: a drain begins anew, as after a switch.
+    pub(in crate::machine) fn resume(self, now: Timestamp) -> Self {
+        let ground = self.ground.resume(now);
+        let undoing = Self { ground, ..self };
+        match undoing.stage {
+            UndoStage::Draining { .. } => undoing.routed(now),
+            UndoStage::Routing { .. } | UndoStage::Removing => undoing,
+        }
     }
 
     pub(in crate::machine) fn drained(self) -> Self {
@@ -69,8 +79,12 @@ impl RollingBack {
         self.deployment
     }
 
+    /// The deployment that it had undone, which serves again: once traffic has gone back, not before.
     pub(in crate::machine) const fn restores(&self) -> Option<DeploymentId> {
-        self.restores
+        match self.stage {
+            UndoStage::Routing { .. } => None,
+            UndoStage::Draining { .. } | UndoStage::Removing => self.restores,
+        }
     }
 
     pub(in crate::machine) const fn ground(&self) -> &Ground {
@@ -91,9 +105,9 @@ impl RollingBack {
 }
 
 impl Failed {
-    /// What serves is healthy after all.
-    pub(in crate::machine) fn recovered(self) -> Option<Serving> {
-        self.serving
+    /// What serves is healthy after all. The state may have lasted over restarts.
+    pub(in crate::machine) fn recovered(self, now: Timestamp) -> Option<Serving> {
+        self.serving.map(|serving| serving.resume(now))
     }
 
     /// Only the standby is healthy: traffic goes to it, and what was live is removed.

@@ -12,6 +12,11 @@ impl World {
     /// Invariant 6: left alone, the world comes to rest within a bounded number of steps, and no
     /// other invariant breaks on the way.
     pub fn comes_to_rest(&self, brain: &dyn Brain) -> Result<(), Violation> {
+        self.at_rest(brain).map(|_| ())
+    }
+
+    /// The world at rest, with nothing left that could happen.
+    pub fn at_rest(&self, brain: &dyn Brain) -> Result<Self, Violation> {
         let mut world = Self { left: Budget::NOTHING, ..self.clone() };
         let mut path = Vec::new();
         for _ in 0..BOUND {
@@ -21,7 +26,7 @@ impl World {
                 .filter_map(|action| Some((urgency(&action)?, action)))
                 .min_by_key(|(urgency, _)| *urgency)
             else {
-                return world.view(|view| AT_REST.check(view));
+                return world.view(|view| AT_REST.check(view)).map(|()| world);
             };
             world.apply(brain, &action.1);
             path.push(action.1);
