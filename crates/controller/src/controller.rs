@@ -193,7 +193,14 @@ impl Controller {
     }
 
     fn handle(&self, app: &AppName) -> Result<AppHandle, OrderError> {
-        self.apps().get(app).cloned().ok_or_else(|| OrderError::UnknownApp(app.clone()))
+        let known = self.apps().get(app).cloned();
+        known.ok_or_else(|| {
+            if self.shared.stop.is_cancelled() {
+                OrderError::ShuttingDown
+            } else {
+                OrderError::UnknownApp(app.clone())
+            }
+        })
     }
 
     /// A version of an app's file was found. Returns once it is stored, or known not to be new;
@@ -205,6 +212,10 @@ impl Controller {
         let app = offer.spec.name.clone();
         let handle = {
             let mut apps = self.apps();
+            // Whoever comes too late must not begin an app that nobody ends.
+            if self.shared.stop.is_cancelled() {
+                return Err(OrderError::ShuttingDown);
+            }
             match apps.get(&app) {
                 Some(handle) => handle.clone(),
                 None => {

@@ -175,18 +175,32 @@ impl Work {
             Err(failure) if goes_back => return Some(Event::RollbackFailed(failure)),
             Err(failure) => return Some(Event::SwitchFailed(failure)),
         };
-        let published = self
-            .persist(
-                patience,
-                |error: &RouterError| matches!(error, RouterError::Unavailable { .. }),
-                || self.shared.keeper.publish(self.app(), routes.clone()),
-            )
-            .await;
+        let before = self.shared.keeper.entry(self.app()).await;
+        let mut published = self.publish(patience, routes).await;
+        if goes_back
+            && self.machine.route().to.is_none()
+            && matches!(published, Err(RouterError::Refused { .. }))
+        {
+            // Nothing served before, and the proxy cannot even say so there: then it has no route at all.
+            published = self.publish(patience, None).await;
+        }
+        if let (false, Err(RouterError::Unavailable { .. })) = (goes_back, &published) {
+            // Nobody else's table must move the traffic once this is given up.
+            published = match self.shared.keeper.give_up(self.app(), before).await {
+                Some(revision) => Ok(revision),
+                None => published,
+            };
+        }
         Some(match published {
             Ok(revision) => Event::TrafficSwitched { revision },
             Err(error) if goes_back => Event::RollbackFailed(Failure::new(error.to_string())),
             Err(error) => Event::SwitchFailed(Failure::new(error.to_string())),
         })
+    }
+
+    async fn publish(&self, patience: Duration, routes: Option<AppRoutes>) -> Result<u64, RouterError> {
+        let transient = |error: &RouterError| matches!(error, RouterError::Unavailable { .. });
+        self.persist(patience, transient, || self.shared.keeper.publish(self.app(), routes.clone())).await
     }
 
     /// The app's routes. Traffic is only ever sent to a release of which something runs.

@@ -2,17 +2,20 @@
 //! entry is a pure function of its committed state; the table is always applied whole.
 
 use dockswap_core::AppName;
-use dockswap_core::ports::{Router, RouterError};
+use dockswap_core::ports::{Router, RouterError, RouterStatus};
 use dockswap_core::routes::{AppRoutes, RouteTable};
 use dockswap_core::spec::Route;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tokio::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{Mutex, MutexGuard};
 
 /// Holds the routes of all apps and brings them to the proxy.
 pub(crate) struct Keeper {
     router: Arc<dyn Router>,
     state: Mutex<State>,
+    /// How many calls the proxy has not answered.
+    unanswered: AtomicU64,
 }
 
 #[derive(Default)]
@@ -29,7 +32,36 @@ struct State {
 
 impl Keeper {
     pub(crate) fn new(router: Arc<dyn Router>) -> Self {
-        Self { router, state: Mutex::default() }
+        Self { router, state: Mutex::default(), unanswered: AtomicU64::new(0) }
+    }
+
+    /// The turn to talk to the proxy, with an error where it has meanwhile left somebody else's call
+    /// unanswered: then it is not asked once more, and nobody waits for it longer than one call lasts.
+    async fn turn(&self) -> (MutexGuard<'_, State>, Result<(), RouterError>) {
+        let before = self.unanswered.load(Ordering::SeqCst);
+        let state = self.state.lock().await;
+        let answers = if self.unanswered.load(Ordering::SeqCst) == before {
+            Ok(())
+        } else {
+            Err(RouterError::Unavailable { message: "it has just left a call unanswered".to_owned() })
+        };
+        (state, answers)
+    }
+
+    /// Counts what was not answered.
+    fn answered<T>(&self, answer: Result<T, RouterError>) -> Result<T, RouterError> {
+        if matches!(answer, Err(RouterError::Unavailable { .. })) {
+            self.unanswered.fetch_add(1, Ordering::SeqCst);
+        }
+        answer
+    }
+
+    async fn status(&self) -> Result<RouterStatus, RouterError> {
+        self.answered(self.router.status().await)
+    }
+
+    async fn offer(&self, table: &RouteTable) -> Result<(), RouterError> {
+        self.answered(self.router.apply(table).await)
     }
 
     /// Applies the routes of all apps at once, at start. Nothing is published before this: half a
@@ -59,7 +91,7 @@ impl Keeper {
     /// When they are not in force, or it is not known. The table that is kept then is the one
     /// before, so that one app's bad route never stands in the way of the others.
     pub(crate) async fn publish(&self, app: &AppName, routes: Option<AppRoutes>) -> Result<u64, RouterError> {
-        let mut state = self.state.lock().await;
+        let (mut state, answers) = self.turn().await;
         let before = state.apps.get(app).cloned();
         let unchanged = before == routes && !state.left_out.contains(app);
         match routes {
@@ -70,6 +102,11 @@ impl Keeper {
             return Ok(confirmed.revision);
         }
         let was_left_out = state.left_out.remove(app);
+        if answers.is_err() {
+            // Whoever brings the table to the proxy next brings this too.
+            state.confirmed = None;
+        }
+        answers?;
         let result = self.apply(&mut state).await;
         if let Err(RouterError::Refused { .. }) = &result {
             match before {
@@ -83,13 +120,33 @@ impl Keeper {
         result
     }
 
+    /// What the table holds for an app, or will hold when it is applied next.
+    pub(crate) async fn entry(&self, app: &AppName) -> Option<AppRoutes> {
+        self.state.lock().await.apps.get(app).cloned()
+    }
+
+    /// Gives up bringing an app's routes into force: the next table has `before` again, whoever brings it.
+    /// Returns the revision under which somebody else's table has brought them meanwhile: then they stay.
+    pub(crate) async fn give_up(&self, app: &AppName, before: Option<AppRoutes>) -> Option<u64> {
+        let mut state = self.state.lock().await;
+        if let (Some(confirmed), false) = (&state.confirmed, state.left_out.contains(app)) {
+            return Some(confirmed.revision);
+        }
+        match before {
+            Some(before) => state.apps.insert(app.clone(), before),
+            None => state.apps.remove(app),
+        };
+        None
+    }
+
     /// The table that the proxy has confirmed; where it is in doubt, it is applied first.
     ///
     /// # Errors
     /// When the doubt stays.
     pub(crate) async fn confirmed(&self) -> Result<RouteTable, RouterError> {
-        let mut state = self.state.lock().await;
+        let (mut state, answers) = self.turn().await;
         if state.confirmed.is_none() {
+            answers?;
             self.restore(&mut state).await?;
         }
         Ok(state.confirmed.clone().unwrap_or_default())
@@ -98,8 +155,9 @@ impl Keeper {
     /// Looks whether the proxy still holds what it confirmed, and applies the table again when it
     /// does not: it may have been restarted, or away.
     pub(crate) async fn check(&self) -> Result<(), RouterError> {
-        let mut state = self.state.lock().await;
-        let status = self.router.status().await?;
+        let (mut state, answers) = self.turn().await;
+        answers?;
+        let status = self.status().await?;
         if state.confirmed.as_ref() == Some(&status.table) {
             self.readmit(&mut state).await
         } else {
@@ -117,7 +175,7 @@ impl Keeper {
             Err(error) => return Err(error),
         };
         let held: BTreeSet<AppName> =
-            self.router.status().await?.table.apps.into_iter().map(|app| app.app).collect();
+            self.status().await?.table.apps.into_iter().map(|app| app.app).collect();
         let own = |app: &&AppRoutes| app.routes.iter().any(|route| route.listen_port.is_some());
         let all: BTreeSet<AppName> = state.apps.values().filter(own).map(|app| app.app.clone()).collect();
         for suspects in [all.difference(&held).cloned().collect(), all] {
@@ -150,15 +208,15 @@ impl Keeper {
     async fn apply(&self, state: &mut State) -> Result<u64, RouterError> {
         // The proxy outlives controllers: its revision is where ours goes on.
         if state.revision == 0 {
-            state.revision = self.router.status().await?.table.revision;
+            state.revision = self.status().await?.table.revision;
         }
         let apps = state.apps.values().filter(|app| !state.left_out.contains(&app.app)).cloned().collect();
         let mut table = RouteTable { revision: state.revision + 1, apps };
         let before = state.confirmed.take();
-        let mut result = self.router.apply(&table).await;
+        let mut result = self.offer(&table).await;
         if let Err(RouterError::Stale { current, .. }) = result {
             table.revision = current + 1;
-            result = self.router.apply(&table).await;
+            result = self.offer(&table).await;
         }
         // An offered revision is never offered again with other content.
         state.revision = table.revision;

@@ -92,6 +92,8 @@ pub(crate) struct App {
     shared: Arc<Shared>,
     machine: Arc<Machine>,
     newest: Option<Stored>,
+    /// The answer to an insert was lost: there may be a newer version in the database than is known.
+    newest_in_doubt: bool,
     wanted: Option<Wanted>,
     turn: Turn,
     containers: Containers,
@@ -134,6 +136,7 @@ impl App {
             shared: shared.clone(),
             machine,
             newest,
+            newest_in_doubt: false,
             wanted: None,
             turn: Turn::Idle,
             containers,
@@ -206,7 +209,13 @@ impl App {
     /// After a restart: what was in flight is taken up again, and an edit that came too late for
     /// the last controller is noticed.
     async fn resume(&mut self) {
-        if !matches!(self.machine.phase(), Phase::Settled(_)) {
+        if matches!(self.machine.phase(), Phase::Settled(_)) {
+            // Where the clock was set back, an end that was reckoned on it would never come.
+            let now = self.shared.ports.clock.now();
+            if self.machine.step(&Event::Resumed, now).is_ok() {
+                self.notice_surely(Event::Resumed).await;
+            }
+        } else {
             if let Ok(permit) = self.shared.turns.clone().try_acquire_owned() {
                 self.turn = Turn::Held(permit);
             }

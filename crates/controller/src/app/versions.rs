@@ -17,6 +17,9 @@ const BETWEEN: usize = 100;
 impl App {
     /// A version of the app's file was found.
     pub(super) async fn offer(&mut self, offer: Offer) -> Result<(), OrderError> {
+        if self.newest_in_doubt {
+            self.look_up_newest().await?;
+        }
         if self.newest.as_ref().is_some_and(|newest| newest.row.sha == offer.sha) {
             return Ok(());
         }
@@ -26,12 +29,29 @@ impl App {
             sha: offer.sha,
             at: self.shared.ports.clock.now(),
         };
+        self.newest_in_doubt = true;
         let id = self.shared.ports.store.insert_config(&config).await?;
+        self.newest_in_doubt = false;
         let row =
             ConfigRow { id, app: config.app, bytes: config.bytes, sha: config.sha, created_at: config.at };
         tracing::info!(app = %self.machine.app(), config = id.0, sha = %row.sha, "new version stored");
         self.newest = Some(self.shared.specs.remember(row, offer.spec));
         self.want_newest().await;
+        Ok(())
+    }
+
+    /// Finds out what became of a version whose insert was not answered: stored once, it is not stored again.
+    async fn look_up_newest(&mut self) -> Result<(), OrderError> {
+        let rows = self.shared.ports.store.newest_configs().await?;
+        self.newest_in_doubt = false;
+        let known = self.newest.as_ref().map(|newest| newest.row.id);
+        let row = rows.into_iter().find(|row| row.app == *self.machine.app() && Some(row.id) > known);
+        if let Some(row) = row {
+            let spec =
+                self.shared.ports.files.parse(&row).map_err(|error| OrderError::Config(error.to_string()))?;
+            self.newest = Some(self.shared.specs.remember(row, spec));
+            self.want_newest().await;
+        }
         Ok(())
     }
 

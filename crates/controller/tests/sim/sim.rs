@@ -3,13 +3,14 @@
 use crate::world::World;
 use crate::world::docker::Shell;
 use crate::world::faults::{Absence, Call, Fault, Moment, Side};
-use crate::world::tally::Promise;
 use crate::world::files::{CANARY, CANARY_LINES, Version};
+use crate::world::tally::Promise;
 use dockswap_controller::{AppView, Command, Controller, ControllerSettings, OrderError, Outcome, Ports};
 use dockswap_core::machine::Phase;
 use dockswap_core::records::{DeploymentRow, DeploymentStatus};
 use dockswap_core::routes::AppRoutes;
-use dockswap_core::{AppName, DeploymentId};
+use dockswap_core::{AppName, DeploymentId, Timestamp};
+use futures_util::future::{join, join_all};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,6 +131,13 @@ impl Sim {
         self.start();
     }
 
+    /// The controller is asked to stop, and does; here it is all the same.
+    pub(crate) fn outlived(&mut self) -> Arc<Controller> {
+        let controller = self.controller();
+        self.shutdown();
+        controller
+    }
+
     /// The controller is asked to stop, and does.
     pub(crate) fn shutdown(&mut self) {
         if let Some(Life { runtime, controller }) = self.life.take() {
@@ -222,6 +230,35 @@ impl Sim {
         }
     }
 
+    /// Gives orders at once, each after its own delay, while a version of the file is saved; every one of them
+    /// is answered.
+    pub(crate) fn at_once(
+        &mut self,
+        name: &str,
+        orders: &[(Duration, Command)],
+        edit: (&Version, Duration),
+    ) -> Vec<Result<Outcome, OrderError>> {
+        let (app, controller) = (app(name), self.controller());
+        let (version, delay) = edit;
+        self.files.insert(app.clone(), version.clone());
+        let offer = version.offer(&app);
+        let saved = async {
+            tokio::time::sleep(delay).await;
+            controller.offer(offer).await
+        };
+        let ordered = orders.iter().map(|(delay, command)| {
+            let (app, controller) = (&app, &controller);
+            async move {
+                tokio::time::sleep(*delay).await;
+                tokio::time::timeout(PATIENCE, controller.command(app, command.clone())).await
+            }
+        });
+        let done = self.drive(join(saved, join_all(ordered)));
+        let (saved, answers) = done.expect("a controller that lives");
+        saved.expect("a version that is stored");
+        answers.into_iter().map(|answer| answer.expect("an order is answered in time")).collect()
+    }
+
     /// Lets time pass.
     pub(crate) fn pass(&mut self, time: Duration) {
         let end = self.world.lock().now() + time;
@@ -253,16 +290,16 @@ impl Sim {
         }
     }
 
+    /// Whether no app has anything in flight, but for what waits for a person.
+    pub(crate) fn is_settled(&self) -> bool {
+        let settled = |phase: &Phase| matches!(phase, Phase::Settled(_) | Phase::AwaitingPromotion(_));
+        self.world.lock().database.machines.values().all(|machine| settled(machine.phase()))
+    }
+
     /// Lets everything come to rest, and judges.
     pub(crate) fn rest(&mut self) {
         self.until_that("everything rests", |sim| {
-            let state = sim.world.lock();
-            let resting =
-                state.database.machines.values().all(|machine| {
-                    matches!(machine.phase(), Phase::Settled(_) | Phase::AwaitingPromotion(_))
-                });
-            drop(state);
-            resting && sim.views().iter().all(|view| !view.waiting)
+            sim.is_settled() && sim.views().iter().all(|view| !view.waiting)
         });
         self.pass(REST);
         self.world.lock().check_at_rest();
@@ -349,6 +386,13 @@ impl Sim {
     /// Accepted events, by name.
     pub(crate) fn events(&self, name: &str) -> Vec<&'static str> {
         self.world.lock().database.names(&app(name))
+    }
+
+    /// Accepted events, by name, each with the world's time of its commit.
+    pub(crate) fn history(&self, name: &str) -> Vec<(&'static str, Timestamp)> {
+        let (app, state) = (app(name), self.world.lock());
+        let rows = state.database.events.iter().filter(|row| !row.refused && row.record.app_name == app);
+        rows.map(|row| (row.record.event_type, row.at)).collect()
     }
 
     /// The error of the newest event of this name.

@@ -206,7 +206,7 @@ fn one(sim: &mut Sim, rng: &mut Rng, step: usize) {
             let snapshot = *rng.pick(&[Snapshot::Last, Snapshot::Confirmed]);
             let mut state = sim.world.lock();
             state.tell(format!("the proxy restarts with its {snapshot:?} table"));
-            state.proxy.restart(snapshot);
+            state.proxy_restarts(snapshot);
         }
         15..=17 => {
             let side = *rng.pick(&[Side::Docker, Side::Proxy, Side::Database]);

@@ -79,3 +79,15 @@ fn orders_are_answered_with_the_failure() {
     sim.command("web", Command::Promote);
     sim.rest();
 }
+
+#[test]
+fn a_version_whose_storing_was_not_answered_is_stored_once() {
+    let mut sim = serving();
+    sim.plan(Call::Insert, [Fault::LostReply, Fault::LostReply]);
+    let next = Version::of("good:2");
+    sim.edit("web", &next);
+    sim.until_serving("web", &next);
+    sim.rest();
+    assert_eq!(sim.world.lock().database.configs.len(), 2);
+    assert_eq!(sim.deployments("web").len(), 2);
+}

@@ -4,11 +4,14 @@ mod database;
 mod deploys;
 mod docker;
 mod edits;
+mod fault;
 mod orders;
 mod proxy;
 mod restarts;
 mod rollbacks;
+mod scars;
 mod strangers;
+mod waits;
 mod watch;
 
 use crate::sim::Sim;

@@ -5,7 +5,9 @@ use crate::sim::{Sim, secs};
 use crate::world::faults::{Call, Fault, Side};
 use crate::world::files::Version;
 use crate::world::proxy::Snapshot;
+use dockswap_controller::Command;
 use dockswap_core::records::DeploymentStatus::{Failed, Success};
+use std::time::Duration;
 
 #[test]
 fn a_proxy_that_lost_its_table_gets_it_back() {
@@ -15,7 +17,7 @@ fn a_proxy_that_lost_its_table_gets_it_back() {
             let mut state = sim.world.lock();
             // Nothing is routed for the moment, and it is not by our doing.
             state.checker.in_doubt = true;
-            state.proxy.restart(snapshot);
+            state.proxy_restarts(snapshot);
             state.checker.forgive_outage();
         }
         sim.pass(secs(5));
@@ -29,7 +31,7 @@ fn a_proxy_that_lost_its_table_gets_it_back() {
 fn a_proxy_restarted_in_any_state_of_a_deployment_costs_nothing_but_its_requests() {
     for state in STATES {
         let mut sim = deploying(state);
-        sim.world.lock().proxy.restart(Snapshot::Confirmed);
+        sim.world.lock().proxy_restarts(Snapshot::Confirmed);
         if state == "awaiting_promotion" {
             sim.command("web", dockswap_controller::Command::Promote);
         }
@@ -79,7 +81,7 @@ fn a_port_that_is_taken_later_does_not_keep_the_controller_from_starting() {
         let mut state = sim.world.lock();
         // The machine was rebooted: the proxy begins with nothing, and the port is somebody else's.
         state.proxy.taken_ports.insert(5432);
-        state.proxy.restart(Snapshot::Empty);
+        state.proxy_restarts(Snapshot::Empty);
         state.checker.in_doubt = true;
         state.checker.forgive_outage();
         state.checker.excused.insert(crate::sim::app("api"));
@@ -106,4 +108,35 @@ fn a_removal_that_the_proxy_does_not_answer_leaves_the_app_in_service() {
     sim.command("web", dockswap_controller::Command::Remove);
     sim.until("web", "retired");
     sim.rest();
+}
+
+#[test]
+fn a_first_deployment_whose_port_is_taken_leaves_the_app_pending() {
+    let mut sim = Sim::new();
+    sim.world.lock().proxy.taken_ports.insert(8080);
+    sim.edit("web", &Version::of("good:1").listen_port(8080));
+    sim.until_that("it failed", |sim| sim.statuses("web") == [Failed]);
+    sim.rest();
+    assert_eq!(sim.state("web"), "pending");
+    assert_eq!(sim.containers("web").len(), 0);
+    assert!(sim.error_of("web", "switch_failed").contains("8080"), "said which");
+    // Once it is free, the next order gets it.
+    sim.world.lock().proxy.taken_ports.clear();
+    sim.command("web", Command::Deploy);
+    sim.until("web", "stable");
+    sim.rest();
+}
+
+#[test]
+fn a_removal_that_was_given_up_is_not_carried_out_by_another_apps_table() {
+    for millis in (8_000..12_000).step_by(100) {
+        let mut sim = serving();
+        sim.deploy("api", &Version::of("good:1"));
+        sim.world.lock().faults.latency = Duration::from_millis(400);
+        sim.away(Side::Proxy, secs(11));
+        sim.command("api", Command::Remove);
+        sim.pass(Duration::from_millis(millis));
+        sim.command("web", Command::Remove);
+        sim.rest();
+    }
 }

@@ -1,10 +1,10 @@
 //! The controller dies, at any instant, and another one goes on.
 
 use super::{STATES, deploying, serving, with_warm_standby};
-use crate::sim::{Sim, secs};
+use crate::sim::{Sim, app, secs};
 use crate::world::faults::{Call, Fault, Moment, Side};
 use crate::world::files::Version;
-use dockswap_controller::Command;
+use dockswap_controller::{Command, OrderError};
 use dockswap_core::records::DeploymentStatus;
 
 #[test]
@@ -193,4 +193,17 @@ fn an_edit_while_no_controller_ran_is_deployed() {
     sim.start();
     sim.rest();
     assert_eq!(sim.image("web").as_deref(), Some("good:2"));
+}
+
+#[test]
+fn who_comes_after_the_end_is_told_so() {
+    let mut sim = serving();
+    let controller = sim.outlived();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let late = Version::of("good:1").offer(&app("late"));
+    let offered = runtime.block_on(controller.offer(late));
+    assert!(matches!(offered, Err(OrderError::ShuttingDown)), "{offered:?}");
+    let ordered = runtime.block_on(controller.command(&app("web"), Command::Deploy));
+    assert!(matches!(ordered, Err(OrderError::ShuttingDown)), "{ordered:?}");
+    assert!(controller.views().is_empty(), "nothing was begun");
 }

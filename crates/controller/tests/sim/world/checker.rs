@@ -2,23 +2,36 @@
 //! controller's memory. Numbers 1 to 7 are those of `dockswap_core::invariants`.
 
 use super::State;
+use super::proxy::Snapshot;
 use super::tally::Promise;
-use dockswap_core::name::ContainerId;
-use dockswap_core::{AppName, Timestamp};
 use dockswap_core::invariants::{self, AT_REST, ReleaseId, Stop, Traffic, View};
 use dockswap_core::machine::{Machine, Phase};
+use dockswap_core::name::ContainerId;
 use dockswap_core::records::{DeploymentStatus, EventRecord};
+use dockswap_core::{AppName, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How long after a harm nobody is to blame for not knowing what became of a release out of traffic: an
+/// absence of Docker, a call that hangs, and the time from one look to the next.
+const UNSEEN: Duration = Duration::from_secs(90);
+
+/// How long the table of an app whose rollback was given up may wait for its turn at the proxy: another app's
+/// table may be under way, slowly.
+const GIVEN_UP: Duration = Duration::from_secs(20);
 
 /// What the checker remembers.
 #[derive(Default)]
 pub(crate) struct Checker {
     /// What was seen that must not be, first.
     pub(crate) violation: Option<Violation>,
+    /// Until when a rollback that was given up may show in the routes.
+    given_up: Option<Timestamp>,
     /// Nobody knows the route: the proxy's last answer is not there, or was lost.
     pub(crate) in_doubt: bool,
     trusted: BTreeMap<AppName, BTreeSet<ReleaseId>>,
-    harmed: BTreeMap<AppName, BTreeSet<ReleaseId>>,
+    /// By release, with the time of the last harm.
+    harmed: BTreeMap<AppName, BTreeMap<ReleaseId, Timestamp>>,
     served: BTreeSet<AppName>,
     /// Apps that the world itself keeps from being served.
     pub(crate) excused: BTreeSet<AppName>,
@@ -61,14 +74,28 @@ impl State {
 
     /// The container is harmed from outside; we are not to blame for what follows.
     pub(crate) fn harm(&mut self, name: &str) {
+        let now = self.now();
         if let Some(shell) = self.docker.containers.get(name) {
             let release = (shell.shown.color, shell.shown.deployment);
             if self.checker.before.get(&shell.shown.app).is_some_and(|lives| lives.release == release) {
                 self.checker.before.remove(&shell.shown.app);
             }
-            self.checker.harmed.entry(shell.shown.app.clone()).or_default().insert(release);
+            self.checker.harmed.entry(shell.shown.app.clone()).or_default().insert(release, now);
             let upstream = shell.shown.upstream.as_ref().map(|upstream| upstream.id.clone());
             self.proxy.requests.retain(|request| Some(&request.upstream) != upstream.as_ref());
+        }
+    }
+
+    /// The proxy ends, with everything in flight, and is started anew. That an older table leads to where
+    /// nothing runs any more is not our doing.
+    pub(crate) fn proxy_restarts(&mut self, snapshot: Snapshot) {
+        let (now, before) = (self.now(), self.proxy.table.clone());
+        self.proxy.restart(snapshot);
+        for routes in &self.proxy.table.apps {
+            if let Some(target) = routes.target.as_ref().filter(|_| !before.apps.contains(routes)) {
+                let harmed = self.checker.harmed.entry(routes.app.clone()).or_default();
+                harmed.insert((target.color, target.deployment), now);
+            }
         }
     }
 
@@ -94,8 +121,8 @@ impl State {
 
     /// A client was turned away.
     pub(crate) fn refused_request(&mut self, app: &AppName, release: ReleaseId) {
-        let harmed = self.checker.harmed.get(app).is_some_and(|harmed| harmed.contains(&release));
-        if !harmed && !self.checker.in_doubt {
+        let harmed = self.checker.harmed.get(app).is_some_and(|harmed| harmed.contains_key(&release));
+        if !harmed && !self.in_doubt() {
             let what = format!("a request to {} of deployment {} failed", release.0, release.1);
             self.violated(Promise::Service, what);
         }
@@ -109,8 +136,10 @@ impl State {
             "retire" => {
                 self.checker.served.remove(app);
             }
-            // Going back was given up: where traffic is, the next table tells.
-            "rollback_failed" if !refused_by_the_proxy(event) => self.checker.in_doubt = true,
+            // Going back was given up: where traffic is, the next table of the app's own tells.
+            "rollback_failed" if !refused_by_the_proxy(event) => {
+                self.checker.given_up = Some(self.now() + GIVEN_UP);
+            }
             "drain_timed_out" => {
                 let live = machine.route().to.map(|release| (release.color, release.origin));
                 let live: BTreeSet<_> = self
@@ -141,7 +170,7 @@ impl State {
             return;
         };
         let release = (live.color, live.origin);
-        let harmed = self.checker.harmed.get(app).is_some_and(|harmed| harmed.contains(&release));
+        let harmed = self.checker.harmed.get(app).is_some_and(|harmed| harmed.contains_key(&release));
         let containers = self.lives(app, release);
         if !harmed && containers.len() == usize::from(live.plan.replicas) {
             self.checker.before.insert(app.clone(), Lives { release, containers });
@@ -153,7 +182,8 @@ impl State {
         let Some(Lives { release, containers }) = self.checker.before.remove(app) else { return };
         self.tally.undone += 1;
         if self.lives(app, release) != containers {
-            let what = format!("{app}: {} of {} was touched by a deployment that failed", release.0, release.1);
+            let what =
+                format!("{app}: {} of {} was touched by a deployment that failed", release.0, release.1);
             self.violated(Promise::Failure, what);
         }
     }
@@ -219,6 +249,11 @@ impl State {
         self.tally.accounted = u64::try_from(self.database.deployments.len()).unwrap_or(u64::MAX);
     }
 
+    /// Whether the controller cannot know where traffic is.
+    fn in_doubt(&self) -> bool {
+        self.checker.in_doubt || self.checker.given_up.is_some_and(|until| self.now() < until)
+    }
+
     fn routed(&self, app: &AppName) -> Option<ReleaseId> {
         let routes = self.proxy.table.apps.iter().find(|routes| routes.app == *app)?;
         routes.target.as_ref().map(|target| (target.color, target.deployment))
@@ -237,10 +272,8 @@ impl State {
                 wanting.insert(release);
             }
         }
-        let routed = self.routed(app);
+        let (routed, now) = (self.routed(app), self.now());
         let machine = &self.database.machines[app];
-        // What is wanted in traffic is whole again when traffic has found it again.
-        let wanted = machine.route().to.map(|release| (release.color, release.origin));
         // A release without containers that no state and no route names never comes back.
         let mut matters: BTreeSet<_> = machine.releases().iter().map(|r| (r.color, r.origin)).collect();
         matters.extend(routed);
@@ -249,9 +282,10 @@ impl State {
         known.extend(trusted.difference(&wanting));
         known.retain(|release| matters.contains(release));
         if let Some(harmed) = self.checker.harmed.get_mut(app) {
-            harmed.retain(|release| {
-                matters.contains(release)
-                    && (!healthy.contains(release) || (wanted == Some(*release) && routed != wanted))
+            // It is whole again when traffic has found it again; out of traffic, when it must have been seen.
+            harmed.retain(|release, since| {
+                let unseen = routed != Some(*release) && now.saturating_since(*since) < UNSEEN;
+                matters.contains(release) && (!healthy.contains(release) || unseen)
             });
         }
         healthy
@@ -294,6 +328,8 @@ impl State {
         let machine = &self.database.machines[app];
         let unknown = Machine::new(app.clone());
         let none = BTreeSet::new();
+        let harmed = self.checker.harmed.get(app).map(|harmed| harmed.keys().copied().collect());
+        let harmed: BTreeSet<_> = harmed.unwrap_or_default();
         let no_deployments = BTreeSet::new();
         ask(&View {
             machine,
@@ -301,9 +337,9 @@ impl State {
             current: self.database.current.get(app),
             in_progress: self.database.in_progress.get(app).unwrap_or(&no_deployments),
             routed: self.routed(app),
-            in_doubt: self.checker.in_doubt,
+            in_doubt: self.in_doubt(),
             healthy,
-            harmed: self.checker.harmed.get(app).unwrap_or(&none),
+            harmed: &harmed,
             trusted: self.checker.trusted.get(app).unwrap_or(&none),
             has_served: self.checker.served.contains(app),
             stops: self.checker.stops.get(app).map_or(&[], Vec::as_slice),

@@ -36,6 +36,8 @@ pub(crate) struct Database {
 pub(crate) struct EventRow {
     pub(crate) record: EventRecord,
     pub(crate) refused: bool,
+    /// The world's time of its commit, whatever the controller's clock says.
+    pub(crate) at: Timestamp,
 }
 
 impl Database {
@@ -92,7 +94,8 @@ impl State {
         self.fold(&app, transition.event());
         self.tell(format!("  {app}: {} -> {}", transition.event().event_type, machine.state()));
         self.served(&app, &machine, transition.event());
-        self.database.events.push(EventRow { record: transition.event().clone(), refused: false });
+        let at = self.now();
+        self.database.events.push(EventRow { record: transition.event().clone(), refused: false, at });
         self.database.machines.insert(app.clone(), machine);
         self.database.current.insert(app, transition.current().clone());
         if let Some((deployment, image)) = transition.image() {
@@ -143,7 +146,8 @@ impl Store for World {
         let record = refusal.event.clone();
         self.call(Call::Refusal, record.event_type, lost, |state, _| {
             state.tell(format!("  refused: {}", record.error.clone().unwrap_or_default()));
-            state.database.events.push(EventRow { record, refused: true });
+            let at = state.now();
+            state.database.events.push(EventRow { record, refused: true, at });
             Ok(())
         })
         .await

@@ -151,10 +151,15 @@ impl Prober for World {
         if !state.docker.serves(upstream, now) {
             return Probe::Unhealthy("GET /health was refused".to_owned());
         }
+        let mut proven_now = false;
         for shell in state.docker.containers.values_mut() {
             if shell.shown.upstream.as_ref() == Some(upstream) {
+                proven_now |= !shell.proven;
                 shell.proven = true;
             }
+        }
+        if proven_now {
+            state.check();
         }
         Probe::Healthy
     }

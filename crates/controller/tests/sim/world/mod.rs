@@ -23,8 +23,8 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
 use tally::Tally;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// How many lines of what happened are kept for a failing test.
@@ -73,7 +73,8 @@ impl State {
 
     pub(crate) fn tell(&mut self, line: impl AsRef<str>) {
         // The oldest line makes room, and lends its memory.
-        let mut told = if self.story.len() == STORY { self.story.pop_front() } else { None }.unwrap_or_default();
+        let mut told =
+            if self.story.len() == STORY { self.story.pop_front() } else { None }.unwrap_or_default();
         told.clear();
         let millis = self.now().as_micros() / 1_000;
         let _ = write!(told, "{:>6}.{:03} {}", millis / 1_000, millis % 1_000, line.as_ref());

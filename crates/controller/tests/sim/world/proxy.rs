@@ -5,9 +5,12 @@ use super::{State, World};
 use async_trait::async_trait;
 use dockswap_core::ports::{Router, RouterError, RouterStatus};
 use dockswap_core::routes::{RouteTable, UpstreamId, UpstreamLoad};
-use dockswap_core::{AppName, Timestamp};
+use dockswap_core::{AppName, DeploymentId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+/// How many requests are remembered.
+const LOG: usize = 10_000;
 
 /// How often a drain is looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -22,6 +25,10 @@ pub(crate) struct Proxy {
     /// Ports that something else listens on.
     pub(crate) taken_ports: BTreeSet<u16>,
     pub(crate) requests: Vec<Request>,
+    /// Which deployments' containers requests went to, in order, as far as anybody asks.
+    pub(crate) log: Vec<DeploymentId>,
+    /// No client comes.
+    pub(crate) closed: bool,
 }
 
 /// A request in flight.
@@ -46,7 +53,7 @@ pub(crate) enum Snapshot {
 
 impl Proxy {
     /// It ends, with everything in flight, and is started anew.
-    pub(crate) fn restart(&mut self, snapshot: Snapshot) {
+    pub(super) fn restart(&mut self, snapshot: Snapshot) {
         self.requests.clear();
         match snapshot {
             Snapshot::Last => {}
@@ -84,6 +91,9 @@ impl Proxy {
 impl State {
     /// One client of each app comes.
     pub(crate) fn requests(&mut self) {
+        if self.proxy.closed {
+            return;
+        }
         let now = self.now();
         let tables: Vec<_> = self.proxy.table.apps.clone();
         for routes in tables {
@@ -94,6 +104,8 @@ impl State {
             let (low, high) = if self.rng.happens(self.faults.long_requests) { long } else { quick };
             let ends = now + self.rng.time(low, high);
             self.tally.requests += 1;
+            self.proxy.log.push(target.deployment);
+            self.proxy.log.truncate(LOG);
             if self.docker.serves(&upstream, now) {
                 let request = Request { app: routes.app, upstream: upstream.id, ends, overdue: false };
                 self.proxy.requests.push(request);
