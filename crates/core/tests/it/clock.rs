@@ -3,7 +3,7 @@
 use crate::script::Scripted;
 use crate::transitions::STATES;
 use dockswap_core::Timestamp;
-use dockswap_core::machine::{Effect, Machine, Phase};
+use dockswap_core::machine::{Effect, Machine, Phase, Transition};
 use dockswap_proof::Proof;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn taken_up(script: &str, jump: i64) -> (Machine, Option<Duration>) {
     let state = Scripted::run(script);
     let now = Timestamp::from_micros(state.now.as_micros() + jump * 1_000_000);
     let resumed = state.machine.step(&state.event("resumed"), now);
-    let machine = resumed.map_or(state.machine, |next| next.committed());
+    let machine = resumed.map_or(state.machine, Transition::committed);
     let left = left(&machine, now);
     (machine, left)
 }

@@ -5,7 +5,11 @@ use crate::sim::{Sim, secs};
 use crate::world::faults::{Call, Fault};
 use crate::world::files::Version;
 use dockswap_controller::Command;
+use dockswap_proof::Proof;
 use std::time::Duration;
+
+/// How often a thousand edits are made.
+const BURSTS: u64 = 8;
 
 #[test]
 fn an_edit_in_any_state_of_a_deployment_wins() {
@@ -34,15 +38,25 @@ fn an_edit_while_a_deployment_is_undone_wins() {
 
 #[test]
 fn of_a_thousand_edits_the_last_one_is_deployed() {
-    let mut sim = serving();
-    for n in 0..1000 {
-        sim.edit("web", &Version::of(&format!("slow:e{n}")));
-        sim.pass(Duration::from_millis(4));
+    let mut proof = Proof::of("P13", "simulation, a thousand edits in seconds");
+    for seed in 0..BURSTS {
+        let mut sim = Sim::seeded(seed);
+        sim.start();
+        sim.deploy("web", &Version::of("good:1"));
+        for n in 0..1000 {
+            sim.edit("web", &Version::of(&format!("slow:e{n}")));
+            sim.pass(Duration::from_millis(4));
+        }
+        let quiet = sim.last_deployment("web");
+        sim.rest();
+        let (image, after) = (sim.image("web"), sim.last_deployment("web").0 - quiet.0);
+        if image.as_deref() == Some("slow:e999") && after <= 2 {
+            proof.kept();
+        } else {
+            proof.broken(format!("seed {seed}: {image:?} serves, {after} deployments began after quiet"));
+        }
     }
-    let quiet = sim.last_deployment("web");
-    sim.rest();
-    assert_eq!(sim.image("web").as_deref(), Some("slow:e999"));
-    assert!(sim.last_deployment("web").0 - quiet.0 <= 2, "at most two deployments begin after quiet");
+    proof.conclude();
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::world::faults::{Call, Fault, Moment, Side};
 use crate::world::files::Version;
 use dockswap_controller::{Command, OrderError};
 use dockswap_core::records::DeploymentStatus;
+use dockswap_proof::Proof;
 
 #[test]
 fn a_restart_in_any_state_finishes_the_deployment() {
@@ -56,7 +57,8 @@ fn an_edit_that_a_removal_dismissed_is_not_deployed_by_a_restart() {
 }
 
 /// Runs `story` with the controller dying before, and after, each call that it makes to the world.
-fn at_every_call(begin: fn() -> Sim, story: fn(&mut Sim)) {
+fn at_every_call(name: &str, begin: fn() -> Sim, story: fn(&mut Sim)) {
+    let mut proof = Proof::of("P7", format!("simulation, killed at each call of {name}"));
     let calls = {
         let mut sim = begin();
         let before = sim.world.lock().faults.calls;
@@ -65,17 +67,16 @@ fn at_every_call(begin: fn() -> Sim, story: fn(&mut Sim)) {
         let after = sim.world.lock().faults.calls;
         after - before
     };
-    let mut deaths = 0;
     for call in 1..=calls {
         for moment in [Moment::Before, Moment::After] {
             let mut sim = begin();
             sim.dies_at(call, moment);
             story(&mut sim);
             sim.rest();
-            deaths += 1;
+            proof.kept();
         }
     }
-    println!("{deaths} deaths, 0 failures: at most {:.1} % at 95 % confidence", 300.0 / f64::from(deaths));
+    proof.conclude();
 }
 
 #[test]
@@ -87,7 +88,7 @@ fn dying_at_any_call_of_the_return_of_a_removed_app_brings_it_back() {
         sim.rest();
         sim
     };
-    at_every_call(removed, |sim| {
+    at_every_call("an edit after a removal", removed, |sim| {
         let next = Version::of("good:2");
         sim.edit("web", &next);
         sim.until_serving("web", &next);
@@ -96,7 +97,7 @@ fn dying_at_any_call_of_the_return_of_a_removed_app_brings_it_back() {
 
 #[test]
 fn dying_at_any_call_of_a_deployment_finishes_it() {
-    at_every_call(serving, |sim| {
+    at_every_call("a deployment", serving, |sim| {
         let next = Version::of("good:2").replicas(2);
         sim.edit("web", &next);
         sim.until_serving("web", &next);
@@ -105,7 +106,7 @@ fn dying_at_any_call_of_a_deployment_finishes_it() {
 
 #[test]
 fn dying_at_any_call_of_a_failing_deployment_leaves_the_old_one() {
-    at_every_call(serving, |sim| {
+    at_every_call("a failing deployment", serving, |sim| {
         sim.edit("web", &Version::of("crash:2"));
         sim.until_that("it failed", |sim| {
             sim.deployments("web").last().is_some_and(|row| row.status == DeploymentStatus::Failed)
@@ -116,7 +117,7 @@ fn dying_at_any_call_of_a_failing_deployment_leaves_the_old_one() {
 
 #[test]
 fn dying_at_any_call_of_a_regression_gives_the_traffic_back() {
-    at_every_call(serving, |sim| {
+    at_every_call("a regression", serving, |sim| {
         sim.edit("web", &Version::of("sick:2").watch(30));
         sim.until_that("it was taken back", |sim| {
             sim.deployments("web").last().is_some_and(|row| row.status == DeploymentStatus::RolledBack)
@@ -126,7 +127,7 @@ fn dying_at_any_call_of_a_regression_gives_the_traffic_back() {
 
 #[test]
 fn dying_at_any_call_of_a_rollback_goes_one_way_or_the_other() {
-    at_every_call(with_warm_standby, |sim| {
+    at_every_call("a rollback", with_warm_standby, |sim| {
         if sim.order("web", Command::Rollback { to: None }).is_none() {
             sim.pass(secs(60));
         }
@@ -135,7 +136,7 @@ fn dying_at_any_call_of_a_rollback_goes_one_way_or_the_other() {
 
 #[test]
 fn dying_at_any_call_of_a_removal_goes_one_way_or_the_other() {
-    at_every_call(with_warm_standby, |sim| {
+    at_every_call("a removal", with_warm_standby, |sim| {
         if sim.order("web", Command::Remove).is_none() {
             sim.pass(secs(60));
         }

@@ -3,6 +3,7 @@
 
 use super::{serving, with_warm_standby};
 use crate::sim::{Sim, app, secs};
+use crate::world::docker::Shell;
 use crate::world::faults::{Call, Fault, Side};
 use crate::world::files::Version;
 use dockswap_controller::Command;
@@ -151,7 +152,7 @@ fn scar_p25_without_traffic_the_old_color_stays_warm_for_its_window() {
     sim.edit("web", &next);
     sim.until_serving("web", &next);
     sim.pass(secs(60));
-    assert!(sim.containers("web").iter().all(|shell| shell.runs()), "both run");
+    assert!(sim.containers("web").iter().all(Shell::runs), "both run");
     sim.command("web", Command::Rollback { to: None });
     sim.until_that("it is back", |sim| sim.image("web").as_deref() == Some("good:1"));
     sim.rest();

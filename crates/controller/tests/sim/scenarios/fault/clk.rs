@@ -5,14 +5,17 @@ use crate::rng::Rng;
 use crate::scenarios::{STATES, deploying, serving, with_warm_standby};
 use crate::sim::{Sim, secs};
 use crate::walk::JUMPS;
+use crate::world::docker::Shell;
 use crate::world::files::Version;
 use dockswap_controller::Command;
 use dockswap_core::Timestamp;
 use dockswap_proof::Proof;
 use std::time::Duration;
 
-/// The states that a restart may meet in the middle of something, and how an app gets there.
-const MOMENTS: [(&str, fn(&mut Sim)); 4] = [
+/// A state that a restart may meet in the middle of something, and how an app gets there.
+type Way = (&'static str, fn(&mut Sim));
+
+const MOMENTS: [Way; 4] = [
     ("going back", |sim| {
         sim.edit("web", &Version::of("sick:2").watch(30).drain(10));
         sim.until("web", "rolling_back");
@@ -104,7 +107,7 @@ fn a_window_never_lasts_longer_than_it_is_long() {
         sim.restart();
         let began = sim.world.lock().now();
         sim.pass(secs(300));
-        sim.expect(sim.containers("web").iter().all(|shell| shell.runs()), "the standby is still warm");
+        sim.expect(sim.containers("web").iter().all(Shell::runs), "the standby is still warm");
         sim.pass(secs(400));
         let passed = sim.history("web").into_iter().find(|(name, _)| *name == "window_passed");
         let lasted = passed.map(|(_, at)| at.saturating_since(began));
