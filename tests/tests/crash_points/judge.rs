@@ -10,22 +10,25 @@ use std::time::Duration;
 const CLEAN_UP: Duration = Duration::from_secs(40);
 
 /// What is judged of every app that is settled, in traffic or not.
-pub(crate) fn settled(site: &Site, strangers: &Strangers, app: &str, since: Micros) -> Vec<Breach> {
-    let database = site.database();
-    let story = Story::of(app, &database);
+pub(crate) fn settled(
+    site: &Site,
+    strangers: &Strangers,
+    app: &str,
+    story: &Story,
+    since: Micros,
+) -> Vec<Breach> {
     let mut breaches: Vec<Breach> = Vec::new();
-    breaches.extend(story.contradictions(&database).iter().map(|what| Breach::of("P5", what)));
-    breaches.extend(serves_by_its_records(site, app, &story).map(|what| Breach::of("P5", what)));
+    breaches.extend(story.contradictions(&site.database()).iter().map(|what| Breach::of("P5", what)));
+    breaches.extend(serves_by_its_records(site, app, story).map(|what| Breach::of("P5", what)));
     let stops = strangers.stops(app, since);
     breaches.extend(story.stops_too_early(&stops).iter().map(|what| Breach::of("P4", what)));
-    breaches.extend(left_over(site, app, &story).map(|what| Breach::of("P10", what)));
+    breaches.extend(left_over(site, app, story).map(|what| Breach::of("P10", what)));
     breaches.extend(strangers.touched().iter().map(|what| Breach::of("P10", what)));
     breaches
 }
 
 /// What is judged of the traffic on an app that was to serve all the time.
-pub(crate) fn traffic(site: &Site, app: &str, seen: &Report) -> Vec<Breach> {
-    let story = Story::of(app, &site.database());
+pub(crate) fn traffic(story: &Story, seen: &Report) -> Vec<Breach> {
     let lost = (!seen.failures.is_empty()).then(|| Breach::of("P17", seen));
     let early = story.answers_before_the_gate(&seen.samples);
     let stale = story.answers_after_the_switch(&seen.samples);

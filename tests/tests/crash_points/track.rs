@@ -22,7 +22,7 @@ pub(crate) const JUDGED: [&str; 9] = ["P7", "ctl.kill", "P17", "P1", "P2", "P4",
 const SETTLING: Duration = Duration::from_secs(60);
 
 /// After so many kills a site is left for a fresh one: its history has grown long.
-const LONG_HISTORY: usize = 60;
+const LONG_HISTORY: usize = 40;
 
 /// Which build of the program is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +129,8 @@ impl Track {
         self.kills += 1;
 
         let mut judged = JUDGED.to_vec();
-        let mut breaches = judge::settled(&self.site, &self.strangers, &app, since);
+        let story = Story::of(&app, &self.site.database());
+        let mut breaches = judge::settled(&self.site, &self.strangers, &app, &story, since);
         let changed = bystanders.iter().filter(|(app, before)| self.site.running(app) != *before);
         breaches
             .extend(changed.map(|(app, _)| Breach::of("P8", format!("{app} runs otherwise than before"))));
@@ -139,11 +140,16 @@ impl Track {
                 breaches.push(Breach::of("P9", format!("{serves:?} was to be untouched")));
             }
         }
-        let seen = [(&self.web, self.load.take()), (&self.other, self.beside.take())];
-        for (app, seen) in &seen {
-            breaches.extend(judge::traffic(&self.site, app, seen));
+        let mut requests = 0;
+        for (served, load) in [(&self.web, &self.load), (&self.other, &self.beside)] {
+            let seen = load.take();
+            requests += seen.requests();
+            breaches.extend(if *served == app {
+                judge::traffic(&story, &seen)
+            } else {
+                judge::traffic(&Story::of(served, &self.site.database()), &seen)
+            });
         }
-        let requests = seen.iter().map(|(_, seen)| seen.requests()).sum();
         Outcome { judged, breaches, settled_in, requests }
     }
 
