@@ -74,11 +74,22 @@ fn unexpected(status: StatusCode, headers: &http::HeaderMap) -> String {
     let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
     match location {
         Some(location) if status.is_redirection() => format!(
-            "answered {} to {location}: redirects are not followed; check the endpoint, or whether the app insists on HTTPS or a host name",
-            status.as_u16()
+            "answered {} to {}: redirects are not followed; check the endpoint, or whether the app insists on HTTPS or a host name",
+            status.as_u16(),
+            without_parameters(location)
         ),
         _ => format!("answered {status}"),
     }
+}
+
+/// A location without its query and its user: apps put tokens there.
+fn without_parameters(location: &str) -> String {
+    let end = location.find(['?', '#']).unwrap_or(location.len());
+    let shown = &location[..end];
+    let Some((scheme, rest)) = shown.split_once("://") else { return shown.to_owned() };
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
 }
 
 /// The system's clock, read once: from then on only monotonic time counts, so that a jump of the
