@@ -1,12 +1,14 @@
 //! The environment of a container: references and files, read at the moment it is created. Values
 //! leave this module as secrets only, and no error shows one.
 
+use crate::policy::Policy;
 use crate::variables;
 use crate::yaml::MAX_BYTES;
 use dockswap_core::Color;
 use dockswap_core::ports::{ResolveError, Secret};
 use dockswap_core::spec::{AppSpec, Segment, Template};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
@@ -22,24 +24,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) async fn resolve(
     spec: &AppSpec,
     color: Color,
+    reader: Reader<'_>,
     controller: &(dyn Fn(&str) -> Option<String> + Sync),
 ) -> Result<Vec<(String, Secret)>, ResolveError> {
     let options = &spec.container;
     let mut resolved: BTreeMap<String, Secret> = BTreeMap::new();
     for path in &options.env_file {
-        let error = |message: String| ResolveError {
-            variable: "env_file".to_owned(),
-            reference: path.clone(),
-            message,
-        };
-        let text = read(path).await.map_err(error)?;
+        let error =
+            |message: String| ResolveError { owner: "env_file".to_owned(), reference: path.clone(), message };
+        let text = reader.read(path).await.map_err(error)?;
         let entries = env_file(&text).map_err(error)?;
         resolved.extend(entries.into_iter().map(|(name, value)| (name, Secret::new(value))));
     }
     let overrides = options.environment_overrides.get(&color).into_iter().flatten();
     let templates: BTreeMap<_, _> = options.environment.iter().chain(overrides).collect();
     for (variable, template) in templates {
-        let value = fill(variable, template, controller).await?;
+        let value = fill(variable, template, reader, controller).await?;
         resolved.insert(variable.clone(), Secret::new(value));
     }
     Ok(resolved.into_iter().collect())
@@ -49,6 +49,7 @@ pub(crate) async fn resolve(
 async fn fill(
     variable: &str,
     template: &Template,
+    reader: Reader<'_>,
     controller: &(dyn Fn(&str) -> Option<String> + Sync),
 ) -> Result<String, ResolveError> {
     let mut text = String::new();
@@ -60,12 +61,15 @@ async fn fill(
                     || "the controller has no such variable: set it where dockswap is started".to_owned();
                 (format!("${{env:{name}}}"), controller(name).ok_or_else(unset))
             }
-            Segment::File(path) => (format!("${{file:{path}}}"), read(path).await.map(without_line_break)),
+            Segment::File(path) => {
+                (format!("${{file:{path}}}"), reader.read(path).await.map(without_line_break))
+            }
         };
         let value = value.and_then(|value| {
             if value.contains('\0') { Err("it holds a NUL byte".to_owned()) } else { Ok(value) }
         });
-        let error = |message| ResolveError { variable: variable.to_owned(), reference, message };
+        let owner = || format!("environment variable {variable}");
+        let error = |message| ResolveError { owner: owner(), reference, message };
         text.push_str(&value.map_err(error)?);
     }
     Ok(text)
@@ -81,24 +85,51 @@ fn without_line_break(mut text: String) -> String {
     text
 }
 
-/// The text of a regular file.
-async fn read(path: &str) -> Result<String, String> {
-    let reading = async {
-        let metadata = tokio::fs::metadata(path).await.map_err(|error| error.to_string())?;
-        if !metadata.is_file() {
-            return Err("it is not a regular file".to_owned());
-        }
-        let mut bytes = Vec::new();
-        let file = tokio::fs::File::open(path).await.map_err(|error| error.to_string())?;
-        let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX) + 1;
-        file.take(limit).read_to_end(&mut bytes).await.map_err(|error| error.to_string())?;
-        if bytes.len() > MAX_BYTES {
-            return Err("it is larger than 1 MiB".to_owned());
-        }
-        String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
-    };
-    let late = |_| Err(format!("it could not be read within {} s", PATIENCE.as_secs()));
-    tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(late)
+/// Reads files, as far as they may be read when it does so.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    pub(crate) policy: &'a Policy,
+    /// The directory of the app files.
+    pub(crate) base: &'a Path,
+}
+
+impl Reader<'_> {
+    /// The text of a regular file.
+    async fn read(self, path: &str) -> Result<String, String> {
+        let reading = async {
+            // A link may lead somewhere else than when the app file was read.
+            let real = tokio::fs::canonicalize(path).await.map_err(|error| error.to_string())?;
+            self.policy.check_read(&real, self.base)?;
+            let metadata = tokio::fs::metadata(&real).await.map_err(|error| error.to_string())?;
+            if !metadata.is_file() {
+                return Err("it is not a regular file".to_owned());
+            }
+            let mut bytes = Vec::new();
+            let file = tokio::fs::File::open(&real).await.map_err(|error| error.to_string())?;
+            let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX) + 1;
+            file.take(limit).read_to_end(&mut bytes).await.map_err(|error| error.to_string())?;
+            if bytes.len() > MAX_BYTES {
+                return Err("it is larger than 1 MiB".to_owned());
+            }
+            String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
+        };
+        let late = |_| Err(format!("it could not be read within {} s", PATIENCE.as_secs()));
+        tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(late)
+    }
+}
+
+/// Whether the host paths of `spec` may be mounted as they are now: a link may lead somewhere else than
+/// when the app file was read.
+///
+/// # Errors
+/// The first path that may not.
+pub(crate) fn check_mounts(spec: &AppSpec, policy: &Policy) -> Result<(), ResolveError> {
+    for volume in spec.container.volumes.iter().filter(|volume| volume.source.starts_with('/')) {
+        policy.check_bind_mount(Path::new(&volume.source), volume.read_only).map_err(|message| {
+            ResolveError { owner: "volumes".to_owned(), reference: volume.source.clone(), message }
+        })?;
+    }
+    Ok(())
 }
 
 /// The variables of an env file: lines of `NAME=value`, blank lines and `#` comments. A value may
@@ -153,7 +184,7 @@ fn unquoted(value: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{env_file, resolve};
+    use super::{Reader, env_file, resolve};
     use crate::policy::Policy;
     use dockswap_core::{AppSpec, Color};
     use std::fs;
@@ -164,9 +195,11 @@ mod tests {
         crate::parse_app(Path::new("web.yaml"), text.as_bytes(), dir, &Policy::default()).expect("valid")
     }
 
-    async fn resolved(spec: &AppSpec, color: Color) -> Result<Vec<(String, String)>, String> {
+    async fn resolved(base: &Path, spec: &AppSpec, color: Color) -> Result<Vec<(String, String)>, String> {
         let controller = |name: &str| (name == "TOKEN").then(|| "t0k3n".to_owned());
-        let values = resolve(spec, color, &controller).await.map_err(|error| error.to_string())?;
+        let policy = Policy::default();
+        let reader = Reader { policy: &policy, base };
+        let values = resolve(spec, color, reader, &controller).await.map_err(|error| error.to_string())?;
         Ok(values.into_iter().map(|(name, secret)| (name, secret.expose().to_owned())).collect())
     }
 
@@ -185,9 +218,9 @@ mod tests {
 ";
         let spec = spec(dir.path(), docker);
         let blue = pairs(&[("A", "a"), ("B", "b"), ("C", "c"), ("D", "c")]);
-        assert_eq!(resolved(&spec, Color::Blue).await, Ok(blue));
+        assert_eq!(resolved(dir.path(), &spec, Color::Blue).await, Ok(blue));
         let green = pairs(&[("A", "a"), ("B", "b"), ("C", "c"), ("D", "green")]);
-        assert_eq!(resolved(&spec, Color::Green).await, Ok(green));
+        assert_eq!(resolved(dir.path(), &spec, Color::Green).await, Ok(green));
     }
 
     #[tokio::test]
@@ -197,7 +230,7 @@ mod tests {
         for key in ["one", "two"] {
             fs::write(dir.path().join("key"), format!("{key}\r\n")).expect("write");
             let expected = pairs(&[("X", &format!("at0k3n-{key}")), ("Y", "$5")]);
-            assert_eq!(resolved(&spec, Color::Blue).await, Ok(expected));
+            assert_eq!(resolved(dir.path(), &spec, Color::Blue).await, Ok(expected));
         }
     }
 
@@ -226,11 +259,11 @@ mod tests {
             ),
             (
                 "env_file: bad.env",
-                format!("{here}/bad.env of environment variable env_file cannot be resolved: line 2: write NAME=value"),
+                format!("{here}/bad.env of env_file cannot be resolved: line 2: write NAME=value"),
             ),
         ] {
             let spec = spec(dir.path(), &format!("  {docker}\n"));
-            assert_eq!(resolved(&spec, Color::Blue).await, Err(message));
+            assert_eq!(resolved(dir.path(), &spec, Color::Blue).await, Err(message));
         }
     }
 

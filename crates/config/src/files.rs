@@ -1,5 +1,6 @@
 //! The port [`AppFiles`]: what the controller asks of app files that are stored already.
 
+use crate::environment::Reader;
 use crate::policy::Policy;
 use crate::{app, environment};
 use async_trait::async_trait;
@@ -36,6 +37,8 @@ impl AppFiles for StoredFiles {
     }
 
     async fn environment(&self, spec: &AppSpec, color: Color) -> Result<Vec<(String, Secret)>, ResolveError> {
-        environment::resolve(spec, color, &|name| std::env::var(name).ok()).await
+        environment::check_mounts(spec, &self.policy)?;
+        let reader = Reader { policy: &self.policy, base: &self.apps_dir };
+        environment::resolve(spec, color, reader, &|name| std::env::var(name).ok()).await
     }
 }

@@ -1,6 +1,7 @@
 //! What app files may ask of Docker. Restrictions come from the server's settings, never from an
 //! app file. It must not know how an option is spelled beyond its key.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 /// Host paths that no container may have, nor anything below them.
@@ -9,6 +10,8 @@ const TREES: [&str; 6] =
 /// What containers commonly read of `/etc`, and may.
 const HARMLESS: [&str; 4] = ["/etc/ca-certificates", "/etc/localtime", "/etc/ssl/certs", "/etc/timezone"];
 const DOCKER_SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/docker.sock"];
+/// Where Docker, Kubernetes and systemd put secrets for a process.
+const SECRETS: [&str; 2] = ["/run/secrets", "/run/credentials"];
 
 const NO_SETTING: &str = "no server setting allows it";
 
@@ -22,6 +25,9 @@ pub struct Policy {
     pub host_ports: HostPortRule,
     /// Paths of our own that no container may have: the data directory, a Docker socket elsewhere.
     pub protected: Vec<PathBuf>,
+    /// Directories, besides the app files' own, below which `${file:…}` and `env_file` may read. The
+    /// places where secrets are commonly put are always among them.
+    pub files: Vec<PathBuf>,
 }
 
 /// Whether app files may publish host ports (`policy.host_ports`).
@@ -59,28 +65,44 @@ impl Policy {
         ))
     }
 
-    /// Whether `${file:…}` and `env_file` may read `path`; the problem when not. What they read
-    /// ends up in a container.
-    pub(crate) fn check_read(&self, path: &Path) -> Result<(), String> {
+    /// Whether `${file:…}` and `env_file` of an app file in `base` may read `path`; the problem when not.
+    /// What they read ends up in a container. Symlinks are followed as they are now.
+    pub(crate) fn check_read(&self, path: &Path, base: &Path) -> Result<(), String> {
         let kernel = ["/proc", "/sys"].map(PathBuf::from);
-        let secret = |path: &PathBuf| kernel.iter().chain(&self.protected).any(|tree| path.starts_with(tree));
+        let secret = |path: &PathBuf| {
+            let own = self.protected.iter().flat_map(|tree| spellings(tree));
+            kernel.iter().cloned().chain(own).any(|tree| path.starts_with(tree))
+        };
         if spellings(path).any(|path| secret(&path)) {
             return Err(format!("{} may not be read into a container; {NO_SETTING}", path.display()));
         }
-        Ok(())
+        let common = SECRETS.iter().map(Path::new);
+        let allowed: Vec<&Path> =
+            common.chain(self.files.iter().map(PathBuf::as_path)).chain([base]).collect();
+        let below =
+            |path: PathBuf| allowed.iter().any(|tree| spellings(tree).any(|tree| path.starts_with(tree)));
+        if spellings(path).all(below) {
+            return Ok(());
+        }
+        Err(format!(
+            "{} may not be read: it leads out of the config directory; move it there, or add its directory to policy.files in dockswap.yaml",
+            path.display()
+        ))
     }
 
     /// What of the host a mount of `path` would hand over.
     fn exposed_by(&self, path: &Path, access: Access) -> Option<String> {
-        if path == Path::new("/") {
+        if path == Path::new("/") || is_same_file(path, Path::new("/")) {
             return Some("the whole host".to_owned());
         }
-        let below = |tree: &Path| spellings(tree).any(|tree| path.starts_with(tree));
+        let below =
+            |tree: &Path| spellings(tree).any(|tree| path.starts_with(&tree)) || is_same_file(path, tree);
         let above = |inner: &Path| spellings(inner).any(|inner| inner.starts_with(path));
         if access == Access::Read && HARMLESS.iter().any(|tree| path.starts_with(tree)) {
             return None;
         }
-        if DOCKER_SOCKETS.iter().any(|socket| above(Path::new(socket))) {
+        let is_socket = |socket: &Path| above(socket) || is_same_file(path, socket);
+        if DOCKER_SOCKETS.iter().any(|socket| is_socket(Path::new(socket))) {
             return Some("the Docker socket, which is root on the host".to_owned());
         }
         if let Some(tree) = TREES.iter().map(Path::new).find(|tree| below(tree) || above(tree)) {
@@ -110,6 +132,12 @@ fn spellings(path: &Path) -> impl Iterator<Item = PathBuf> {
     let plain = normal(path);
     let real = resolved(&plain);
     [plain, real].into_iter()
+}
+
+/// Whether both are one file or directory: a hard link, or a bind mount of the host's own.
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    let identity = |path: &Path| path.metadata().map(|metadata| (metadata.dev(), metadata.ino()));
+    matches!((identity(a), identity(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 fn resolved(path: &Path) -> PathBuf {
@@ -223,8 +251,8 @@ mod tests {
     fn references_read_neither_the_kernel_nor_our_own_files() {
         let policy = Policy { protected: vec![PathBuf::from("/srv/dockswap")], ..Policy::default() };
         for path in ["/proc/self/environ", "/srv/dockswap/dockswap.db", "/srv/x/../dockswap/y"] {
-            assert!(policy.check_read(Path::new(path)).is_err(), "{path}");
+            assert!(policy.check_read(Path::new(path), Path::new("/srv")).is_err(), "{path}");
         }
-        assert_eq!(policy.check_read(Path::new("/run/secrets/key")), Ok(()));
+        assert_eq!(policy.check_read(Path::new("/run/secrets/key"), Path::new("/srv")), Ok(()));
     }
 }

@@ -5,6 +5,7 @@ use crate::clash::ReservedPort;
 use crate::fields::{Field, Fields, Item, Shape};
 use crate::policy::{HostPortRule, Policy, normal};
 use crate::problem::{Problem, Report};
+use crate::trust::Trust;
 use crate::yaml::{self, Node};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ pub struct Settings {
     pub max_concurrent: usize,
     /// The log.
     pub log: LogSettings,
+    /// Whose hand the config directory must show.
+    pub trust: Trust,
     /// What app files may ask of Docker. A Docker socket in `docker_host` is protected already; the
     /// data directory is for the caller to add.
     pub policy: Policy,
@@ -72,6 +75,7 @@ impl Default for Settings {
             docker_host: None,
             max_concurrent: 4,
             log: LogSettings { level: "info".to_owned(), format: LogFormat::Text },
+            trust: Trust::Owner,
             policy: Policy::default(),
             warnings: Vec::new(),
         }
@@ -89,6 +93,7 @@ const FIELDS: &[Field] = &[
     Field::new("docker", Shape::Section(DOCKER, &[]), "Docker."),
     Field::new("deployment", Shape::Section(DEPLOYMENT, &[]), "Deployments."),
     Field::new("log", Shape::Section(LOG, &[]), "The log."),
+    Field::new("config", Shape::Section(CONFIG, &[]), "The config directory."),
     Field::new("policy", Shape::Section(POLICY, &[]), "What app files may ask of Docker."),
 ];
 const PROXY: &[Field] = &[
@@ -111,6 +116,11 @@ const LOG: &[Field] = &[
     Field::new("level", Shape::Text, "error, warn, info, debug, trace, or directives; default info."),
     Field::new("format", Shape::Choice(&["text", "json"]), "Default text."),
 ];
+const CONFIG: &[Field] = &[Field::new(
+    "trust",
+    Shape::Choice(&["owner", "any"]),
+    "any: also files and directories that others can write; default owner.",
+)];
 const POLICY: &[Field] = &[
     Field::new(
         "bind_mounts",
@@ -118,6 +128,11 @@ const POLICY: &[Field] = &[
         "Directories below which bind mounts are allowed; default anywhere.",
     ),
     Field::new("host_ports", Shape::Bool, "Whether app files may publish host ports; default true."),
+    Field::new(
+        "files",
+        Shape::Paths,
+        "Directories, besides the config directory, below which env_file and ${file:PATH} may read.",
+    ),
 ];
 
 const PREFIX: &str = "DOCKSWAP_";
@@ -203,9 +218,14 @@ impl Settings {
             let format = format.map(|word| if word == "json" { LogFormat::Json } else { LogFormat::Text });
             replace(&mut self.log.format, format);
         }
+        if let Some(config) = fields.section("config", report) {
+            let trust = config.choice("trust", report);
+            replace(&mut self.trust, trust.map(|word| if word == "any" { Trust::Any } else { Trust::Owner }));
+        }
         if let Some(policy) = fields.section("policy", report) {
-            let paths = policy.take("bind_mounts").and_then(|item| paths(&item, report));
-            replace(&mut self.policy.bind_mounts, paths.map(Some));
+            let mounts = policy.take("bind_mounts").and_then(|item| paths(&item, report));
+            replace(&mut self.policy.bind_mounts, mounts.map(Some));
+            replace(&mut self.policy.files, policy.take("files").and_then(|item| paths(&item, report)));
             let rule = |allowed| if allowed { HostPortRule::Allowed } else { HostPortRule::Refused };
             replace(&mut self.policy.host_ports, policy.bool("host_ports", report).map(rule));
         }
@@ -295,6 +315,7 @@ fn paths(item: &Item<'_>, report: &mut Report) -> Option<Vec<PathBuf>> {
 mod tests {
     use super::{LogFormat, Settings};
     use crate::policy::HostPortRule;
+    use crate::trust::Trust;
     use std::path::{Path, PathBuf};
 
     fn load(file: &str, env: &[(&str, &str)]) -> Result<Settings, String> {
@@ -322,7 +343,8 @@ api: { http: localhost:9000 }
 docker: { host: unix:///run/user/1000/docker.sock }
 deployment: { max_concurrent: 2 }
 log: { level: debug, format: json }
-policy: { bind_mounts: [/srv, /data/], host_ports: false }
+config: { trust: any }
+policy: { bind_mounts: [/srv, /data/], host_ports: false, files: [/srv/secrets] }
 ";
         let settings = load(file, &[]).expect("valid");
         assert_eq!(settings.database_url.as_deref(), Some("postgres://dockswap@db/dockswap"));
@@ -334,6 +356,8 @@ policy: { bind_mounts: [/srv, /data/], host_ports: false }
         assert_eq!((settings.log.level.as_str(), settings.log.format), ("debug", LogFormat::Json));
         assert_eq!(settings.policy.bind_mounts, Some(vec![PathBuf::from("/srv"), PathBuf::from("/data")]));
         assert_eq!(settings.policy.host_ports, HostPortRule::Refused);
+        assert_eq!(settings.policy.files, [PathBuf::from("/srv/secrets")]);
+        assert_eq!(settings.trust, Trust::Any);
         assert_eq!(settings.policy.protected, [PathBuf::from("/run/user/1000/docker.sock")]);
         let owners: Vec<_> = settings.reserved_ports().into_iter().map(|r| (r.port, r.owner)).collect();
         let expected = [(8080, "proxy.http"), (8443, "proxy.https"), (9000, "api.http")];

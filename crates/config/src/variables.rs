@@ -5,6 +5,7 @@ use crate::fields::Item;
 use crate::policy::normal;
 use crate::problem::Report;
 use crate::scalar::template;
+use crate::yaml::joined;
 use dockswap_core::spec::{Segment, Template};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,9 +17,17 @@ pub(crate) fn decode(
     report: &mut Report,
 ) -> Option<BTreeMap<String, Template>> {
     let mut variables = BTreeMap::new();
+    if item.scalar().is_some_and(|scalar| !scalar.text.is_empty()) {
+        return item
+            .refuse("found a text: write a mapping of names and values, or a list of NAME=value", report);
+    }
     if let Some(entries) = item.entries() {
-        for (name, at, value) in entries {
+        for (name, at, mut value) in entries {
             if let Some(message) = trouble(name) {
+                // Whoever wrote NAME=value as a key wrote the value too.
+                if let Some((name, _)) = name.split_once('=') {
+                    value.path = joined(&item.path, name);
+                }
                 report.add(at, &value.path, message);
             }
             let expected =
@@ -31,7 +40,10 @@ pub(crate) fn decode(
         return Some(variables);
     }
     for line in item.items(report, "a mapping of names and values, or a list of NAME=value")? {
-        let Some(text) = line.text(report) else { continue };
+        let Some(text) = line.scalar().map(|scalar| scalar.text.as_str()) else {
+            line.refuse::<()>("not a text: write NAME=value", report);
+            continue;
+        };
         let Some((name, value)) = text.split_once('=') else {
             line.refuse::<()>(
                 "has no `=`: write NAME=value, or NAME=${env:NAME} to pass on the controller's",
@@ -85,6 +97,6 @@ pub(crate) fn files(item: &Item<'_>, around: &Surroundings<'_>, report: &mut Rep
 /// `path` as an absolute one that may be read.
 fn readable(path: &str, around: &Surroundings<'_>) -> Result<String, String> {
     let absolute = normal(&around.base_dir.join(Path::new(path)));
-    around.policy.check_read(&absolute)?;
+    around.policy.check_read(&absolute, &around.base_dir)?;
     absolute.into_os_string().into_string().map_err(|_| "the directory's name is not UTF-8".to_owned())
 }

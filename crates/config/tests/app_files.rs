@@ -120,10 +120,13 @@ fn the_docker_section_as_compose_spells_it() {
         ["8080", "true", "1.10", ""].map(Template::literal)
     );
     assert_eq!(value("T"), Template(vec![Segment::Env("T".to_owned())]));
-    let file = &container("environment: ['K=${file:../k}']").environment["K"];
-    assert_eq!(file, &Template(vec![Segment::File("/cfg/k".to_owned())]));
+    let file = &container("environment: ['K=${file:keys/../k}']").environment["K"];
+    assert_eq!(file, &Template(vec![Segment::File("/cfg/apps/k".to_owned())]));
     assert_eq!(container("env_file: a.env").env_file, ["/cfg/apps/a.env"]);
-    assert_eq!(container("env_file: [/x/a.env, ./b.env]").env_file, ["/x/a.env", "/cfg/apps/b.env"]);
+    assert_eq!(
+        container("env_file: [/run/secrets/a.env, ./b.env]").env_file,
+        ["/run/secrets/a.env", "/cfg/apps/b.env"]
+    );
     assert_eq!(container("labels: { a: 1, b: '' }").labels["a"], "1");
     assert_eq!(container("labels: [a=1, b]").labels["b"], "");
     assert_eq!(container("tmpfs: /tmp").tmpfs["/tmp"], "");
@@ -367,7 +370,7 @@ fn the_server_can_restrict_app_files() {
     let policy = Policy {
         bind_mounts: Some(vec![PathBuf::from("/srv")]),
         host_ports: HostPortRule::Refused,
-        protected: Vec::new(),
+        ..Policy::default()
     };
     let text = docker("volumes: ['/srv/x:/x', '/opt/x:/y', 'data:/z']") + "ports: { blue: 1 }\n";
     let problems = parse_app(Path::new("web.yaml"), text.as_bytes(), Path::new("/"), &policy);

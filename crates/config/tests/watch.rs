@@ -1,7 +1,7 @@
 //! The watch on real directories, with the ways in which files really change.
 
 use dockswap_config::{
-    DirectoryState, FileContent, POLL, Snapshot, Watch, read_directory, watch, write_atomically,
+    DirectoryState, FileContent, POLL, Snapshot, Trust, Watch, read_directory, watch, write_atomically,
 };
 use std::fs;
 use std::io::Write;
@@ -44,7 +44,7 @@ async fn until(watch: &mut Watch, expected: &[(&str, &str)]) -> Vec<Snapshot> {
 async fn watched() -> (TempDir, Watch) {
     let dir = tempfile::tempdir().expect("temp dir");
     fs::write(dir.path().join("web.yaml"), "v: 1\n").expect("write");
-    let mut watch = watch(dir.path(), POLL).expect("watch");
+    let mut watch = watch(dir.path(), POLL, Trust::Owner).expect("watch");
     assert_eq!(contents(&next(&mut watch).await), files(&[("web.yaml", "v: 1\n")]));
     (dir, watch)
 }
@@ -53,7 +53,7 @@ async fn watched() -> (TempDir, Watch) {
 async fn a_missing_directory_is_made() {
     let temp = tempfile::tempdir().expect("temp dir");
     let dir = temp.path().join("config/apps");
-    let mut watch = watch(&dir, POLL).expect("watch");
+    let mut watch = watch(&dir, POLL, Trust::Owner).expect("watch");
     let first = next(&mut watch).await;
     assert_eq!((first.directory, first.files.len()), (DirectoryState::Available, 0));
     fs::write(dir.join("web.yaml"), "v: 1\n").expect("write");
@@ -90,7 +90,7 @@ async fn a_swap_of_the_directory_behind_a_link() {
     }
     symlink("..v1", dir.path().join("..data")).expect("link");
     symlink("..data/web.yaml", dir.path().join("web.yaml")).expect("link");
-    let mut watch = watch(dir.path(), POLL).expect("watch");
+    let mut watch = watch(dir.path(), POLL, Trust::Owner).expect("watch");
     assert_eq!(contents(&next(&mut watch).await), files(&[("web.yaml", "v: 1\n")]));
     symlink("..v2", dir.path().join("..data_tmp")).expect("link");
     fs::rename(dir.path().join("..data_tmp"), dir.path().join("..data")).expect("swap");
@@ -103,7 +103,7 @@ async fn an_edit_of_a_file_that_is_linked_from_elsewhere() {
     let target = elsewhere.path().join("source.yaml");
     fs::write(&target, "v: 1\n").expect("write");
     symlink(&target, temp.path().join("web.yaml")).expect("link");
-    let mut watch = watch(temp.path(), POLL).expect("watch");
+    let mut watch = watch(temp.path(), POLL, Trust::Owner).expect("watch");
     assert_eq!(contents(&next(&mut watch).await), files(&[("web.yaml", "v: 1\n")]));
     fs::write(&target, "v: 2\n").expect("write");
     assert_eq!(contents(&next(&mut watch).await), files(&[("web.yaml", "v: 2\n")]));
@@ -168,7 +168,7 @@ async fn a_directory_that_vanishes_deletes_nothing() {
     let dir = temp.path().join("apps");
     fs::create_dir(&dir).expect("dir");
     fs::write(dir.join("web.yaml"), "v: 1\n").expect("write");
-    let mut watch = watch(&dir, POLL).expect("watch");
+    let mut watch = watch(&dir, POLL, Trust::Owner).expect("watch");
     next(&mut watch).await;
     fs::rename(&dir, temp.path().join("away")).expect("rename");
     let gone = next(&mut watch).await;
@@ -187,7 +187,7 @@ async fn what_no_notification_tells_is_found_by_looking() {
     let temp = tempfile::tempdir().expect("temp dir");
     // Nobody watches the directory of the link's directory: an outer swap goes unnoticed there, but
     // not by a rescan.
-    let mut watch = watch(temp.path(), Duration::from_secs(3_600)).expect("watch");
+    let mut watch = watch(temp.path(), Duration::from_secs(3_600), Trust::Owner).expect("watch");
     next(&mut watch).await;
     fs::write(temp.path().join("web.yaml"), "v: 1\n").expect("write");
     watch.rescan().now();
@@ -199,7 +199,7 @@ fn a_directory_can_be_read_once() {
     let dir = tempfile::tempdir().expect("temp dir");
     fs::write(dir.path().join("web.yaml"), "v: 1").expect("write");
     fs::write(dir.path().join("notes.txt"), "x").expect("write");
-    assert_eq!(contents(&read_directory(dir.path())), files(&[("web.yaml", "v: 1")]));
-    let absent = read_directory(&dir.path().join("absent"));
+    assert_eq!(contents(&read_directory(dir.path(), Trust::Owner)), files(&[("web.yaml", "v: 1")]));
+    let absent = read_directory(&dir.path().join("absent"), Trust::Owner);
     assert!(matches!(absent.directory, DirectoryState::Unavailable(_)));
 }

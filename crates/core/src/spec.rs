@@ -6,6 +6,7 @@ use crate::name::{AppName, Color};
 use crate::time::millis;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 /// One app, as its file describes it. Two files that differ in comments or layout only give equal
@@ -84,8 +85,8 @@ pub struct ContainerOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(pub Vec<Segment>);
 
-/// A piece of a [`Template`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A piece of a [`Template`]. Its `Debug` hides text, which may be a secret.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Segment {
     /// Text that stands for itself.
     Literal(String),
@@ -93,6 +94,16 @@ pub enum Segment {
     Env(String),
     /// `${file:PATH}`: the content of a file without its trailing line break. Absolute path.
     File(String),
+}
+
+impl fmt::Debug for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(_) => f.write_str("[text]"),
+            Self::Env(name) => write!(f, "${{env:{name}}}"),
+            Self::File(path) => write!(f, "${{file:{path}}}"),
+        }
+    }
 }
 
 impl Template {

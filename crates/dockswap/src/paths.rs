@@ -1,7 +1,7 @@
 //! Where files are. The rules of each path stand in one place, for the controller and the commands.
 
 use anyhow::{Context, Result, bail};
-use dockswap_config::{Problem, Settings};
+use dockswap_config::{Policy, Problem, Settings, Trust};
 use std::path::{Path, PathBuf};
 
 /// The two directories that everything else follows from.
@@ -67,6 +67,23 @@ impl Paths {
         self.data_dir.join("proxy.pid")
     }
 
+    /// Whether nobody else decides about the settings: the config directory and the settings file. That
+    /// file cannot vouch for itself; whoever starts us can, by `DOCKSWAP_CONFIG__TRUST=any`.
+    ///
+    /// # Errors
+    /// What others can write.
+    pub(crate) fn check_trust(&self) -> Result<(), String> {
+        let by_hand = std::env::var_os("DOCKSWAP_CONFIG__TRUST").is_some_and(|value| value == "any");
+        let trust = if by_hand { Trust::Any } else { Trust::Owner };
+        for path in [self.config_dir.clone(), self.settings_file()] {
+            // What is not there is found out, and told, by whoever needs it.
+            if let Ok(metadata) = std::fs::metadata(&path) {
+                trust.judge(&path, &metadata, "DOCKSWAP_CONFIG__TRUST=any")?;
+            }
+        }
+        Ok(())
+    }
+
     /// The settings of file and environment over the defaults; flags are the caller's to overlay.
     pub(crate) fn settings(&self) -> Result<Settings, Vec<Problem>> {
         let file = self.settings_file();
@@ -81,6 +98,15 @@ impl Paths {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Settings::load(bytes.as_deref().map(|bytes| (file.as_path(), bytes)), variables)
+    }
+
+    /// Adds to `policy` what follows from where we are: the data directory and Docker's socket are no container's, and
+    /// secrets may lie in the config directory.
+    pub(crate) fn complete(&self, policy: &mut Policy) {
+        policy.protected.push(self.data_dir.clone());
+        let docker = std::env::var("DOCKER_HOST").unwrap_or_default();
+        policy.protected.extend(docker.strip_prefix("unix://").map(PathBuf::from));
+        policy.files.push(self.config_dir.clone());
     }
 
     /// The database's address.

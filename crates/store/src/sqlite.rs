@@ -7,9 +7,9 @@ use sea_orm::sqlx::sqlite::{
 };
 use sea_orm::sqlx::{self, ConnectOptions, Connection};
 use sea_orm::{DatabaseConnection, SqlxSqliteConnector};
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -58,10 +58,24 @@ pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
     Ok(directory(path).canonicalize()?.join(name))
 }
 
-/// Makes the file (mode 0600) and its directory (0700) where they are missing.
+/// Makes the file (mode 0600) and its directory (0700) where they are missing. A file that others can
+/// read or write is made private, and so is what `SQLite` left beside it.
 pub(crate) fn create(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory(path))?;
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        let mode = match std::fs::metadata(&file) {
+            Ok(metadata) => metadata.permissions().mode() & 0o7777,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if mode & 0o077 != 0 {
+            tracing::warn!(file = %Path::new(&file).display(), "the database was open to others (mode {mode:04o}); it is 0600 now");
+            std::fs::set_permissions(&file, Permissions::from_mode(0o600))?;
+        }
+    }
     Ok(())
 }
 

@@ -129,3 +129,50 @@ fn note(signs: &mut Signs, path: &Path, kind: EventKind) {
     };
     signs.insert(path.to_owned(), Sign { at: Instant::now(), writer });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Bell, Heard, Writer};
+    use dockswap_proof::Proof;
+    use notify::event::{AccessKind, AccessMode, DataChange, Flag, ModifyKind};
+    use notify::{Event, EventKind};
+    use std::time::{Duration, Instant};
+
+    fn heard(bell: &Bell) -> Heard {
+        bell.wait(Instant::now() + Duration::ZERO)
+    }
+
+    /// When the kernel's queue overflows, what was heard of writers may be out of date: it is forgotten,
+    /// and everything is looked at again.
+    #[test]
+    fn an_overflow_is_a_reason_to_look_at_everything() {
+        let mut proof = Proof::of("cfg.1000", "an overflow of notifications");
+        let open = Event::new(EventKind::Modify(ModifyKind::Data(DataChange::Any)));
+        let closed = Event::new(EventKind::Access(AccessKind::Close(AccessMode::Write)));
+        let lost = [
+            Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)),
+            Err(notify::Error::generic("the queue is full")),
+        ];
+        for lost in lost {
+            for before in [&open, &closed] {
+                let bell = Bell::default();
+                bell.hear(Ok(before.clone().add_path("web.yaml".into())));
+                let known = bell.answer();
+                assert!(known.values().all(|sign| sign.writer != Writer::Unknown) && known.len() == 1);
+                assert_eq!(heard(&bell), Heard::Nothing);
+                bell.hear(match &lost {
+                    Ok(event) => Ok(event.clone()),
+                    Err(error) => Err(notify::Error::generic(&error.to_string())),
+                });
+                let rung = heard(&bell);
+                let signs = bell.answer();
+                if rung == Heard::Ring && signs.is_empty() {
+                    proof.kept();
+                } else {
+                    proof.broken(format!("{rung:?}, and {signs:?} is still believed"));
+                }
+            }
+        }
+        proof.conclude();
+    }
+}

@@ -1,5 +1,6 @@
 //! One look at a directory or a file, and reading it so that what was read is known to be whole.
 
+use crate::trust::Trust;
 use crate::yaml::MAX_BYTES;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -7,6 +8,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+/// App files in one directory: far more than a host can run, few enough to remember.
+const MOST_FILES: usize = 10_000;
 
 /// What a look at a file shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,11 +87,16 @@ pub(super) fn is_app_file(name: &str) -> bool {
 }
 
 /// The app files in `dir`, and the device that it is on.
-pub(super) fn list(dir: &Path) -> io::Result<(Vec<Listed>, u64)> {
-    let device = fs::metadata(dir)?.dev();
+pub(super) fn list(dir: &Path, trust: Trust) -> io::Result<(Vec<Listed>, u64)> {
+    let metadata = fs::metadata(dir)?;
+    trust.check(dir, &metadata).map_err(io::Error::other)?;
+    let device = metadata.dev();
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
+        if files.len() >= MOST_FILES {
+            return Err(io::Error::other(format!("it holds more than {MOST_FILES} app files")));
+        }
         if entry.file_name().to_str().is_some_and(is_app_file) {
             let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
             files.push(Listed { path: entry.path(), is_link });
@@ -97,14 +106,17 @@ pub(super) fn list(dir: &Path) -> io::Result<(Vec<Listed>, u64)> {
 }
 
 /// Looks at a file that the directory lists.
-pub(super) fn look(path: &Path) -> Look {
+pub(super) fn look(path: &Path, trust: Trust) -> Look {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Look::Refused("it is a directory".to_owned()),
         Ok(metadata) if !metadata.is_file() => Look::Refused("it is not a regular file".to_owned()),
         Ok(metadata) if metadata.len() > MAX_BYTES as u64 => {
             Look::Refused(format!("it has {} bytes: at most {MAX_BYTES} (1 MiB) are read", metadata.len()))
         }
-        Ok(metadata) => Look::File(Signature::of(&metadata)),
+        Ok(metadata) => match trust.check(path, &metadata) {
+            Ok(()) => Look::File(Signature::of(&metadata)),
+            Err(why) => Look::Refused(why),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::symlink_metadata(path) {
             Ok(_) => Look::Refused("it is a link to a file that does not exist".to_owned()),
             Err(_) => Look::Absent,

@@ -20,6 +20,7 @@ mod links;
 mod look;
 mod scan;
 
+use crate::trust::Trust;
 use bell::{Bell, Heard};
 use eyes::Eyes;
 use scan::{Now, Scanner};
@@ -113,17 +114,18 @@ impl Drop for Watch {
 ///
 /// Files are those ending in `.yaml` or `.yml`; hidden ones and editors' own are none. Symlinks are
 /// followed, and watched at every link on the way. Without inotify (its limits are reached) the
-/// directory is polled every second, and a warning says so.
+/// directory is polled every second, and a warning says so. What others than `trust` allows can write
+/// counts as unreadable.
 ///
 /// # Errors
 /// When the directory cannot be created, or no thread started.
-pub fn watch(dir: &Path, poll: Duration) -> io::Result<Watch> {
+pub fn watch(dir: &Path, poll: Duration, trust: Trust) -> io::Result<Watch> {
     std::fs::create_dir_all(dir)?;
     let bell = Arc::new(Bell::default());
     let (sender, snapshots) = mpsc::channel(1);
     let watcher = Watcher {
         eyes: Eyes::open(&bell),
-        scanner: Scanner::new(dir),
+        scanner: Scanner::new(dir, trust),
         bell: Arc::clone(&bell),
         dir: dir.to_owned(),
         poll,
@@ -135,8 +137,8 @@ pub fn watch(dir: &Path, poll: Duration) -> io::Result<Watch> {
 
 /// Reads `dir` once, as it is, without waiting for writers.
 #[must_use]
-pub fn read_directory(dir: &Path) -> Snapshot {
-    let mut scanner = Scanner::new(dir);
+pub fn read_directory(dir: &Path, trust: Trust) -> Snapshot {
+    let mut scanner = Scanner::new(dir, trust);
     scanner.read_all(&Now::present());
     scanner.snapshot()
 }

@@ -4,6 +4,7 @@
 use super::bell::{Sign, Signs, Writer};
 use super::look::{self, Content, Look};
 use super::{DirectoryState, FileContent, Snapshot};
+use crate::trust::Trust;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -50,6 +51,7 @@ impl Now {
 #[derive(Debug)]
 pub(super) struct Scanner {
     dir: PathBuf,
+    trust: Trust,
     state: DirectoryState,
     device: Option<u64>,
     files: BTreeMap<PathBuf, Known>,
@@ -85,9 +87,10 @@ enum Outcome {
 
 impl Scanner {
     /// Knows nothing yet.
-    pub(super) fn new(dir: &Path) -> Self {
+    pub(super) fn new(dir: &Path, trust: Trust) -> Self {
         Self {
             dir: dir.to_owned(),
+            trust,
             state: DirectoryState::Available,
             device: None,
             files: BTreeMap::new(),
@@ -100,11 +103,11 @@ impl Scanner {
         if !self.take_list() {
             return None;
         }
-        let real_dir = self.dir.canonicalize().unwrap_or_else(|_| self.dir.clone());
+        let (real_dir, trust) = (self.dir.canonicalize().unwrap_or_else(|_| self.dir.clone()), self.trust);
         let (mut next, mut gone) = (None::<Instant>, Vec::new());
         for (path, known) in &mut self.files {
             let sign = if signs.is_empty() { None } else { signs.get(&real(path, known.is_link, &real_dir)) };
-            let Some(outcome) = known.update(path, sign, now) else { continue };
+            let Some(outcome) = known.update(path, sign, now, trust) else { continue };
             match outcome {
                 Outcome::Waits(until) => next = Some(next.map_or(until, |next| next.min(until))),
                 Outcome::Gone => gone.push(path.clone()),
@@ -165,7 +168,7 @@ impl Scanner {
 
     /// Takes in which files there are. Whether the directory could be read.
     fn take_list(&mut self) -> bool {
-        let listed = look::list(&self.dir).and_then(|(files, device)| {
+        let listed = look::list(&self.dir, self.trust).and_then(|(files, device)| {
             let unmounted = self.device.is_some_and(|before| before != device);
             if unmounted && files.is_empty() && !self.files.is_empty() {
                 let message = "it is empty and on another file system than before: is it mounted?";
@@ -205,8 +208,8 @@ impl Known {
     }
 
     /// Looks at the file; `None`: it is as it was.
-    fn update(&mut self, path: &Path, sign: Option<&Sign>, now: &Now) -> Option<Outcome> {
-        let look = look::look(path);
+    fn update(&mut self, path: &Path, sign: Option<&Sign>, now: &Now, trust: Trust) -> Option<Outcome> {
+        let look = look::look(path, trust);
         let heard = sign.filter(|sign| self.read_at.is_none_or(|read_at| sign.at > read_at));
         if self.look.as_ref() == Some(&look) && heard.is_none() {
             self.pending = None;

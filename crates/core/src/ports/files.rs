@@ -43,11 +43,11 @@ pub struct SpecError {
 
 /// Why an environment cannot be resolved. Never holds a value.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{reference} of environment variable {variable} cannot be resolved: {message}")]
+#[error("{reference} of {owner} cannot be resolved: {message}")]
 pub struct ResolveError {
-    /// The variable, or the `env_file`.
-    pub variable: String,
-    /// `${env:X}`, `${file:PATH}`, or the path of an `env_file`.
+    /// `environment variable X`, `env_file` or `volumes`.
+    pub owner: String,
+    /// `${env:X}`, `${file:PATH}`, the path of an `env_file`, or a host path that is to be mounted.
     pub reference: String,
     /// Why.
     pub message: String,
@@ -62,9 +62,10 @@ pub trait AppFiles: Send + Sync {
     /// When this version does not accept them.
     fn parse(&self, row: &ConfigRow) -> Result<Arc<AppSpec>, SpecError>;
 
-    /// The environment of one color, with references and files read now.
+    /// The environment of one color, with references and files read now. What is read, and what the
+    /// containers will have mounted, is judged by where symlinks lead now.
     ///
     /// # Errors
-    /// When a reference cannot be resolved.
+    /// When a reference cannot be resolved, or leads where it may not.
     async fn environment(&self, spec: &AppSpec, color: Color) -> Result<Vec<(String, Secret)>, ResolveError>;
 }

@@ -93,7 +93,7 @@ pub(crate) struct Checked {
 impl Checked {
     /// Every app file of the config directory.
     pub(crate) fn directory(paths: &Paths, settings: &Settings, accepted: &Accepted) -> Self {
-        let snapshot = read_directory(&paths.apps_dir());
+        let snapshot = read_directory(&paths.apps_dir(), settings.trust);
         let mut checked = Self::default();
         if let DirectoryState::Unavailable(reason) = &snapshot.directory {
             checked.problems.push(format!("{}: {reason}", paths.apps_dir().display()));
@@ -159,7 +159,7 @@ impl Checked {
 /// What app files may ask for, with our own paths protected.
 fn policy(paths: &Paths, settings: &Settings) -> Policy {
     let mut policy = settings.policy.clone();
-    policy.protected.push(paths.data_dir.clone());
+    paths.complete(&mut policy);
     policy
 }
 

@@ -4,8 +4,9 @@ use super::exit::{CliError, Exit};
 use super::session::{Session, note};
 use clap::Args;
 use serde_json::json;
-use std::fs::{self, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Write a config directory with one example app
@@ -53,10 +54,10 @@ pub(crate) fn init(session: &Session, args: &InitArgs) -> Result<Exit, CliError>
             .because(error.to_string())
     };
     let apps = dir.join("apps");
-    fs::create_dir_all(&apps).map_err(|error| failed(&apps, &error))?;
+    DirBuilder::new().recursive(true).mode(0o755).create(&apps).map_err(|error| failed(&apps, &error))?;
     let mut written = Vec::new();
     for (path, text) in [(dir.join("dockswap.yaml"), SETTINGS), (apps.join("hello.yaml"), APP)] {
-        match OpenOptions::new().write(true).create_new(true).open(&path) {
+        match OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path) {
             Ok(mut file) => {
                 file.write_all(text.as_bytes()).map_err(|error| failed(&path, &error))?;
                 written.push(path);

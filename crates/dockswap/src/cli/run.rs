@@ -74,6 +74,9 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 
 pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit, CliError> {
     let settings = session.settings()?;
+    session.paths.check_trust().map_err(|why| {
+        CliError::new(Exit::Usage, "the controller's settings are not safe from others").because(why)
+    })?;
     crate::run::run(&session.paths, args, settings).await.map_err(ended)?;
     Ok(Exit::Done)
 }

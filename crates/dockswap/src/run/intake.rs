@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use dockswap_config::{
     Claim, DirectoryState, FileContent, POLL, Policy, Problem, Rescan, ReservedPort, Snapshot, Standing,
-    Watch, check_clashes, parse_app, replace_image, sha256, watch, write_atomically,
+    Trust, Watch, check_clashes, parse_app, replace_image, sha256, watch, write_atomically,
 };
 use dockswap_controller::{Controller, FileStatus, Offer};
 use dockswap_core::{AppName, AppSpec, ConfigSha};
@@ -55,6 +55,16 @@ pub(crate) struct Intake {
     task: JoinHandle<()>,
 }
 
+/// What files are measured by.
+pub(crate) struct Rules {
+    /// Whose hand they may show.
+    pub(crate) trust: Trust,
+    /// What they may ask of Docker.
+    pub(crate) policy: Policy,
+    /// The ports that no app can have.
+    pub(crate) reserved: Vec<ReservedPort>,
+}
+
 /// Asking the intake.
 #[derive(Clone)]
 pub(crate) struct IntakeHandle {
@@ -70,13 +80,13 @@ impl Intake {
     /// When the directory cannot be watched.
     pub(crate) async fn start(
         apps_dir: PathBuf,
-        policy: Policy,
-        reserved: Vec<ReservedPort>,
+        rules: Rules,
         controller: Arc<Controller>,
         stop: CancellationToken,
     ) -> Result<Self> {
+        let Rules { trust, policy, reserved } = rules;
         let mut directory =
-            watch(&apps_dir, POLL).with_context(|| format!("cannot watch {}", apps_dir.display()))?;
+            watch(&apps_dir, POLL, trust).with_context(|| format!("cannot watch {}", apps_dir.display()))?;
         let (reports, read_reports) = latest::channel(Arc::default());
         let handle = IntakeHandle { rescan: directory.rescan(), reports: read_reports };
         let mut reader = Reader {

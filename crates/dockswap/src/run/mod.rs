@@ -2,6 +2,7 @@
 
 pub(crate) mod intake;
 mod offline;
+mod private;
 mod privileges;
 mod proxy;
 mod signals;
@@ -21,12 +22,10 @@ use dockswap_core::ports::Clock;
 use dockswap_docker::Docker;
 use dockswap_proxy::ProxyClient;
 use dockswap_store::{Database, Holder};
-use intake::Intake;
+use intake::{Intake, Rules};
+use private::{bind_private, keep_to_ourselves, make_private_dir};
 use signals::{Asked, Signals};
 use state::State;
-use std::fs::{DirBuilder, Permissions};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
 use std::sync::Arc;
 use supervise::Supervisor;
 use tokio_util::sync::CancellationToken;
@@ -43,12 +42,13 @@ struct Parts {
 impl Parts {
     /// Opens the database as its only controller, and finds Docker and the proxy.
     async fn open(paths: &Paths, settings: &Settings) -> Result<Self> {
+        keep_to_ourselves();
         make_private_dir(&paths.data_dir)?;
         let clock = Arc::new(SystemClock::new());
         let holder = Holder::this_process(clock.now());
         let database = dockswap_store::connect(&paths.database_url(settings), &holder).await?;
         let mut policy = settings.policy.clone();
-        policy.protected.push(paths.data_dir.clone());
+        paths.complete(&mut policy);
         Ok(Self {
             database: Arc::new(database),
             docker: Arc::new(Docker::connect(settings.docker_host.as_deref())?),
@@ -106,8 +106,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     };
     let intake = Intake::start(
         paths.apps_dir(),
-        parts.policy.clone(),
-        settings.reserved_ports(),
+        Rules { trust: settings.trust, policy: parts.policy.clone(), reserved: settings.reserved_ports() },
         controller.clone(),
         stop.clone(),
     )
@@ -171,34 +170,6 @@ fn overlay(settings: &mut Settings, args: &RunArgs) {
     if let Some(format) = args.log_format {
         settings.log.format = format;
     }
-}
-
-/// Makes `dir` with mode 0700, and its parents; tightens it when it is there.
-fn make_private_dir(dir: &Path) -> Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| format!("cannot create the data directory {}", dir.display()))?;
-    std::fs::set_permissions(dir, Permissions::from_mode(0o700))
-        .with_context(|| format!("cannot make the data directory {} private", dir.display()))
-}
-
-/// A socket that only this user can open. Its directory is private, so nobody can come in between
-/// the two calls; the socket of a controller that crashed is replaced: the database's lock says that
-/// there is no other.
-fn bind_private(path: &Path) -> Result<tokio::net::UnixListener> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("cannot replace {}", path.display()));
-        }
-        _ => {}
-    }
-    let listener = tokio::net::UnixListener::bind(path)
-        .with_context(|| format!("cannot open the socket {}", path.display()))?;
-    std::fs::set_permissions(path, Permissions::from_mode(0o600))
-        .with_context(|| format!("cannot make the socket {} private", path.display()))?;
-    Ok(listener)
 }
 
 /// Tells a service manager, where there is one.

@@ -22,6 +22,7 @@ impl Proxy {
     /// When the data directory cannot be made, or the user that the settings name cannot be become.
     pub(crate) fn prepare(paths: &Paths, args: &ProxyArgs, settings: &Settings) -> Result<Self> {
         telemetry::init(&settings.log);
+        super::keep_to_ourselves();
         super::make_private_dir(&paths.data_dir)?;
         privileges::take_all_files()?;
         privileges::gain_none()?;
@@ -30,6 +31,8 @@ impl Proxy {
             let user = User::find(user)?;
             privileges::move_in(paths, user)?;
             privileges::become_user(user)?;
+            // Another user's process may be dumped again.
+            super::keep_to_ourselves();
             // The way there leads through a directory that is root's alone.
             control_socket = PathBuf::from(privileges::file_name(&control_socket)?);
             snapshot = PathBuf::from(privileges::file_name(&snapshot)?);

@@ -3,6 +3,7 @@
 use super::super::bell::{Sign, Signs, Writer};
 use super::super::{DirectoryState, FileContent};
 use super::{Now, Scanner};
+use crate::trust::Trust;
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -20,7 +21,7 @@ struct Stage {
 impl Stage {
     fn new(text: &str) -> Self {
         let dir = tempfile::tempdir().expect("temp dir");
-        let scanner = Scanner::new(dir.path());
+        let scanner = Scanner::new(dir.path(), Trust::Owner);
         // Ahead of both clocks, so that every file of the test changed before its signs.
         let ahead = Duration::from_secs(1);
         let (start, wall) = (Instant::now() + ahead, SystemTime::now() + ahead);
@@ -208,4 +209,58 @@ fn all_files_together_have_a_limit() {
     let files = stage.scanner.snapshot().files;
     let refused = |content: &&FileContent| matches!(content, FileContent::Unreadable(_));
     assert_eq!(files.values().filter(refused).count(), 2);
+}
+
+mod fault {
+    use super::*;
+    use dockswap_proof::Proof;
+
+    const FILE: &str = "name: web\nimage: web:v2\ndocker:\n  expose_port: 8080\n  environment:\n    A: '1'\n    B: '22'\n\
+                        ports:\n  blue: 8081\nroutes:\n- host: web.example.com\n- host: www.example.com\n";
+
+    /// Every beginning of the file, those that are valid YAML and whole apps among them, with its writer
+    /// pausing for up to a second, on each of several moments.
+    #[test]
+    fn cfg_half() {
+        let mut proof = Proof::of("cfg.half", "every beginning of a file, on a clock that is told");
+        let mut stage = Stage::new("old: 1\n");
+        stage.sign("web.yaml", 0, Writer::Done);
+        stage.scan(15);
+        let mut now = 20;
+        for pauses in [
+            &[50, 50, 50][..],
+            &[900, 40],
+            &[250, 250, 250],
+            &[999],
+            &[1, 400, 15],
+            &[30, 30, 30, 30],
+            &[500, 499],
+        ] {
+            for end in (1..FILE.len()).filter(|&end| FILE.is_char_boundary(end)) {
+                let before = stage.text("web.yaml");
+                // The writer has the file open, writes a part, pauses, and writes the rest.
+                now += 1;
+                stage.write("web.yaml", &FILE[..end]);
+                stage.sign("web.yaml", now, Writer::Open);
+                let mut seen = Vec::new();
+                for pause in pauses {
+                    now += pause;
+                    stage.scan(now);
+                    seen.push(stage.text("web.yaml"));
+                    stage.sign("web.yaml", now, Writer::Open);
+                }
+                let whole = format!("{FILE}# {end} {}\n", pauses.len());
+                stage.write("web.yaml", &whole);
+                stage.sign("web.yaml", now, Writer::Done);
+                now += 20;
+                stage.scan(now);
+                if seen.iter().all(|text| *text == before) && stage.text("web.yaml") == Some(whole) {
+                    proof.kept();
+                } else {
+                    proof.broken(format!("a beginning of {end} bytes was read: {seen:?}"));
+                }
+            }
+        }
+        proof.conclude();
+    }
 }

@@ -180,7 +180,7 @@ impl AppFiles for World {
     async fn environment(&self, _: &AppSpec, _: Color) -> Result<Vec<(String, Secret)>, ResolveError> {
         if let Some(reference) = self.lock().unresolvable.clone() {
             return Err(ResolveError {
-                variable: "TOKEN".to_owned(),
+                owner: "environment variable TOKEN".to_owned(),
                 reference,
                 message: "it is not set".to_owned(),
             });
