@@ -20,7 +20,7 @@ impl Position {
 
 /// Something in a file, or in an environment variable, that must be written differently.
 ///
-/// As text: `FILE:LINE:COLUMN: PATH: MESSAGE`, without the parts that it does not have.
+/// As text: `FILE:LINE:COLUMN: PATH: MESSAGE`, without the parts that it does not have, and safe to show.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The file, as it was named by the caller; for a variable: `environment variable NAME`.
@@ -36,7 +36,12 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
+        // Whoever may make a file may give it any name.
+        for c in self.file.to_string_lossy().chars() {
+            let reorders =
+                matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            if c.is_control() || reorders { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
+        }
         if let Some(Position { line, column }) = self.position {
             write!(f, ":{line}:{column}")?;
         }

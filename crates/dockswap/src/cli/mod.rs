@@ -46,6 +46,7 @@ mod wait;
 mod why;
 
 pub(crate) use run::{ProxyArgs, RunArgs};
+pub(crate) use text::escape;
 
 use crate::paths::Paths;
 use clap::builder::styling::{AnsiColor, Styles};

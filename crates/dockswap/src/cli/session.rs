@@ -107,7 +107,22 @@ pub(crate) fn json(document: &impl Serialize) -> Result<(), CliError> {
     } else {
         serde_json::to_string(document)
     };
-    data(&text.map_err(std::io::Error::from)?)
+    data(&inert(&text.map_err(std::io::Error::from)?))
+}
+
+/// JSON that moves no cursor on a terminal: what JSON itself leaves as it is stands in strings only, and is
+/// escaped there.
+fn inert(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut safe, c| {
+        let harmless = !super::text::is_unsafe(c) || c == '\n';
+        if harmless {
+            safe.push(c);
+        } else {
+            let mut units = [0; 2];
+            safe.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+        safe
+    })
 }
 
 /// Writes a line of data to stdout.
@@ -131,4 +146,19 @@ pub(crate) fn note(line: &str) {
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     Timestamp::default() + since
+}
+
+#[cfg(test)]
+mod tests {
+    use super::inert;
+
+    #[test]
+    fn json_for_programs_is_safe_to_show() {
+        let hostile = serde_json::json!({ "a": "\u{1b}[31m\u{9b}1m\u{7f}\u{202e}é👋\n" });
+        let text = serde_json::to_string_pretty(&hostile).expect("JSON");
+        let safe = inert(&text);
+        assert!(!safe.chars().any(|c| super::super::text::is_unsafe(c) && c != '\n'), "{safe:?}");
+        assert!(safe.contains("é👋"), "{safe}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).expect("still JSON"), hostile);
+    }
 }

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 /// `text` in one line: control characters, and those that reorder the text around them, escaped.
 pub(crate) fn escape(text: &str) -> String {
-    let unsafe_to_show = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        if unsafe_to_show(c) { safe.extend(c.escape_default()) } else { safe.push(c) }
+        if is_unsafe(c) { safe.extend(c.escape_default()) } else { safe.push(c) }
     }
     safe
+}
+
+/// Control characters, and those that reorder the text around them.
+pub(crate) fn is_unsafe(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// `text` over several lines, each escaped, all but the first behind `indent`.

@@ -1,9 +1,14 @@
 //! Logs: to stderr, as text or JSON.
 
+use crate::cli::escape;
 use dockswap_config::{LogFormat, LogSettings};
+use std::fmt::Debug;
 use std::io::IsTerminal;
-use tracing::{Level, Metadata};
+use tracing::Level;
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt};
@@ -26,16 +31,46 @@ pub(crate) fn init(settings: &LogSettings) {
         .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
-        LogFormat::Text => lines.with_target(false).boxed(),
+        LogFormat::Text => lines.with_target(false).fmt_fields(debug_fn(write_field).delimited(" ")).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    let lines = lines.with_filter(filter).with_filter(filter_fn(is_harmless));
+    let lines =
+        lines.with_filter(filter).with_filter(filter_fn(|event| is_harmless(event.target(), *event.level())));
     tracing_subscriber::registry().with(lines).init();
+}
+
+/// A field as people read it. Whoever names a file, or answers for Docker, can put anything into one: it
+/// must not move the reader's cursor. Only a message of our own has several lines.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
+    let text = format!("{value:?}");
+    match field.name() {
+        "message" => {
+            let lines: Vec<String> = text.lines().map(escape).collect();
+            write!(writer, "{}", lines.join("\n"))
+        }
+        // What the bridge from `log` adds about itself.
+        name if name.starts_with("log.") => Ok(()),
+        name => write!(writer, "{name}={}", escape(&text)),
+    }
 }
 
 /// Docker's client writes whole requests at `debug`, with the environment of the container that is to be
 /// made.
-fn is_harmless(metadata: &Metadata<'_>) -> bool {
-    let library = metadata.target().split("::").next().unwrap_or_default();
-    library != "bollard" || *metadata.level() <= Level::INFO
+fn is_harmless(target: &str, level: Level) -> bool {
+    target.split("::").next() != Some("bollard") || level <= Level::INFO
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_harmless;
+    use tracing::Level;
+
+    #[test]
+    fn what_would_show_an_environment_is_never_written() {
+        for target in ["bollard", "bollard::docker", "bollard::read"] {
+            assert!(!is_harmless(target, Level::DEBUG) && !is_harmless(target, Level::TRACE), "{target}");
+            assert!(is_harmless(target, Level::INFO) && is_harmless(target, Level::ERROR), "{target}");
+        }
+        assert!(is_harmless("hyper::proto", Level::TRACE) && is_harmless("bollardish", Level::TRACE));
+    }
 }
