@@ -198,3 +198,25 @@ fn every_command_that_asks_is_answered() {
     let (_, metrics) = dockswap_tests::unix_get(&site.api_socket(), "/metrics").expect("an answer");
     assert!(metrics.contains("dockswap"), "{metrics}");
 }
+
+#[test]
+fn scar_p17_a_rollback_needs_no_version_and_help_is_no_version() {
+    let site = Site::start();
+    let app = site.name("web");
+    site.deployed(&AppFile::new(&app).image("v1"));
+    site.deployed(&AppFile::new(&app).image("v2"));
+    let deployments = || site.database().number("SELECT count(*) FROM deployments", &[]);
+    // What asks for help, or cannot be meant, begins nothing and holds nothing up.
+    for arguments in [&["rollback", "--help"][..], &["rollback", &app, "--help"], &["help", "rollback"]] {
+        let _ = site.command(arguments).exits(0).says("Usage: dockswap rollback");
+    }
+    for wrong in [&["rollback"][..], &["rollback", &app, "--to", "--help"], &["rollback", &app, "v1"]] {
+        let _ = site.command(wrong).exits(2);
+    }
+    assert_eq!(deployments(), 2);
+    let _ = site.command(&["rollback", &app]).exits(0);
+    site.settled(&app);
+    let image = site.database().text("SELECT image FROM current_state WHERE app_name = ?1", &[&app]);
+    assert_eq!((image.as_deref(), deployments()), (Some("dockswap-demo:v1"), 3));
+    dockswap_proof::kept("scar-P17", "real Docker");
+}

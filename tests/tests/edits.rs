@@ -1,6 +1,7 @@
 //! However a file comes to be what it is, its last content is deployed exactly once.
 
-use dockswap_tests::{AppFile, Kind, Site, assert_records_fit, docker, holds, now, once, until};
+use dockswap_proof::{Proof, long};
+use dockswap_tests::{AppFile, Kind, Load, Mix, Site, assert_records_fit, docker, holds, now, once, until};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
@@ -46,6 +47,8 @@ fn a_save_by_rename() {
     fs::remove_file(beside(&format!(".{app}.yaml.swp"))).expect("a swap file");
     assert_last_content_is_deployed_once(&site, &app, "n2");
     assert_eq!(site.database().number("SELECT count(*) FROM deployments", &[]), 2);
+    dockswap_proof::kept("cfg.rename", "real Docker, as vim saves");
+    dockswap_proof::kept("cfg.swap", "real Docker, as vim saves");
 }
 
 #[test]
@@ -69,6 +72,7 @@ fn a_symlink_swap() {
     fs::remove_dir_all(apps.join("..first")).expect("the old version");
     assert_last_content_is_deployed_once(&site, &app, "n2");
     assert_eq!(site.database().number("SELECT count(*) FROM deployments", &[]), 2);
+    dockswap_proof::kept("cfg.symlink", "real Docker, as Kubernetes mounts");
 }
 
 #[test]
@@ -96,6 +100,7 @@ fn a_file_that_is_written_in_pieces() {
     drop(open);
     assert_last_content_is_deployed_once(&site, &app, "n2");
     assert_eq!(site.database().number("SELECT count(*) FROM deployments", &[]), 2);
+    dockswap_proof::kept("cfg.half", "real Docker, in three pieces");
 }
 
 #[test]
@@ -113,6 +118,7 @@ fn two_hundred_edits_in_two_seconds() {
     assert_last_content_is_deployed_once(&site, &app, "n200");
     let superseded = "SELECT count(*) FROM deployments WHERE status NOT IN ('success', 'cancelled')";
     assert_eq!(site.database().number(superseded, &[]), 0, "{}", site.events(&app));
+    dockswap_proof::kept("P13", "real Docker, two hundred edits in two seconds");
 }
 
 #[test]
@@ -132,6 +138,7 @@ fn twenty_apps_edited_at_once_arrive_with_at_most_max_concurrent_at_a_time() {
                            AND (o.ended_at IS NULL OR o.ended_at > d.started_at))) FROM deployments d";
     let most = site.database().number(sql, &[]);
     assert!((2..=4).contains(&most), "{most} deployments were in flight at once");
+    dockswap_proof::kept("P13", "real Docker, twenty apps edited at once");
 }
 
 #[test]
@@ -168,6 +175,7 @@ fn there_and_back_again_makes_three_versions() {
     let stored = "SELECT count(*) FROM app_configs WHERE app_name = ?1";
     assert_eq!(site.database().number(stored, &[&app]), 3);
     assert_eq!(site.database().number("SELECT count(*) FROM deployments", &[]), 3);
+    dockswap_proof::kept("P13", "real Docker, there and back again");
 }
 
 #[test]
@@ -189,6 +197,7 @@ fn an_app_whose_file_is_gone_serves_on_until_it_is_removed() {
     assert!(docker::containers(&app).is_empty());
     let kept = "SELECT count(*) FROM deployments WHERE app_name = ?1";
     assert_eq!(site.database().number(kept, &[&app]), 1, "its history stays");
+    dockswap_proof::kept("cfg.delete", "real Docker, over a restart of the controller");
 }
 
 #[test]
@@ -212,4 +221,153 @@ fn a_route_that_a_failed_edit_gave_up_is_not_free_until_it_really_is() {
     holds("the newcomer has the route", Duration::from_secs(30), || {
         once(site.http(), &host, Kind::OneShot).is_ok_and(|answer| answer.version == "n2")
     });
+    dockswap_proof::kept("cfg.route", "real Docker, a newcomer waits");
+}
+
+/// Files that say nothing usable, each in another way.
+fn broken_files(app: &str) -> Vec<(&'static str, Vec<u8>)> {
+    let good = file(app, "n2").to_string();
+    let text = |text: String| text.into_bytes();
+    vec![
+        ("nothing", Vec::new()),
+        ("half of a file", text(good[..good.len() / 3].to_owned())),
+        ("no YAML", text("name: [\n".to_owned())),
+        ("bytes that are no text", b"name: \xff\xfe\0\n".to_vec()),
+        ("an unknown key", text(format!("{good}imgae: x\n"))),
+        ("a key twice", text(format!("{good}image: dockswap-demo:v2\n"))),
+        ("a privileged container", text(good.replace("docker:\n", "docker:\n  privileged: true\n"))),
+        ("an alias bomb", text(format!("{good}a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nproject: *c\n"))),
+        ("too deep", text(format!("{good}project: {}\n", "[".repeat(5_000)))),
+        ("too large", text(format!("{good}# {}\n", "x".repeat(1024 * 1024)))),
+        ("no name", text(good.replace("name: ", "nmae: "))),
+        ("a secret of the host's", text(good.replace("docker:\n", "docker:\n  env_file: /etc/shadow\n"))),
+    ]
+}
+
+#[test]
+fn scar_p01_a_bad_file_changes_nothing_that_runs_and_touches_no_other_app() {
+    let mut proof = Proof::of("P14", "real Docker: each kind of bad file, beside an app that is edited");
+    let mut site = Site::start();
+    let (app, other) = (site.name("web"), site.name("other"));
+    site.deployed(&file(&app, "n1"));
+    site.deployed(&file(&other, "o0"));
+    let before = docker::running(&app);
+    let load = Load::start(site.http(), &site.host_of(&app), Mix::default());
+    let deployments = "SELECT count(*) FROM deployments WHERE app_name = ?1";
+    for (at, (what, bytes)) in broken_files(&app).into_iter().enumerate() {
+        fs::write(site.file_of(&app), bytes).expect("an app file");
+        holds(&format!("it is shown as broken: {what}"), Duration::from_secs(20), || {
+            let broken_file = 2;
+            site.command(&["reload"]).code == broken_file
+        });
+        if at % 4 == 3 {
+            // Nobody else has to wait for it, and a restart does not either.
+            site.deployed(&file(&other, &format!("o{at}")));
+            site.kill_controller();
+            site.run();
+        }
+        if docker::running(&app) == before && site.database().number(deployments, &[&app]) == 1 {
+            proof.kept();
+        } else {
+            proof.broken(format!("{what}: {}", site.events(&app)));
+        }
+    }
+    let report = load.stop();
+    report.assert_unbroken();
+    assert!(report.samples.iter().all(|sample| sample.version == "n1"), "{report}");
+    assert_last_content_is_deployed_once_after(&site, &app, "n9");
+    proof.conclude();
+    dockswap_proof::kept("scar-P01", "real Docker, twelve kinds of bad files, with restarts");
+}
+
+/// Mended, the file is deployed like any other.
+fn assert_last_content_is_deployed_once_after(site: &Site, app: &str, version: &str) {
+    site.save(&file(app, version));
+    assert_last_content_is_deployed_once(site, app, version);
+}
+
+mod fault {
+    use super::*;
+
+    #[test]
+    fn cfg_dup() {
+        let site = Site::start();
+        let app = site.name("web");
+        site.deployed(&file(&app, "n1"));
+        let before = docker::running(&app);
+        let second = site.config_dir().join("apps").join(format!("a-{app}.yaml"));
+        fs::write(&second, file(&app, "theirs").to_string()).expect("a second file");
+        let refused = site.command(&["reload"]).exits(2);
+        for name in [second.display().to_string(), site.file_of(&app).display().to_string()] {
+            assert!(refused.all().contains(&name), "{refused}");
+        }
+        assert_eq!(docker::running(&app), before);
+        assert_eq!(site.database().number("SELECT count(*) FROM deployments", &[]), 1);
+        dockswap_proof::kept("cfg.dup", "real Docker, beside an app that runs");
+    }
+
+    #[test]
+    fn cfg_eacces() {
+        let mut proof = Proof::of("cfg.eacces", "real Docker, a directory that goes away and comes back");
+        let mut site = Site::start();
+        let app = site.name("web");
+        site.deployed(&file(&app, "n1"));
+        let before = docker::running(&app);
+        let (apps, away) = (site.config_dir().join("apps"), site.config_dir().join("away"));
+        let orphaned = |site: &Site| site.command(&["status", &app]).all().contains("orphaned");
+        for restart in [false, true] {
+            fs::rename(&apps, &away).expect("our own directory");
+            // No file where a directory was can be listed.
+            fs::write(&apps, "").expect("a file");
+            holds("status says so", Duration::from_secs(30), || {
+                let _ = site.command(&["reload"]);
+                orphaned(&site)
+            });
+            fs::remove_file(&apps).expect("our own file");
+            if restart {
+                // An empty directory in its place is all that the next controller sees.
+                site.kill_controller();
+                site.run();
+                let _ = site.command(&["reload"]);
+                assert!(orphaned(&site), "{}", site.command(&["status", &app]));
+                fs::remove_dir(&apps).expect("an empty directory");
+            }
+            fs::rename(&away, &apps).expect("our own directory");
+            holds("status says so", Duration::from_secs(30), || {
+                let _ = site.command(&["reload"]);
+                !orphaned(&site)
+            });
+            if docker::running(&app) == before { proof.kept() } else { proof.broken(site.events(&app)) }
+        }
+        assert_eq!(site.database().number("SELECT count(*) FROM deployments", &[]), 1);
+        proof.conclude();
+    }
+
+    /// A thousand saves, one every 10 ms, as `cfg.1000` says.
+    #[test]
+    fn cfg_1000() {
+        let mut proof = Proof::of("cfg.1000", "real Docker, a save every ten milliseconds");
+        let edits: i64 = if long() { 1_000 } else { 300 };
+        for _ in 0..if long() { 20 } else { 1 } {
+            let site = Site::start();
+            let app = site.name("web");
+            site.deployed(&file(&app, "n0"));
+            let began = now();
+            for number in 1..=edits {
+                site.save(&file(&app, &format!("n{number}")));
+                let due = began + number * 10_000;
+                std::thread::sleep(Duration::from_micros((due - now()).max(0).unsigned_abs()));
+            }
+            assert_last_content_is_deployed_once(&site, &app, &format!("n{edits}"));
+            let quiet = "SELECT count(*) FROM deployments WHERE started_at > (
+                         SELECT created_at FROM app_configs ORDER BY id DESC LIMIT 1)";
+            let after = site.database().number(quiet, &[]);
+            if after <= 2 {
+                proof.kept();
+            } else {
+                proof.broken(format!("{after} deployments began after quiet"));
+            }
+        }
+        proof.conclude();
+    }
 }

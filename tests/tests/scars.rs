@@ -25,6 +25,7 @@ fn scar_p01_one_unreadable_file_takes_nobody_down_not_even_at_start() {
     assert_eq!(version(&site, &bad).as_deref(), Some("n1"), "what runs is untouched");
     site.deployed(&AppFile::new(&good).version("n2"));
     site.deployed(&AppFile::new(&bad).version("n2"));
+    dockswap_proof::kept("scar-P01", "real Docker, over a restart, under load");
 }
 
 #[test]
@@ -73,6 +74,7 @@ fn scar_p17_a_rollback_without_an_argument_goes_to_the_previous_good_version() {
     site.settled(&app);
     assert_eq!(version(&site, &app).as_deref(), Some("good"));
     assert_records_fit(&site, &app);
+    dockswap_proof::kept("scar-P17", "real Docker, without an argument");
 }
 
 #[test]

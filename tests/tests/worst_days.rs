@@ -153,6 +153,7 @@ fn a_file_with_three_mistakes() {
     let old = day.old.id.clone();
     let (.., report) = day.ends();
     report.assert_only_from(&[&old]);
+    dockswap_proof::kept("P14", "real Docker, a file with three mistakes, under load");
 }
 
 #[test]

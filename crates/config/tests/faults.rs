@@ -41,8 +41,11 @@ async fn sees_only(proof: &mut Proof, watch: &mut Watch, text: &str, how: &str) 
     }
 }
 
+/// Replaces `web.yaml` of a directory by a text.
+type Save = fn(&Path, &str);
+
 /// The ways in which editors replace `dir/web.yaml`.
-const EDITORS: [(&str, fn(&Path, &str)); 6] = [
+const EDITORS: [(&str, Save); 6] = [
     ("vim", |dir, text| {
         put(dir, ".web.yaml.swp", "x: [");
         put(dir, "4913", "");
@@ -191,9 +194,9 @@ mod fault {
             let text = format!("v: {round}\n");
             put(dir.path(), "web.yaml", &text);
             if gone.files.is_empty() {
-                proof.kept()
+                proof.kept();
             } else {
-                proof.broken(format!("{gone:?}"))
+                proof.broken(format!("{gone:?}"));
             }
             sees_only(&mut proof, &mut watch, &text, "put back").await;
         }
@@ -278,9 +281,9 @@ mod fault {
         }
         let grown = memory("VmHWM:") - before;
         if grown < 20 * 1024 {
-            proof.kept()
+            proof.kept();
         } else {
-            proof.broken(format!("{grown} kB more memory"))
+            proof.broken(format!("{grown} kB more memory"));
         }
         proof.conclude();
     }
@@ -296,16 +299,16 @@ mod fault {
             match parsed {
                 // Generous: the contract's second is for a release build on a quiet machine.
                 Err(problems) if problems.iter().all(|p| p.position.is_some()) && took.as_secs() < 5 => {
-                    proof.kept()
+                    proof.kept();
                 }
                 other => proof.broken(format!("{what}, after {took:?}: {other:?}")),
             }
         }
         let grown = memory("VmHWM:") - before;
         if grown < 64 * 1024 {
-            proof.kept()
+            proof.kept();
         } else {
-            proof.broken(format!("{grown} kB more memory"))
+            proof.broken(format!("{grown} kB more memory"));
         }
         proof.conclude();
     }
@@ -319,7 +322,7 @@ mod fault {
             writeln!(aliases, "a{level}: &a{level} [{}]", [alias.as_str(); 10].join(", ")).expect("a String");
             writeln!(maps, "a{level}: &a{level} {{ x: {alias}, y: {alias} }}").expect("a String");
         }
-        let keys: String = (0..150_000).map(|key| format!("k{key}: 1\n")).collect();
+        let keys: String = (0..150_000).map(|key| key.to_string() + ": 1\n").collect();
         let block =
             |depth: usize| (0..depth).fold(String::new(), |text, level| text + &" ".repeat(level) + "a:\n");
         let text = |text: String| text.into_bytes();

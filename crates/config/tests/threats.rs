@@ -29,9 +29,9 @@ fn refuses(proof: &mut Proof, policy: &Policy, text: &str, place: &str, reason: 
         found.lines().any(|line| line.starts_with(&format!("web.yaml:{place}: ")) && line.contains(reason));
     let way_out = found.contains("no server setting allows it") || found.contains("policy.");
     if named && way_out {
-        proof.kept()
+        proof.kept();
     } else {
-        proof.broken(format!("{text}\nexpected {place}: {reason}\n{found}"))
+        proof.broken(format!("{text}\nexpected {place}: {reason}\n{found}"));
     }
 }
 
@@ -312,7 +312,7 @@ fn no_problem_shows_a_value_of_the_environment() {
         "environment: { A: 'canary-5f1c', B: }",
     ] {
         let problems = parse(&docker(line), Path::new("/cfg/apps"), &Policy::default()).expect_err(line);
-        let told: String = problems.iter().map(|problem| format!("{problem} {problem:?}\n")).collect();
+        let told = format!("{problems:?}");
         if told.contains(CANARY) { proof.broken(told) } else { proof.kept() }
     }
     proof.conclude();
