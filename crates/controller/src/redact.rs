@@ -50,9 +50,9 @@ fn forms(value: &str) -> Vec<String> {
 fn as_logged(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut logged, c| {
         if c.is_control() {
-            logged.extend(c.escape_default())
+            logged.extend(c.escape_default());
         } else {
-            logged.push(c)
+            logged.push(c);
         }
         logged
     })
