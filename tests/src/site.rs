@@ -21,7 +21,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// The longest that anything is waited for that takes no time of its own.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The longest that a deployment is waited for.
 const DEPLOYMENT: Duration = Duration::from_secs(90);
