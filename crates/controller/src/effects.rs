@@ -8,7 +8,9 @@ use crate::vacate::VacateError;
 use crate::view::Progress;
 use dockswap_core::machine::{Effect, Event, Failure, Machine, Phase, Plan, Release};
 use dockswap_core::name::ImageId;
-use dockswap_core::ports::{Container, DeploymentFilter, EngineError, ImageRequest, RouterError, Selector};
+use dockswap_core::ports::{
+    Container, DeploymentFilter, EngineError, ImageError, ImageRequest, RouterError, Selector,
+};
 use dockswap_core::routes::{AppRoutes, UpstreamId};
 use dockswap_core::spec::RestartPolicy;
 use dockswap_core::{AppName, DeploymentId, Timestamp};
@@ -104,10 +106,15 @@ impl Work {
         let request =
             ImageRequest { app: self.app().clone(), deployment, reference: plan.image, pull, pinned };
         let progress = |done_bytes, total_bytes| (self.show)(Progress::Pulling { done_bytes, total_bytes });
+        let brought = self.persist(
+            PATIENCE,
+            |error: &ImageError| matches!(error, ImageError::Unavailable { .. }),
+            || self.shared.ports.engine.ensure_image(&request, &progress),
+        );
         tokio::select! {
             biased;
             () = self.cancel.cancelled() => None,
-            image = self.shared.ports.engine.ensure_image(&request, &progress) => Some(match image {
+            image = brought => Some(match image {
                 Ok(image) => Event::ImageReady(image),
                 Err(error) => Event::ImageFailed(Failure::new(error.to_string())),
             }),

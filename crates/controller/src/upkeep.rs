@@ -18,6 +18,9 @@ use tokio_util::sync::CancellationToken;
 /// How often is looked without any hint: Docker's events are dropped under load.
 const RELIST: Duration = Duration::from_secs(30);
 
+/// How soon Docker is asked again when it did not answer.
+const AWAY: Duration = Duration::from_secs(5);
+
 /// The shortest wait until the next look when something is to be healed: Docker may be away.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -53,13 +56,17 @@ impl Upkeeper {
         let mut hint = self.app.hint.subscribe();
         let mut machine = self.app.machine.clone();
         loop {
-            tokio::select! {
+            let looked = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = self.pass() => {}
-            }
+                looked = self.pass() => looked,
+            };
             let now = Instant::now();
-            let next = if self.attempts > 0 { self.not_before.max(now + RETRY) } else { now + RELIST };
+            let next = match looked {
+                None => now + AWAY,
+                Some(()) if self.attempts > 0 => self.not_before.max(now + RETRY),
+                Some(()) => now + RELIST,
+            };
             let woken = async {
                 tokio::select! {
                     biased;
@@ -112,8 +119,9 @@ impl Upkeeper {
         }
     }
 
-    async fn pass(&mut self) {
-        let Some((seen, machine)) = self.look().await else { return };
+    /// Looks, and does what is to be done; `None`: Docker did not answer.
+    async fn pass(&mut self) -> Option<()> {
+        let (seen, machine) = self.look().await?;
         let upkeep = machine.upkeep();
         match upkeep.live.clone() {
             Some(live) => self.keep_live(&machine, &live, &seen).await,
@@ -126,6 +134,7 @@ impl Upkeeper {
         if is_calm(&machine) {
             self.clear_debris(&machine, &seen).await;
         }
+        Some(())
     }
 
     async fn keep_live(&mut self, machine: &Machine, live: &Release, seen: &[Container]) {

@@ -43,13 +43,33 @@ impl Failure {
         }
     }
 
+    /// Whether nobody answered, or somebody who says that Docker is not there: asking again may help.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Self::Silent(_) | Self::Answered { status: 502..=504, .. })
+    }
+
+    /// The same, with a way out where Docker's network has run dry.
+    pub(crate) fn with_network_advice(self) -> Self {
+        match self {
+            Self::Answered { status, message } => {
+                let message = match network_advice(&message) {
+                    Some(advice) => format!("{message} ({advice})"),
+                    None => message,
+                };
+                Self::Answered { status, message }
+            }
+            other => other,
+        }
+    }
+
     /// The error of the port; `operation` names the object: `start container web-blue-3`.
     pub(crate) fn during(self, operation: impl Into<String>) -> EngineError {
+        let silence = self.is_silence();
         match self {
-            Self::Silent(message) | Self::Answered { status: 502..=504, message } => {
+            Self::Silent(message) | Self::Answered { message, .. } if silence => {
                 EngineError::Unavailable { message }
             }
-            Self::Answered { message, .. } | Self::Broken(message) => {
+            Self::Silent(message) | Self::Answered { message, .. } | Self::Broken(message) => {
                 EngineError::Refused { operation: operation.into(), message }
             }
         }
@@ -105,6 +125,21 @@ pub(crate) fn is_network_trouble(message: &str) -> bool {
     message.contains("network") && (message.contains("not found") || message.contains("ambiguous"))
 }
 
+/// What helps when a container cannot join its network.
+fn network_advice(message: &str) -> Option<&'static str> {
+    if message.contains("non-overlapping IPv4 address pool") {
+        return Some(
+            "every address pool has its network: `docker network prune` removes those that nobody uses",
+        );
+    }
+    if message.contains("no available IPv4 addresses") {
+        return Some("every address of the network is taken: `docker network inspect` shows by whom");
+    }
+    (message.contains("endpoint with name") && message.contains("already exists in network")).then_some(
+        "Docker still holds the place of a container that is gone: `docker network disconnect --force NETWORK NAME` frees it",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,5 +186,27 @@ mod tests {
         assert!(is_network_trouble("network dockswap not found"));
         assert!(is_network_trouble("network dockswap is ambiguous (2 matches found on name)"));
         assert!(!is_network_trouble("No such image: sha256:1"));
+    }
+
+    #[test]
+    fn a_network_that_has_run_dry_is_told_with_a_way_out() {
+        for (words, way_out) in [
+            (
+                "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network",
+                "docker network prune",
+            ),
+            (
+                "no available IPv4 addresses on this network's address pools: dockswap (6f1c)",
+                "network inspect",
+            ),
+            ("endpoint with name web-blue-1 already exists in network dockswap", "network disconnect"),
+        ] {
+            let message = answered(403, words).with_network_advice();
+            assert!(
+                message.message().starts_with(words) && message.message().contains(way_out),
+                "{message:?}"
+            );
+        }
+        assert_eq!(answered(500, "boom").with_network_advice(), answered(500, "boom"));
     }
 }

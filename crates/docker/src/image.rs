@@ -117,6 +117,9 @@ fn not_local(reference: &str) -> ImageError {
 }
 
 fn failed(reference: &str, failure: &Failure) -> ImageError {
+    if failure.is_silence() {
+        return ImageError::Unavailable { message: failure.message().to_owned() };
+    }
     ImageError::Failed { reference: reference.to_owned(), message: failure.message().to_owned() }
 }
 

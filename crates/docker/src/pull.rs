@@ -21,12 +21,14 @@ impl Docker {
     pub(crate) async fn pull(&self, text: &str, progress: PullProgress<'_>) -> Result<(), ImageError> {
         timeout(LONGEST, self.pull_layers(text, progress))
             .await
-            .unwrap_or_else(|_| Err(format!("it was not complete after {} minutes", LONGEST.as_secs() / 60)))
-            .map_err(|message| classify(text, message))
+            .unwrap_or_else(|_| {
+                Err(Failure::Broken(format!("it was not complete after {} minutes", LONGEST.as_secs() / 60)))
+            })
+            .map_err(|failure| classify(text, &failure))
     }
 
-    async fn pull_layers(&self, text: &str, progress: PullProgress<'_>) -> Result<(), String> {
-        self.session_in_time().await.map_err(|failure| failure.message().to_owned())?;
+    async fn pull_layers(&self, text: &str, progress: PullProgress<'_>) -> Result<(), Failure> {
+        self.session_in_time().await?;
         let reference = Reference::parse(text);
         let credentials = credentials::of(reference.registry()).await;
         let options = CreateImageOptionsBuilder::new().from_image(reference.name).tag(reference.tag).build();
@@ -35,13 +37,13 @@ impl Docker {
         loop {
             let step = timeout(SILENCE, steps.next())
                 .await
-                .map_err(|_| format!("nothing came for {} s", SILENCE.as_secs()))?;
+                .map_err(|_| Failure::Broken(format!("nothing came for {} s", SILENCE.as_secs())))?;
             match step {
                 None => return Ok(()),
-                Some(Err(error)) => return Err(Failure::from(error).message().to_owned()),
+                Some(Err(error)) => return Err(Failure::from(error)),
                 Some(Ok(step)) => {
                     if let Some(error) = step.error_detail {
-                        return Err(error.message.unwrap_or_default());
+                        return Err(Failure::Broken(error.message.unwrap_or_default()));
                     }
                     layers.record(&step);
                     let (done, total) = layers.sum();
@@ -82,8 +84,11 @@ impl Layers {
 }
 
 /// What Docker's words mean for the one who wrote the reference.
-fn classify(reference: &str, message: String) -> ImageError {
-    let reference = reference.to_owned();
+fn classify(reference: &str, failure: &Failure) -> ImageError {
+    let (reference, message) = (reference.to_owned(), failure.message().to_owned());
+    if failure.is_silence() {
+        return ImageError::Unavailable { message };
+    }
     let words = message.to_lowercase();
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
     // A rate limit is told with the same status as a denial, and Docker Hub tells a name that does
@@ -132,11 +137,12 @@ mod tests {
 
     #[test]
     fn texts_of_docker_and_registries_are_told_apart() {
-        let kind = |message: &str| match classify("app:v1", message.to_owned()) {
+        let kind = |message: &str| match classify("app:v1", &Failure::Broken(message.to_owned())) {
             ImageError::NotFound { .. } => "not found",
             ImageError::Denied { .. } => "denied",
             ImageError::NotLocal { .. } => "not local",
             ImageError::Failed { .. } => "failed",
+            ImageError::Unavailable { .. } => "unavailable",
         };
         let cases = [
             ("manifest for app:v1 not found: manifest unknown: manifest unknown", "not found"),
@@ -163,5 +169,7 @@ mod tests {
         for (message, expected) in cases {
             assert_eq!(kind(message), expected, "{message}");
         }
+        let cut = classify("app:v1", &Failure::Silent("connection closed".to_owned()));
+        assert!(matches!(cut, ImageError::Unavailable { .. }), "{cut}");
     }
 }

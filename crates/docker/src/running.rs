@@ -130,7 +130,9 @@ impl Docker {
             }
             let network = &group.options.network;
             let made = self.ensure_network(network).await;
-            made.map_err(|failure| failure.during(format!("create network {network}")))?;
+            made.map_err(|failure| {
+                failure.with_network_advice().during(format!("create network {network}"))
+            })?;
             started = self.call(request).await;
         }
         match started {
@@ -139,7 +141,7 @@ impl Docker {
                 operation: operation(),
                 message: self.explain_port_clash(group.host_port, failure.message()).await,
             }),
-            Err(failure) => Err(failure.during(operation())),
+            Err(failure) => Err(failure.with_network_advice().during(operation())),
         }
     }
 

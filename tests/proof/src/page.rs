@@ -123,7 +123,7 @@ mod tests {
     use crate::record::Record;
 
     fn record(row: &str, runs: u64) -> Record {
-        Record { row: row.to_owned(), setting: "tried so".to_owned(), runs, failures: 0 }
+        Record { row: row.to_owned(), setting: "tried so".to_owned(), part: String::new(), runs, failures: 0 }
     }
 
     #[test]

@@ -29,8 +29,26 @@ impl Proof {
     /// When the catalog has no such row.
     pub fn of(row: &str, setting: impl Into<String>) -> Self {
         assert!(catalog::row(row).is_some(), "the catalog of tests/proof has no row {row}");
-        let record = Record { row: row.to_owned(), setting: setting.into(), runs: 0, failures: 0 };
+        let record = Record {
+            row: row.to_owned(),
+            setting: setting.into(),
+            part: String::new(),
+            runs: 0,
+            failures: 0,
+        };
         Self { record, concluded: false }
+    }
+
+    /// Counts together with other tests of the same row and setting; `part` tells this test from them.
+    pub fn part(mut self, part: impl Into<String>) -> Self {
+        self.record.part = part.into();
+        self
+    }
+
+    /// Whether anything was counted yet.
+    #[must_use]
+    pub const fn is_tried(&self) -> bool {
+        self.record.runs > 0
     }
 
     /// One trial, in which the promise was kept.
@@ -61,14 +79,14 @@ impl Proof {
     /// When the promise was broken, or never tried.
     pub fn conclude(mut self) {
         self.write();
-        let Record { row, setting, runs, failures } = &self.record;
+        let Record { row, setting, runs, failures, .. } = &self.record;
         assert!(*runs > 0, "{row} was never tried: {setting}");
         assert!(*failures == 0, "{row} was broken {failures} times in {runs}: {setting}");
     }
 
     fn write(&mut self) {
         self.concluded = true;
-        let Record { row, setting, runs, failures } = &self.record;
+        let Record { row, setting, runs, failures, .. } = &self.record;
         println!("proof {row}: {setting}: {runs} runs, {failures} failures");
         if let Some(directory) = std::env::var_os(DIRECTORY) {
             self.record

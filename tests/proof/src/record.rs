@@ -10,6 +10,9 @@ pub struct Record {
     pub row: String,
     /// What was tried, and on what.
     pub setting: String,
+    /// Which of several tests that count together this is of; empty: it counts alone.
+    #[serde(default)]
+    pub part: String,
     /// How often it was tried.
     pub runs: u64,
     /// How often the promise was broken.
@@ -36,7 +39,7 @@ impl Record {
         ((middle + spread) / (1.0 + z * z / runs)).min(1.0)
     }
 
-    /// Writes the record into `directory`, over an earlier one of the same row and setting.
+    /// Writes the record into `directory`, over an earlier one of the same row, setting and part.
     ///
     /// # Errors
     /// When the directory cannot be made or written to.
@@ -45,12 +48,12 @@ impl Record {
         let slug = |text: &str| -> String {
             text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
         };
-        let name = format!("{}--{}.json", slug(&self.row), slug(&self.setting));
+        let name = [&self.row, &self.setting, &self.part].map(|text| slug(text)).join("--") + ".json";
         std::fs::write(directory.join(name), serde_json::to_vec(self)?)
     }
 }
 
-/// All records in `directory`, ordered by row and setting.
+/// All records in `directory`, ordered by row and setting; the parts of one are one.
 ///
 /// # Errors
 /// When the directory or a record in it cannot be read.
@@ -63,15 +66,38 @@ pub fn load(directory: &Path) -> std::io::Result<Vec<Record>> {
         }
     }
     records.sort_by(|a, b| (&a.row, &a.setting).cmp(&(&b.row, &b.setting)));
+    records.dedup_by(|part, whole| {
+        let together = (&part.row, &part.setting) == (&whole.row, &whole.setting);
+        if together {
+            whole.runs += part.runs;
+            whole.failures += part.failures;
+        }
+        together
+    });
     Ok(records)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Record;
+    use super::{Record, load};
 
     fn bound(runs: u64, failures: u64) -> f64 {
-        Record { row: "P3".into(), setting: "x".into(), runs, failures }.bound()
+        Record { row: "P3".into(), setting: "x".into(), part: String::new(), runs, failures }.bound()
+    }
+
+    #[test]
+    fn parts_are_counted_together() {
+        let directory = std::env::temp_dir().join(format!("dockswap-proof-{}", std::process::id()));
+        for (setting, part) in [("x", "a"), ("x", "b"), ("y", "a")] {
+            let record =
+                Record { row: "P3".into(), setting: setting.into(), part: part.into(), runs: 2, failures: 1 };
+            record.save(&directory).expect("a directory for temporary files");
+        }
+        let records = load(&directory).expect("what was saved");
+        std::fs::remove_dir_all(&directory).expect("what was made");
+        let counts: Vec<(&str, u64, u64)> =
+            records.iter().map(|record| (record.setting.as_str(), record.runs, record.failures)).collect();
+        assert_eq!(counts, [("x", 4, 2), ("y", 2, 1)]);
     }
 
     #[test]

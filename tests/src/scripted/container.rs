@@ -31,6 +31,27 @@ impl Status {
     }
 }
 
+/// Where a container of dockswap's comes from, by its labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Whose it is.
+    pub app: String,
+    /// The slot.
+    pub color: String,
+    /// The deployment that made it.
+    pub deployment: i64,
+}
+
+impl Origin {
+    pub(super) fn of(container: &Container) -> Option<Self> {
+        Some(Self {
+            app: container.app()?.to_owned(),
+            color: container.label("dockswap.color")?.to_owned(),
+            deployment: container.deployment()?,
+        })
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Container {
     pub(super) id: String,

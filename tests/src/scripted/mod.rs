@@ -19,6 +19,7 @@ mod subnet;
 mod world;
 
 pub use call::Call;
+pub use container::Origin;
 pub use events::Flow;
 pub use image::{Pull, environment};
 pub use log::Asked;
@@ -188,13 +189,13 @@ impl ScriptedDocker {
         self.world().networks.iter().map(|network| network.name.clone()).collect()
     }
 
-    /// The deployment that made the container with this id, or with an id that begins so; also of
-    /// containers that are gone.
+    /// Where the container with this id, or with an id that begins so, comes from, also when it is gone;
+    /// `None`: it never was dockswap's.
     #[must_use]
-    pub fn deployment_of(&self, id: &str) -> Option<i64> {
+    pub fn origin(&self, id: &str) -> Option<Origin> {
         let world = self.world();
         let mut born = world.born.range(id.to_owned()..);
-        born.next().filter(|(known, _)| known.starts_with(id)).map(|(_, deployment)| *deployment)
+        born.next().filter(|(known, _)| known.starts_with(id)).map(|(_, origin)| origin.clone())
     }
 
     /// Where a container is reached, while it runs.
@@ -238,6 +239,14 @@ impl ScriptedDocker {
         let mut world = self.world();
         let found = world.container_mut(container).unwrap_or_else(|(_, words)| panic!("{words}"));
         found.status = container::Status::Removing;
+    }
+
+    /// What sticks is free to go.
+    pub fn unsticks(&self, container: &str) {
+        let mut world = self.world();
+        if let Ok(found) = world.container_mut(container) {
+            found.status = container::Status::Exited;
+        }
     }
 
     // ---------------------------------------------------------------- what was asked

@@ -2,7 +2,7 @@
 //! It knows nothing of HTTP.
 
 use super::call::{Call, Request};
-use super::container::{Container, Status};
+use super::container::{Container, Origin, Status};
 use super::events::Events;
 use super::image::{DEMO, Image, Pull, environment};
 use super::log::Asked;
@@ -30,8 +30,8 @@ pub(super) struct World {
     pub(super) registry: BTreeMap<String, Pull>,
     pub(super) networks: Vec<Network>,
     pub(super) containers: Vec<Container>,
-    /// Every container that ever was: id and deployment.
-    pub(super) born: BTreeMap<String, i64>,
+    /// Every container of dockswap's that ever was, by id.
+    pub(super) born: BTreeMap<String, Origin>,
     pub(super) events: Events,
     pub(super) rules: BTreeMap<usize, Rule>,
     pub(super) asked: Vec<Asked>,
@@ -180,8 +180,8 @@ impl World {
         let id = self.fresh();
         let container = Container::new(id.clone(), name, body, image.id, image.environment);
         self.events.happened(&container, "create", &[]);
-        if let Some(deployment) = container.deployment() {
-            self.born.insert(id.clone(), deployment);
+        if let Some(origin) = Origin::of(&container) {
+            self.born.insert(id.clone(), origin);
         }
         self.containers.push(container);
         Ok(id)

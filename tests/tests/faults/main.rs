@@ -2,3 +2,4 @@
 //! that the promises hold meanwhile and afterwards.
 
 mod fault;
+mod stage;

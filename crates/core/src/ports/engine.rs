@@ -56,7 +56,13 @@ pub enum ImageError {
         /// As written, or the pinned id.
         reference: String,
     },
-    /// Anything else: the network, the disk, Docker itself.
+    /// Docker does not answer: asking again may help.
+    #[error("docker does not answer: {message}")]
+    Unavailable {
+        /// What was seen.
+        message: String,
+    },
+    /// Anything else: the network, the disk, the registry.
     #[error("pulling image {reference} failed: {message}")]
     Failed {
         /// As written.

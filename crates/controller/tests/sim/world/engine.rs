@@ -45,10 +45,7 @@ impl Engine for World {
         progress: PullProgress<'_>,
     ) -> Result<Image, ImageError> {
         progress(1, 2);
-        let gone = |call: Call| ImageError::Failed {
-            reference: String::new(),
-            message: format!("simulated: {call:?}"),
-        };
+        let gone = |call: Call| ImageError::Unavailable { message: format!("simulated: {call:?}") };
         self.call(Call::Image, &request.reference, gone, |state, _| {
             if let Some(pinned) = &request.pinned {
                 return if state.docker.images.contains(pinned) {
