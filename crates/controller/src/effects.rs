@@ -161,6 +161,7 @@ impl Work {
             self.persist(PATIENCE, is_unavailable, || self.shared.ports.engine.ensure_running(&group)).await;
         match started {
             Ok(containers) => {
+                self.shared.claim(&containers).await;
                 self.containers.replace_release(&release, containers);
                 Event::ContainerStarted
             }

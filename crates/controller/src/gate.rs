@@ -93,7 +93,12 @@ async fn one(
             }
         };
         if let Ok(mut last) = last.lock() {
-            last.clone_from(&seen);
+            *last = Some(match (&seen, last.take()) {
+                (Some(seen), _) => seen.clone(),
+                // What went wrong before it is the better explanation.
+                (None, Some(earlier)) => earlier,
+                (None, None) => format!("{passed} of {threshold} good probes in a row"),
+            });
         }
         tracing::debug!(app = %work.app(), container = container.name, probe = count, seen, "not passed yet");
         (work.show)(Progress::Probing { probes: count, last: seen });
@@ -106,7 +111,9 @@ async fn one(
 pub(crate) async fn ask(work: &Work, release: &Release, container: &Container, check: &HealthCheck) -> Probe {
     let current = work.containers.of(release).into_iter().find(|other| other.id == container.id);
     let Some(upstream) = current.as_ref().and_then(|container| container.upstream.as_ref()) else {
-        return Probe::Unhealthy(format!("container {} has no address yet", container.name));
+        let ended = current.as_ref().and_then(describe_end);
+        let addressless = || format!("container {} has no address yet", container.name);
+        return Probe::Unhealthy(ended.unwrap_or_else(addressless));
     };
     if let probe @ Probe::Unhealthy(_) = work.shared.ports.prober.probe(upstream, check).await {
         return probe;

@@ -2,7 +2,7 @@
 //! entry is a pure function of its committed state; the table is always applied whole.
 
 use dockswap_core::AppName;
-use dockswap_core::ports::{Router, RouterError, RouterStatus};
+use dockswap_core::ports::{Container, Router, RouterError, RouterStatus};
 use dockswap_core::routes::{AppRoutes, RouteTable};
 use dockswap_core::spec::Route;
 use std::collections::{BTreeMap, BTreeSet};
@@ -137,6 +137,33 @@ impl Keeper {
             None => state.apps.remove(app),
         };
         None
+    }
+
+    /// Takes the addresses of `containers`, which have just been started, out of every route that leads
+    /// to a container that had one of them before: Docker hands a freed address to the next container at
+    /// once, and whoever had it may not have been missed yet.
+    ///
+    /// # Errors
+    /// When it is not known whether the proxy has taken the table: the next one says it too.
+    pub(crate) async fn claim(&self, containers: &[Container]) -> Result<(), RouterError> {
+        let (mut state, answers) = self.turn().await;
+        let mut changed = false;
+        for target in state.apps.values_mut().filter_map(|app| app.target.as_mut()) {
+            let before = target.upstreams.len();
+            target.upstreams.retain(|known| {
+                let newcomers = containers.iter().filter_map(|container| container.upstream.as_ref());
+                !newcomers.into_iter().any(|newcomer| {
+                    newcomer.addr == known.addr && newcomer.id.container != known.id.container
+                })
+            });
+            changed |= target.upstreams.len() < before;
+        }
+        if changed {
+            state.confirmed = None;
+            answers?;
+            self.apply(&mut state).await?;
+        }
+        Ok(())
     }
 
     /// The table that the proxy has confirmed; where it is in doubt, it is applied first.

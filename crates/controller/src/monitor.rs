@@ -80,8 +80,11 @@ async fn failing(work: &Work, release: &Release, container: &Container) -> Failu
             Probe::Unhealthy(seen) => {
                 failed += 1;
                 if failed >= check.retries {
-                    let summary =
-                        format!("container {} failed {failed} probes in a row: {seen}", container.name);
+                    let current = work.containers.of(release).into_iter().find(|c| c.id == container.id);
+                    // That it ended says more than that it does not answer.
+                    let summary = current.as_ref().and_then(describe_end).unwrap_or_else(|| {
+                        format!("container {} failed {failed} probes in a row: {seen}", container.name)
+                    });
                     let evidence = work.shared.evidence(work.app(), release, container).await;
                     return Failure { summary, evidence };
                 }

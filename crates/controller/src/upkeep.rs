@@ -233,7 +233,10 @@ impl Upkeeper {
             // The state may have moved on while Docker was asked.
             Ok(_) if self.machine().upkeep().live.as_ref() != Some(live) => return false,
             Ok(group) => match self.shared.ports.engine.ensure_running(&group).await {
-                Ok(_) => return true,
+                Ok(containers) => {
+                    self.shared.claim(&containers).await;
+                    return true;
+                }
                 Err(error) => error.to_string(),
             },
             Err(error) => Failure::from(error).summary,

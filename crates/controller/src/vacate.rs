@@ -1,5 +1,5 @@
-//! Taking containers out of traffic before they are stopped: whoever stops one asks the proxy first,
-//! however sure the records are that nothing is sent there.
+//! Keeping traffic off containers: before they are stopped, whoever stops one asks the proxy first,
+//! however sure the records are that nothing is sent there; and what was just started gets nobody else's.
 
 use crate::controller::Shared;
 use dockswap_core::ports::{Container, RouterError};
@@ -25,6 +25,13 @@ impl VacateError {
 }
 
 impl Shared {
+    /// Sees to it that no other app's requests go to `containers`, which have just been started.
+    pub(crate) async fn claim(&self, containers: &[Container]) {
+        if let Err(error) = self.keeper.claim(containers).await {
+            tracing::warn!(%error, "an address changed hands, and the proxy could not be told yet");
+        }
+    }
+
     /// Makes sure that no request is sent to `containers` and none is in flight on them; closes
     /// what is left after `patience`. Returns at once when they are idle, as they nearly always are.
     ///

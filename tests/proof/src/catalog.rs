@@ -105,7 +105,10 @@ pub const FAULTS: &[Row] = &[
     is("app.postcrash", "crashes right after the switch: traffic goes back"),
     is("app.sigterm", "ignores SIGTERM: killed in time, and not called out of memory"),
     is("app.oom", "out of memory: said so, with the limit"),
-    is("app.bothdown", "the new one is bad and the old one gone: keeps trying the old one, and says so"),
+    is(
+        "app.bothdown",
+        "the new one ends and the old one is gone: said so, what served last is tried on, a deploy mends it",
+    ),
     is("ops.race", "eight people order at once: one after the other, each told what became of it"),
     is("px.reset", "a connection breaks: tried again only where nothing can happen twice"),
     is("px.stale", "an address changes hands: nobody gets another app's answer"),

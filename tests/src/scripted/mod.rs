@@ -135,6 +135,17 @@ impl ScriptedDocker {
         self.0.up.send_replace(true);
     }
 
+    /// From now on an address that becomes free is handed out again only after many others. Without this
+    /// the next container gets it, as with a real Docker.
+    pub fn keeps_addresses(&self) {
+        self.world().freed.get_or_insert_default();
+    }
+
+    /// From now on an address that becomes free goes to the next container.
+    pub fn hands_addresses_on(&self) {
+        self.world().freed = None;
+    }
+
     // ---------------------------------------------------------------- images
 
     /// Puts an image on the host. A name that another one has is taken from it.

@@ -11,7 +11,7 @@ use super::rule::{Fault, Rule};
 use super::subnet::Subnet;
 use crate::time::now;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -23,6 +23,9 @@ pub(super) type Refusal = (u16, String);
 
 /// The pause before a restart by policy, which doubles.
 const RESTART: Duration = Duration::from_millis(100);
+
+/// So many freed addresses are kept back, where they are.
+const FREED: usize = 100;
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -38,6 +41,9 @@ pub(super) struct World {
     pub(super) calls: BTreeMap<Call, usize>,
     /// Counts up with every change of a container's status.
     pub(super) changes: watch::Sender<u64>,
+    /// Addresses that were freed last, and are not handed out again so soon; `None`: a freed one goes to
+    /// the next container.
+    pub(super) freed: Option<VecDeque<Ipv4Addr>>,
     subnet: Subnet,
     made: u64,
     me: Weak<Mutex<World>>,
@@ -70,6 +76,7 @@ impl World {
                 asked: Vec::new(),
                 calls: BTreeMap::new(),
                 changes: watch::channel(0).0,
+                freed: None,
                 subnet: Subnet::take(),
                 made: 0,
                 me: me.clone(),
@@ -233,7 +240,13 @@ impl World {
         if container.life != life {
             return;
         }
+        let address = container.address;
         container.ended(death);
+        if let Some(freed) = &mut self.freed {
+            freed.extend(address);
+            freed.drain(..freed.len().saturating_sub(FREED));
+        }
+        let Ok(container) = self.container_mut(id) else { return };
         let comes_back = container.comes_back();
         if comes_back {
             container.status = Status::Restarting;
@@ -310,7 +323,9 @@ impl World {
 
     /// The lowest one that nobody has: Docker hands a freed address to the next container.
     fn free_address(&self) -> Ipv4Addr {
-        let taken: Vec<Ipv4Addr> = self.containers.iter().filter_map(|found| found.address).collect();
+        let mut taken: BTreeSet<Ipv4Addr> =
+            self.containers.iter().filter_map(|found| found.address).collect();
+        taken.extend(self.freed.iter().flatten());
         self.subnet.addresses().find(|address| !taken.contains(address)).expect("a free address")
     }
 }

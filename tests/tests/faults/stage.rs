@@ -36,6 +36,8 @@ pub(crate) struct Seen {
 impl Stage {
     pub(crate) fn set(row: &str) -> Self {
         let mut site = Site::scripted().flag("--max-concurrent", "64");
+        // Who gets the address of a container that was removed is the business of `px.stale` alone.
+        site.docker().keeps_addresses();
         site.run();
         Self { site, promises: Promises::under(row) }
     }

@@ -2,14 +2,14 @@
 
 use crate::stage::Stage;
 use dockswap_proof::{Proof, long};
-use dockswap_tests::scripted::{Call, Fault};
-use dockswap_tests::{Kind, holds, now, once};
+use dockswap_tests::scripted::{Call, Fault, Flow};
+use dockswap_tests::{AppFile, Kind, holds, now, once};
 use serde_json::json;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 /// What may pass on a busy machine between two things that follow at once.
-const SOON: Duration = Duration::from_secs(40);
+const SOON: Duration = Duration::from_secs(60);
 
 #[test]
 fn net_dns() {
@@ -46,6 +46,7 @@ fn px_stale() {
     let mut proof =
         Proof::of("px.stale", "scripted Docker, a stopped container's address goes to a stranger");
     let mut stage = Stage::set("px.stale");
+    stage.site.docker().hands_addresses_on();
     let rounds = if long() { 60 } else { 4 };
     let cases = vec![(); if long() { 16 } else { 4 }];
     stage.play(&cases, |actor, ()| {
@@ -78,11 +79,47 @@ fn px_stale() {
     stage.promises.conclude();
 }
 
+/// Somebody removes what serves, nobody is told, and its address goes to another app of dockswap's: once
+/// that one is started, nobody gets its answers who did not ask for it.
+#[test]
+fn px_stale_among_ours() {
+    let mut proof =
+        Proof::of("px.stale", "scripted Docker, a removed container's address goes to another app");
+    let mut stage = Stage::set("px.stale-among-ours");
+    stage.site.docker().hands_addresses_on();
+    for _ in 0..if long() { 50 } else { 4 } {
+        stage.play(&[()], |actor, ()| {
+            let (docker, live) = (actor.docker, &actor.old[0]);
+            docker.tells(Flow::Silent);
+            let address = docker.address(&live.id).expect("an address");
+            docker.vanishes(&live.id);
+            // It listens only when dockswap has seen it start.
+            let mut newcomers = Vec::new();
+            while docker.who_has(address).is_none() {
+                let name = actor.site.name(&format!("{}x{}", actor.app, newcomers.len()));
+                let boots = AppFile::new(&name).version("newcomer").env("BOOT_MS", "1000");
+                actor.site.deployed(&boots);
+                newcomers.push(name);
+            }
+            actor.load.goes_on(20);
+            docker.tells(Flow::Whole);
+            docker.cuts_events();
+            holds("it is made to run again", SOON, || !docker.running(&actor.app).is_empty());
+            // The judge looks for answers of others.
+            actor.leaves_broken()
+        });
+        proof.kept();
+    }
+    proof.conclude();
+    stage.promises.conclude();
+}
+
 /// Somebody removes what serves, and its address goes to a stranger at once: from when dockswap has
 /// noticed, the stranger is asked nothing.
 #[test]
 fn px_stale_from_outside() {
     let mut stage = Stage::set("px.stale-from-outside");
+    stage.site.docker().hands_addresses_on();
     stage.play(&[(); 3], |actor, ()| {
         let app = actor.app.clone();
         let live = actor.old[0].clone();

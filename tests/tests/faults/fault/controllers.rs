@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
 /// What a controller that is told to end may take, and a busy machine.
-const FAREWELL: Duration = Duration::from_secs(15);
+const FAREWELL: Duration = Duration::from_secs(25);
 
 /// Where a deployment is when the controller is told to end.
 const STATES: [&str; 7] =

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// The longest until dockswap looks of itself, and what it may take on a busy machine.
 const RELIST: Duration = Duration::from_secs(30);
-const SLACK: Duration = Duration::from_secs(20);
+const SLACK: Duration = Duration::from_secs(60);
 
 /// What happens while the events are not to be trusted.
 #[derive(Clone, Copy, Debug)]

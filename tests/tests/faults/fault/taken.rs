@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 /// What may pass on a busy machine between two things that follow at once.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 /// The name of the container that the app's next deployment makes, while nobody else deploys.
 fn next_name(actor: &Actor<'_>) -> String {
