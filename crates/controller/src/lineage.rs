@@ -7,8 +7,8 @@ use dockswap_core::machine::{Release, Serving};
 use dockswap_core::records::{DeploymentRow, DeploymentStatus, StoreError};
 use dockswap_core::{AppName, DeploymentId};
 
-/// How many earlier deployments are searched.
-const HISTORY: u64 = 200;
+/// How many earlier deployments are looked at in one go.
+const PAGE: u64 = 200;
 
 impl Shared {
     /// The newest success before the version that serves, and other than it. What was rolled back is
@@ -18,19 +18,21 @@ impl Shared {
         app: &AppName,
         serving: &Serving,
     ) -> Result<DeploymentId, OrderError> {
-        let rows = self.ports.store.deployments(app, HISTORY).await?;
-        // Rollbacks bring nothing new: the deployments that they went back to stand for them.
-        let mut versions = Vec::new();
-        for row in rows.into_iter().filter(|row| row.rollback_of.is_none() && row.id <= serving.deployment) {
-            let same = self.brought(&row, &serving.live).await?;
-            versions.push((row, same));
+        let mut came_to_what_serves = false;
+        let mut before = None;
+        loop {
+            let rows = self.ports.store.deployments(app, before, PAGE).await?;
+            let Some(oldest) = rows.last() else { return Err(OrderError::NoPrevious(app.clone())) };
+            before = Some(oldest.id);
+            // Rollbacks bring nothing new: the deployments that they went back to stand for them.
+            for row in rows.iter().filter(|row| row.rollback_of.is_none() && row.id <= serving.deployment) {
+                if self.brought(row, &serving.live).await? {
+                    came_to_what_serves = true;
+                } else if came_to_what_serves && row.status == DeploymentStatus::Success {
+                    return Ok(row.id);
+                }
+            }
         }
-        versions
-            .into_iter()
-            .skip_while(|(_, same)| !same)
-            .find(|(row, same)| !same && row.status == DeploymentStatus::Success)
-            .map(|(row, _)| row.id)
-            .ok_or_else(|| OrderError::NoPrevious(app.clone()))
     }
 
     /// Whether a deployment brought the version that `release` is: its config and its very image.

@@ -1,7 +1,7 @@
 //! A database as the controller has it: the lease, the reading and the writing, as one.
 
 use crate::error::{ConnectError, LeaseError, SchemaError, store_error};
-use crate::history::{History, Page};
+use crate::history::History;
 use crate::lease::{self, Holder, Lease};
 use crate::location::Location;
 use crate::schema::{self, SchemaStatus};
@@ -224,8 +224,13 @@ impl Store for Database {
         self.history.deployment(id).await
     }
 
-    async fn deployments(&self, app: &AppName, limit: u64) -> Result<Vec<DeploymentRow>, StoreError> {
-        self.history.deployments(app, Page::first(limit)).await
+    async fn deployments(
+        &self,
+        app: &AppName,
+        before: Option<DeploymentId>,
+        limit: u64,
+    ) -> Result<Vec<DeploymentRow>, StoreError> {
+        self.history.deployments_before(app, before, limit).await
     }
 
     async fn last_deployment(&self) -> Result<DeploymentId, StoreError> {

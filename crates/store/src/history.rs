@@ -12,7 +12,8 @@ use dockswap_core::records::{ConfigRow, CurrentState, DeploymentRow, StoreError}
 use dockswap_core::{AppName, ConfigId, DeploymentId, ImageId};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, Query};
 use sea_orm::{
-    ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    Select,
 };
 use std::future::Future;
 use std::time::Duration;
@@ -108,6 +109,21 @@ impl History {
     /// When the database fails.
     pub async fn deployments(&self, app: &AppName, page: Page) -> Result<Vec<DeploymentRow>, StoreError> {
         self.list("read the deployments", deployments_of(app, page).all(&self.db)).await
+    }
+
+    /// The newest `limit` deployments of an app, or of those older than `before`; newest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn deployments_before(
+        &self,
+        app: &AppName,
+        before: Option<DeploymentId>,
+        limit: u64,
+    ) -> Result<Vec<DeploymentRow>, StoreError> {
+        let older = before.map(|before| deployment::Column::Id.lt(before.0));
+        let query = deployments_of(app, Page::first(limit)).filter(Condition::all().add_option(older));
+        self.list("read the deployments", query.all(&self.db)).await
     }
 
     /// One deployment.

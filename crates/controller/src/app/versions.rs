@@ -82,7 +82,7 @@ impl App {
             return Ok(false);
         }
         if !matches!(self.machine.phase(), Phase::RollingBack(_)) {
-            let rows = self.shared.ports.store.deployments(self.machine.app(), RECENT).await?;
+            let rows = self.shared.ports.store.deployments(self.machine.app(), None, RECENT).await?;
             let last = rows.iter().find(|row| row.config_id == considered).map(|row| row.status);
             if matches!(last, Some(DeploymentStatus::InProgress | DeploymentStatus::Success)) {
                 return Ok(true);

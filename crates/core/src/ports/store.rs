@@ -54,11 +54,16 @@ pub trait Store: Send + Sync {
     /// When the database fails.
     async fn deployment(&self, id: DeploymentId) -> Result<Option<DeploymentRow>, StoreError>;
 
-    /// The newest `limit` deployments of an app, newest first.
+    /// The newest `limit` deployments of an app, or of those older than `before`; newest first.
     ///
     /// # Errors
     /// When the database fails.
-    async fn deployments(&self, app: &AppName, limit: u64) -> Result<Vec<DeploymentRow>, StoreError>;
+    async fn deployments(
+        &self,
+        app: &AppName,
+        before: Option<DeploymentId>,
+        limit: u64,
+    ) -> Result<Vec<DeploymentRow>, StoreError>;
 
     /// The highest deployment id ever given, 0 when none was.
     ///

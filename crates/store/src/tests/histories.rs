@@ -61,7 +61,16 @@ pub(super) async fn lists_come_in_pages_newest_first(place: &Place) {
     assert_eq!(ids(3, 0).await, [7, 6, 5]);
     assert_eq!(ids(3, 5).await, [2, 1]);
     assert_eq!(ids(3, 7).await, [0_i64; 0]);
-    assert_eq!(database.deployments(&app("web"), 1).await.unwrap()[0].id, DeploymentId(7));
+    let before = |before: Option<i64>, limit| {
+        let (database, web) = (&database, app("web"));
+        async move {
+            let rows = database.deployments(&web, before.map(DeploymentId), limit).await.unwrap();
+            rows.iter().map(|row| row.id.0).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(before(None, 1).await, [7]);
+    assert_eq!(before(Some(6), 2).await, [5, 4]);
+    assert_eq!(before(Some(1), 2).await, [0_i64; 0]);
     assert_eq!(database.last_deployment().await.unwrap(), DeploymentId(100));
     let configs = database.history().configs(&app("web"), Page { limit: 2, offset: 1 }).await.unwrap();
     assert!(configs.is_sorted_by(|newer, older| newer.id > older.id), "{configs:?}");

@@ -42,6 +42,18 @@ fn a_cold_rollback_runs_the_very_image_and_pulls_nothing() {
 }
 
 #[test]
+fn what_was_rolled_back_again_and_again_hides_no_earlier_success() {
+    let mut sim = serving();
+    for edit in 2..=120 {
+        sim.deploy("web", &Version::of(&format!("good:{edit}")).window(600));
+        sim.command("web", BACK);
+        sim.until("web", "stable");
+        sim.expect(sim.image("web").as_deref() == Some("good:1"), &format!("after edit {edit}"));
+    }
+    sim.rest();
+}
+
+#[test]
 fn any_earlier_deployment_can_be_gone_back_to() {
     let mut sim = serving();
     sim.deploy("web", &Version::of("good:2"));

@@ -180,10 +180,16 @@ impl Store for World {
         self.read(|database| database.deployments.get(&id).cloned()).await
     }
 
-    async fn deployments(&self, app: &AppName, limit: u64) -> Result<Vec<DeploymentRow>, StoreError> {
+    async fn deployments(
+        &self,
+        app: &AppName,
+        before: Option<DeploymentId>,
+        limit: u64,
+    ) -> Result<Vec<DeploymentRow>, StoreError> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         self.read(|database| {
             let rows = database.deployments.values().rev().filter(|row| row.app_name == *app);
+            let rows = rows.filter(|row| before.is_none_or(|before| row.id < before));
             rows.take(limit).cloned().collect()
         })
         .await
