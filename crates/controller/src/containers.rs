@@ -88,11 +88,33 @@ pub(crate) fn describe_end(container: &Container) -> Option<String> {
         ContainerState::Paused => Some(format!("container {name} is paused")),
         ContainerState::Removing => Some(format!("container {name} is being removed")),
         ContainerState::Exited(exit) | ContainerState::Restarting(exit) => Some(if exit.oom_killed {
-            format!("container {name} was killed: out of memory (see docker.memory_limit)")
+            let limit = exit.memory_limit.map_or_else(
+                || "docker.memory_limit is not set: the machine's own".to_owned(),
+                |bytes| format!("limit {}", bytes_for_people(bytes)),
+            );
+            format!("container {name} was killed: out of memory ({limit})")
         } else if let Some(error) = exit.error.as_deref().filter(|error| !error.is_empty()) {
             format!("container {name} could not run: {error}")
         } else {
             format!("container {name} exited with code {}", exit.code)
         }),
+    }
+}
+
+/// A memory limit as it is written: in the largest unit that divides it.
+fn bytes_for_people(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let unit = units.into_iter().find(|(shift, _)| bytes.is_multiple_of(1 << shift));
+    unit.map_or_else(|| format!("{bytes} bytes"), |(shift, unit)| format!("{} {unit}", bytes >> shift))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes_for_people;
+
+    #[test]
+    fn a_memory_limit_is_written_in_its_largest_unit() {
+        let written = [256 << 20, 1 << 30, 1_536 << 20, 64 << 10, 1_000].map(bytes_for_people);
+        assert_eq!(written, ["256 MiB", "1 GiB", "1536 MiB", "64 KiB", "1000 bytes"]);
     }
 }

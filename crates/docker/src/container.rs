@@ -20,7 +20,7 @@ pub(crate) fn read(shown: &ContainerInspectResponse) -> Option<Container> {
     let id = ContainerId(shown.id.clone()?);
     let default = Shown::default();
     let details = shown.state.as_ref().unwrap_or(&default);
-    let state = state(details);
+    let state = state(shown);
     let upstream = (state == ContainerState::Running)
         .then(|| identity.port.or_else(|| exposed_port(shown)))
         .flatten()
@@ -45,21 +45,28 @@ pub(crate) fn identity(shown: &ContainerInspectResponse) -> Option<Identity> {
 }
 
 /// Whether a container runs, from what inspect shows.
-pub(crate) fn state(shown: &Shown) -> ContainerState {
-    match shown.status {
+pub(crate) fn state(shown: &ContainerInspectResponse) -> ContainerState {
+    let Some(details) = &shown.state else { return ContainerState::Created };
+    match details.status {
         Some(Status::RUNNING | Status::STOPPING) => ContainerState::Running,
         Some(Status::PAUSED) => ContainerState::Paused,
-        Some(Status::RESTARTING) => ContainerState::Restarting(exit(shown)),
-        Some(Status::EXITED) => ContainerState::Exited(exit(shown)),
+        Some(Status::RESTARTING) => ContainerState::Restarting(exit(details, memory_limit(shown))),
+        Some(Status::EXITED) => ContainerState::Exited(exit(details, memory_limit(shown))),
         Some(Status::REMOVING | Status::DEAD) => ContainerState::Removing,
         Some(Status::CREATED | Status::EMPTY) | None => ContainerState::Created,
     }
 }
 
-fn exit(shown: &Shown) -> Exit {
+fn memory_limit(shown: &ContainerInspectResponse) -> Option<u64> {
+    let limit = shown.host_config.as_ref()?.memory?;
+    u64::try_from(limit).ok().filter(|limit| *limit > 0)
+}
+
+fn exit(shown: &Shown, memory_limit: Option<u64>) -> Exit {
     Exit {
         code: shown.exit_code.unwrap_or_default(),
         oom_killed: shown.oom_killed.unwrap_or_default(),
+        memory_limit,
         error: shown.error.as_deref().filter(|error| !error.is_empty()).map(escape::line),
     }
 }
@@ -208,7 +215,7 @@ mod tests {
 
     #[test]
     fn states_are_read_with_their_exits() {
-        let exit = |oom_killed| Exit { code: 137, oom_killed, error: None };
+        let exit = |oom_killed| Exit { code: 137, oom_killed, ..Exit::default() };
         let cases = [
             (json!({"Status": "created", "ExitCode": 128}), ContainerState::Created),
             (json!({"Status": "paused"}), ContainerState::Paused),

@@ -98,7 +98,7 @@ impl Docker {
         if !create::has_policy(policy, group.restart) {
             self.set_restart_policy(name, &id, group.restart).await?;
         }
-        let state = shown.state.as_ref().map_or(ContainerState::Created, container::state);
+        let state = container::state(&shown);
         match state {
             ContainerState::Running | ContainerState::Restarting(_) => {
                 return Ok(container::read(&shown));

@@ -80,7 +80,7 @@ impl Docker {
     ) -> Result<(), EngineError> {
         let id = shown.id.as_deref().unwrap_or_default();
         let name = shown.name.as_deref().unwrap_or_default().trim_start_matches('/');
-        let state = shown.state.as_ref().map_or(ContainerState::Created, container::state);
+        let state = container::state(shown);
         if state == ContainerState::Removing {
             return match afterwards {
                 Afterwards::Keep => Ok(()),

@@ -130,6 +130,8 @@ pub struct Exit {
     pub code: i64,
     /// Whether the kernel ended it for want of memory.
     pub oom_killed: bool,
+    /// How many bytes of memory it might use; `None`: as many as the machine has.
+    pub memory_limit: Option<u64>,
     /// Docker's own error text, when it could not run it.
     pub error: Option<String>,
 }

@@ -19,7 +19,7 @@ async fn an_app_that_exits_leaves_its_code_and_last_words() {
     let made = only(stage.docker.ensure_running(&group).await.expect("started"));
     stage.ended(&made.id.0).await;
     let ended = only(stage.seen().await);
-    assert_eq!(ended.state, ContainerState::Exited(Exit { code: 3, oom_killed: false, error: None }));
+    assert_eq!(ended.state, ContainerState::Exited(Exit { code: 3, ..Exit::default() }));
     assert_eq!(ended.upstream, None);
     let words = stage.docker.last_lines(&made.id, 20).await.expect("the log");
     let mut sorted = words.clone();
@@ -41,7 +41,7 @@ async fn a_killed_container_was_not_out_of_memory() {
     let made = only(stage.docker.ensure_running(&stage.group("v1").await).await.expect("run"));
     docker(&["kill", &made.name]).expect("kill");
     stage.ended(&made.id.0).await;
-    let exit = Exit { code: 137, oom_killed: false, error: None };
+    let exit = Exit { code: 137, ..Exit::default() };
     assert_eq!(only(stage.seen().await).state, ContainerState::Exited(exit));
 }
 
@@ -55,7 +55,7 @@ async fn a_container_that_takes_more_memory_than_it_may_was_out_of_memory() {
     let asked = tokio::spawn(async move { get(&made, "/allocate?mb=64").await });
     stage.ended(&format!("{}-blue-1", stage.app)).await;
     assert!(asked.await.is_err());
-    let exit = Exit { code: 137, oom_killed: true, error: None };
+    let exit = Exit { code: 137, oom_killed: true, memory_limit: Some(16 << 20), error: None };
     assert_eq!(only(stage.seen().await).state, ContainerState::Exited(exit));
 }
 

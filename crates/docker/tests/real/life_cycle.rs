@@ -28,7 +28,7 @@ async fn a_group_runs_stops_runs_again_and_goes() {
     assert_eq!(stage.seen().await, made);
 
     stage.docker.ensure_stopped(&stage.all(), STOP).await.expect("stop");
-    let ended = ContainerState::Exited(Exit { code: 0, oom_killed: false, error: None });
+    let ended = ContainerState::Exited(Exit::default());
     let stopped = stage.seen().await;
     assert!(
         stopped.iter().all(|container| container.state == ended && container.upstream.is_none()),
@@ -202,7 +202,7 @@ async fn an_app_that_is_deaf_to_sigterm_is_killed_and_not_taken_for_oom() {
     get(made.first().expect("one"), "/").await;
     stage.docker.ensure_stopped(&stage.all(), Duration::from_millis(200)).await.expect("stop");
     let states: Vec<_> = stage.seen().await.into_iter().map(|container| container.state).collect();
-    assert_eq!(states, [ContainerState::Exited(Exit { code: 137, oom_killed: false, error: None })]);
+    assert_eq!(states, [ContainerState::Exited(Exit { code: 137, ..Exit::default() })]);
 }
 
 #[tokio::test]
