@@ -45,11 +45,21 @@ pub(crate) struct Upkeeper {
     /// Attempts to heal in a row, and when the next one may be.
     attempts: u32,
     not_before: Instant,
+    /// What is missing now is on record.
+    recorded: bool,
 }
 
 impl Upkeeper {
     pub(crate) fn new(shared: Arc<Shared>, app: AppHandle, containers: Containers) -> Self {
-        Self { shared, app, containers, policed: None, attempts: 0, not_before: Instant::now() }
+        Self {
+            shared,
+            app,
+            containers,
+            policed: None,
+            attempts: 0,
+            not_before: Instant::now(),
+            recorded: false,
+        }
     }
 
     pub(crate) async fn run(mut self, stop: CancellationToken) {
@@ -147,6 +157,7 @@ impl Upkeeper {
         match fault {
             Some(fault) => self.heal(machine, live, &fault, seen).await,
             None => {
+                self.recorded = false;
                 // Not before it has lasted: what dies every second is not healed every second.
                 if Instant::now() >= self.not_before + LONGEST_PAUSE {
                     self.attempts = 0;
@@ -197,7 +208,8 @@ impl Upkeeper {
         if Instant::now() < self.not_before && self.attempts > 0 {
             return;
         }
-        if self.attempts == 0 && settled(machine) {
+        if !self.recorded && settled(machine) {
+            self.recorded = true;
             self.tell(Message::Noticed(Event::ExternalChange(Failure::new(format!(
                 "{fault}: it is made to run again"
             )))))

@@ -31,6 +31,16 @@ fn a_live_container_that_was_stopped_is_started_again() {
 }
 
 #[test]
+fn harm_that_is_done_again_soon_is_on_record_again() {
+    let mut sim = healed(|sim| sim.world.lock().remove_by_hand("web-blue-1"));
+    sim.world.lock().stop_by_hand("web-blue-1");
+    sim.pass(secs(15));
+    sim.expect(sim.view("web").degraded.is_none(), "it is whole again");
+    let told = sim.events("web").iter().filter(|event| **event == "external_change").count();
+    sim.expect(told == 2, "each time is told");
+}
+
+#[test]
 fn a_live_container_that_died_is_brought_back_by_docker_and_routed_at_its_new_address() {
     healed(|sim| sim.world.lock().crashes("web-blue-1"));
 }
