@@ -12,6 +12,9 @@ use std::time::Duration;
 /// How often Docker is looked at when it gives no hint.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long traffic that is to go back waits for Docker to say whether the silent container has ended.
+const GLANCE: Duration = Duration::from_millis(500);
+
 /// How often the fallback is asked before it counts as unfit.
 const FALLBACK_PROBES: u32 = 3;
 
@@ -80,9 +83,7 @@ async fn failing(work: &Work, release: &Release, container: &Container) -> Failu
             Probe::Unhealthy(seen) => {
                 failed += 1;
                 if failed >= check.retries {
-                    let current = work.containers.of(release).into_iter().find(|c| c.id == container.id);
-                    // That it ended says more than that it does not answer.
-                    let summary = current.as_ref().and_then(describe_end).unwrap_or_else(|| {
+                    let summary = explained(work, release, container).await.unwrap_or_else(|| {
                         format!("container {} failed {failed} probes in a row: {seen}", container.name)
                     });
                     let evidence = work.shared.evidence(work.app(), release, container).await;
@@ -91,6 +92,14 @@ async fn failing(work: &Work, release: &Release, container: &Container) -> Failu
             }
         }
     }
+}
+
+/// What has ended answers no probe: how it ended is the better reason, when that is known by now.
+async fn explained(work: &Work, release: &Release, container: &Container) -> Option<String> {
+    // Where Docker does not tell in time, what it told last decides.
+    let _ = tokio::time::timeout(GLANCE, work.observe()).await;
+    let now = work.containers.of(release);
+    now.iter().find(|now| now.id == container.id).and_then(describe_end)
 }
 
 /// Whether every replica of `release` runs and answers a probe as it should.
