@@ -5,7 +5,8 @@ use crate::app_file::AppFile;
 use crate::binary::dockswap;
 use crate::command::Done;
 use crate::database::Database;
-use crate::docker;
+use crate::docker::{Container, Docker};
+use crate::dockerd::Dockerd;
 use crate::rest::unix_get;
 use crate::scripted::ScriptedDocker;
 use crate::wait::{holds, until};
@@ -40,8 +41,14 @@ pub struct Site {
     program: PathBuf,
     controller: Option<Child>,
     apps: Arc<Mutex<Vec<String>>>,
-    /// `None`: the real one.
-    docker: Option<ScriptedDocker>,
+    engine: Engine,
+}
+
+/// The Docker that a site is on.
+#[derive(Debug)]
+enum Engine {
+    Real(Docker),
+    Scripted(ScriptedDocker),
 }
 
 impl Site {
@@ -58,7 +65,7 @@ impl Site {
             program: dockswap(),
             controller: None,
             apps: Arc::default(),
-            docker: None,
+            engine: Engine::Real(Docker::default()),
             home,
         };
         std::fs::create_dir_all(site.config_dir().join("apps")).expect("a config directory");
@@ -83,25 +90,40 @@ impl Site {
     #[must_use]
     pub fn on(mut self, docker: &ScriptedDocker) -> Self {
         self.variables.push(("DOCKER_HOST".to_owned(), docker.host()));
-        self.docker = Some(docker.clone());
+        self.engine = Engine::Scripted(docker.clone());
         self
+    }
+
+    /// The same site on a dockerd of the test's own.
+    #[must_use]
+    pub fn on_dockerd(mut self, dockerd: &Dockerd) -> Self {
+        let docker = dockerd.docker();
+        let host = docker.host().expect("a Docker of the test's own").to_owned();
+        self.engine = Engine::Real(docker);
+        self.flag("--docker-host", &host)
     }
 
     /// The scripted Docker that it is on.
     #[must_use]
     pub fn docker(&self) -> &ScriptedDocker {
-        self.docker.as_ref().expect("a scripted Docker")
+        match &self.engine {
+            Engine::Scripted(docker) => docker,
+            Engine::Real(_) => panic!("this site is on a real Docker"),
+        }
     }
 
     /// Every container of `app`, running or not, by name, as its Docker shows them.
     #[must_use]
-    pub fn containers(&self, app: &str) -> Vec<docker::Container> {
-        self.docker.as_ref().map_or_else(|| docker::containers(app), |docker| docker.containers(app))
+    pub fn containers(&self, app: &str) -> Vec<Container> {
+        match &self.engine {
+            Engine::Real(docker) => docker.containers(app),
+            Engine::Scripted(docker) => docker.containers(app),
+        }
     }
 
     /// Those that run.
     #[must_use]
-    pub fn running(&self, app: &str) -> Vec<docker::Container> {
+    pub fn running(&self, app: &str) -> Vec<Container> {
         self.containers(app).into_iter().filter(|container| container.state == "running").collect()
     }
 
@@ -130,12 +152,18 @@ impl Site {
     /// which gets the Ctrl-C too, ends the proxy.)
     pub fn clean_up_on_interrupt(&self) {
         let (apps, home, socket) = (Arc::clone(&self.apps), self.home.path().to_owned(), self.api_socket());
+        let docker = match &self.engine {
+            Engine::Real(docker) => Some(docker.clone()),
+            Engine::Scripted(_) => None,
+        };
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let interrupted = runtime.expect("a runtime").block_on(tokio::signal::ctrl_c());
             interrupted.expect("signals can be handled");
             holds("the controller has ended", PATIENCE, || !socket.exists());
-            apps.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|app| docker::sweep(app));
+            if let Some(docker) = docker {
+                apps.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|app| docker.sweep(app));
+            }
             // What cannot be removed is in a directory for temporary files.
             let _ = std::fs::remove_dir_all(home);
             std::process::exit(130);
@@ -397,11 +425,10 @@ impl Drop for Site {
         if let Some(pid) = self.proxy_pid().or(proxy) {
             send(pid, Signal::KILL);
         }
-        if self.docker.is_some() {
-            return;
-        }
-        for app in self.apps.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            docker::sweep(app);
+        if let Engine::Real(docker) = &self.engine {
+            for app in self.apps.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                docker.sweep(app);
+            }
         }
     }
 }

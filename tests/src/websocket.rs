@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// The longest that an answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An open WebSocket, on a runtime of its own.
 #[derive(Debug)]
@@ -41,6 +41,11 @@ impl WebSocket {
             stream.next().await.expect("an answer").expect("the connection is open")
         }));
         answer.into_text().expect("text").to_string()
+    }
+
+    /// Waits for the other side to end it, in whatever way.
+    pub fn end(mut self) {
+        while let Some(Ok(_)) = self.runtime.block_on(in_time(self.stream.next())) {}
     }
 
     /// Says good-bye.

@@ -1,81 +1,17 @@
 //! The main job, on real Docker and under load: an edit takes over with no failed request, and a
 //! rollback takes it back.
 
+use dockswap_proof::Proof;
 use dockswap_tests::{
-    AppFile, Load, Mix, Report, Site, assert_records_fit, assert_traffic_follows_switches, docker, free_port,
-    holds, once, until,
+    AppFile, Load, Mix, Report, Site, assert_records_fit, docker, free_port, holds, once, until,
 };
-use dockswap_tests::{Kind, Sample, WebSocket, now};
+use dockswap_tests::{Kind, Sample, WebSocket};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
-
-/// How often things are done in a row: 100 times when there is time, else `few`.
-fn often(few: usize) -> usize {
-    if std::env::var_os("DOCKSWAP_LONG").is_some() { 100 } else { few }
-}
 
 fn version(app: &str, number: usize) -> AppFile {
     let image = if number.is_multiple_of(2) { "v1" } else { "v2" };
     AppFile::new(app).image(image).version(&format!("n{number}")).deployment("watch", "100ms")
-}
-
-/// Every SIGTERM or SIGKILL that Docker delivered to a container of `app` came after the traffic had
-/// left it and its drain had ended.
-fn assert_stopped_only_after_drain(site: &Site, app: &str, since: i64) {
-    let database = site.database();
-    for (at, deployment) in docker::signals(app, since) {
-        let (id, at) = (deployment.to_string(), dockswap_tests::stamp(at));
-        let drained = "SELECT count(*) FROM deployment_events WHERE app_name = ?1 AND created_at <= ?2
-                       AND event_type IN ('drain_complete', 'drain_timed_out') AND deployment_id > CAST(?3 AS INTEGER)";
-        assert!(
-            database.number(drained, &[app, &at, &id]) > 0,
-            "{app}: the container of deployment {id} got a signal at {at}, before any drain had ended:\n{}",
-            site.events(app)
-        );
-    }
-}
-
-#[test]
-fn edits_in_a_row_under_load_lose_no_request() {
-    let site = Site::start();
-    let app = site.name("web");
-    let began = now();
-    site.deployed(&version(&app, 0));
-    let load = Load::start(site.http(), &site.host_of(&app), Mix::default());
-    for number in 1..=often(20) {
-        site.deployed(&version(&app, number));
-    }
-    load.goes_on(100);
-    let report = load.stop();
-    report.assert_unbroken();
-    assert_traffic_follows_switches(&site, &app, &report);
-    assert_stopped_only_after_drain(&site, &app, began);
-    assert_records_fit(&site, &app);
-}
-
-#[test]
-fn warm_rollbacks_in_a_row_under_load_lose_no_request_and_start_no_container() {
-    let site = Site::start();
-    let app = site.name("web");
-    site.deployed(&version(&app, 0));
-    let load = Load::start(site.http(), &site.host_of(&app), Mix::default());
-    for number in 1..=often(10) {
-        site.deployed(&version(&app, number));
-        let before = docker::running(&app);
-        let done = site.command(&["rollback", &app]).exits(0);
-        let started = docker::running(&app).into_iter().find(|container| !before.contains(container));
-        assert_eq!(started, None, "a warm rollback starts nothing:\n{done}");
-        site.settled(&app);
-    }
-    load.goes_on(100);
-    let report = load.stop();
-    report.assert_unbroken();
-    assert_traffic_follows_switches(&site, &app, &report);
-    assert_records_fit(&site, &app);
-    let undone = "SELECT count(*) FROM deployments d JOIN deployments u ON u.id = d.rollback_of
-                  WHERE d.app_name = ?1 AND d.status = 'success' AND u.status = 'rolled_back'";
-    let count = usize::try_from(site.database().number(undone, &[&app]));
-    assert_eq!(count, Ok(often(10)), "each rollback names what it undoes");
 }
 
 #[test]
@@ -128,6 +64,7 @@ fn a_cold_rollback_brings_back_the_image_that_ran_not_the_tag_of_today() {
     site.settled(&app);
     assert_version(&site, &app, "v1");
     assert_records_fit(&site, &app);
+    dockswap_proof::kept("scar-P18", "a tag that moved between deploy and rollback, real Docker");
 }
 
 #[test]
@@ -205,6 +142,12 @@ fn scar_p14_other_apps_notice_nothing() {
     report.assert_unbroken();
     report.assert_only_from(&[&container[0].id]);
     assert_eq!(docker::running(&bystander), container);
+    let mut proof = Proof::of(
+        "scar-P14",
+        "requests to an app while another is deployed, broken and removed, real Docker",
+    );
+    proof.kept_times(report.samples.len() as u64);
+    proof.conclude();
 }
 
 #[test]

@@ -57,6 +57,7 @@ fn scar_p12_a_container_with_another_address_is_found_again() {
     let report = load.stop();
     report.assert_unbroken();
     assert!(report.samples.iter().all(|sample| sample.version == "n1"));
+    dockswap_proof::kept("scar-P12", "an address that went to another container, real Docker");
 }
 
 #[test]

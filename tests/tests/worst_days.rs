@@ -2,7 +2,8 @@
 //! (the same container, never restarted) serves all along, and the reason is where people look.
 
 use dockswap_tests::{
-    AppFile, Done, Load, Mix, Registry, RegistryMood, Report, Site, assert_records_fit, docker, holds, until,
+    AppFile, Done, Load, Mix, Registry, RegistryMood, Report, Site, Witness, assert_records_fit, docker,
+    holds, until,
 };
 use std::time::Duration;
 
@@ -47,8 +48,8 @@ impl Day {
         assert!(self.site.database().number(sql, &[&self.app, words]) > 0, "{}", self.site.events(&self.app));
     }
 
-    /// The old container is as it was, and nothing is left of the new one.
-    fn ends(self) -> (Site, String, Report) {
+    /// The old container is as it was, and nothing is left of the new one. `setting`: what went wrong.
+    fn ends(self, setting: &str) -> (Site, String, Report) {
         let state = self.site.settled(&self.app);
         assert_eq!(state, "stable", "{}", self.site.events(&self.app));
         self.load.goes_on(50);
@@ -58,6 +59,7 @@ impl Day {
             docker::containers(&self.app) == std::slice::from_ref(&self.old)
         });
         assert_records_fit(&self.site, &self.app);
+        dockswap_proof::kept("P9", format!("{setting}, under load, real Docker"));
         (self.site, self.app, report)
     }
 }
@@ -69,16 +71,17 @@ fn an_image_that_does_not_exist() {
     let _ = day.deploy(&image).exits(3).says(&image).says("manifest unknown");
     day.is_told("manifest unknown");
     let old = day.old.id.clone();
-    let (.., report) = day.ends();
+    let (.., report) = day.ends("an image that does not exist");
     report.assert_only_from(&[&old]);
 }
 
 #[test]
 fn an_app_that_exits_at_once() {
     let day = Day::begins();
+    let witness = Witness::of(&docker::Docker::default(), &day.app);
     let _ = day.deploy("dockswap-demo:exits").exits(3).says(LAST_WORDS).says("code 3");
     day.is_told(LAST_WORDS);
-    let died = docker::deaths(&day.app).into_iter().next().expect("Docker saw it die");
+    let died = witness.seen().into_iter().find(|seen| seen.what == "die").expect("Docker saw it die").at;
     let sql =
         "SELECT created_at FROM deployment_events WHERE app_name = ?1 AND error IS NOT NULL ORDER BY id";
     let told = day.site.database().text(sql, &[&day.app]).expect("an event that says why");
@@ -86,7 +89,7 @@ fn an_app_that_exits_at_once() {
     // The contract's own bar: within 2 s of the exit.
     assert!(late < 2_000_000, "the reason was on record {late} µs after the exit");
     let old = day.old.id.clone();
-    let (.., report) = day.ends();
+    let (.., report) = day.ends("an app that exits at once");
     report.assert_only_from(&[&old]);
 }
 
@@ -96,7 +99,7 @@ fn an_app_that_never_gets_healthy() {
     let _ = day.deploy("dockswap-demo:never-healthy").exits(3).says("503");
     day.is_told("503");
     let old = day.old.id.clone();
-    let (.., report) = day.ends();
+    let (.., report) = day.ends("an app that never gets healthy");
     report.assert_only_from(&[&old]);
 }
 
@@ -105,7 +108,7 @@ fn an_app_that_turns_unhealthy_after_the_switch() {
     let day = Day::begins();
     let _ = day.deploy("dockswap-demo:turns-unhealthy").exits(3).says("503");
     day.is_told("503");
-    let (site, app, report) = day.ends();
+    let (site, app, report) = day.ends("an app that turns unhealthy after the switch");
     let back = report.samples.last().expect("answers");
     assert!(
         report.samples.iter().any(|sample| sample.version == "turns-unhealthy"),
@@ -151,7 +154,7 @@ fn a_file_with_three_mistakes() {
         !done.stdout.contains("startup_timout")
     });
     let old = day.old.id.clone();
-    let (.., report) = day.ends();
+    let (.., report) = day.ends("a file with three mistakes");
     report.assert_only_from(&[&old]);
     dockswap_proof::kept("P14", "real Docker, a file with three mistakes, under load");
 }

@@ -157,8 +157,20 @@ impl Drop for Load {
 /// # Errors
 /// What was wrong with the answer.
 pub fn once(proxy: SocketAddr, host: &str, kind: Kind) -> Result<Sample, Failure> {
+    ask_once(Client::new(kind, proxy, host.to_owned(), "/"))
+}
+
+/// Asks once for `path`.
+///
+/// # Errors
+/// What was wrong with the answer.
+pub fn get(proxy: SocketAddr, host: &str, path: &'static str) -> Result<Sample, Failure> {
+    ask_once(Client::new(Kind::OneShot, proxy, host.to_owned(), path))
+}
+
+fn ask_once(mut client: Client) -> Result<Sample, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(Client::new(kind, proxy, host.to_owned(), "/").request(1_000))
+    runtime.expect("a runtime").block_on(client.request(1_000))
 }
 
 async fn generate(proxy: SocketAddr, host: String, mix: Mix, state: Arc<State>) {
