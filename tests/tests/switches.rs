@@ -1,5 +1,5 @@
 //! Switches by the dozen, or by the thousand where there is time, under load on real Docker: what is promised
-//! of a switch is counted in requests, in switches and in WebSockets.
+//! of a switch is counted in requests, in switches and in open sockets.
 
 use dockswap_proof::{Proof, long};
 use dockswap_tests::{AppFile, Judge, Load, Mix, Site, WebSocket, Witness, assert_records_fit, docker, now};
@@ -53,7 +53,7 @@ fn edits_and_warm_rollbacks_in_turn_under_load_lose_no_request() {
 mod fault {
     use super::*;
 
-    /// WebSockets through a switch: they live on the old color until its drain ends.
+    /// Sockets that stay open through a switch: they live on the old color until its drain ends.
     #[test]
     fn px_ws() {
         let (sockets, switches) = if long() { (100, 10) } else { (10, 2) };
@@ -74,7 +74,7 @@ mod fault {
             assert!(open.iter_mut().all(|socket| socket.echo("before") == "before"));
             site.save(&file(number));
             site.reaches(&app, "draining");
-            let switched = site.database().switches(&app).last().expect("a switch").0;
+            let since = site.database().switches(&app).last().expect("a switch").0;
             for (at, socket) in open.iter_mut().enumerate() {
                 let text = format!("socket {at} in the drain of switch {number}");
                 assert_eq!(socket.echo(&text), text);
@@ -85,7 +85,7 @@ mod fault {
                     proof.kept();
                 } else {
                     socket.end();
-                    let lived = now() - switched;
+                    let lived = now() - since;
                     if lived >= 15_000_000 {
                         proof.kept();
                     } else {
