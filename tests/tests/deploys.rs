@@ -1,7 +1,7 @@
 //! The main job, on real Docker and under load: an edit takes over with no failed request, and a
 //! rollback takes it back.
 
-use dockswap_proof::Proof;
+use dockswap_proof::{Proof, kept};
 use dockswap_tests::{
     AppFile, Load, Mix, Report, Site, assert_records_fit, docker, free_port, holds, once, until,
 };
@@ -44,8 +44,8 @@ fn assert_version(site: &Site, app: &str, version: &str) {
 }
 
 #[test]
-fn a_cold_rollback_brings_back_the_image_that_ran_not_the_tag_of_today() {
-    // scar P18: a "rollback" that deploys the newest code and reports success.
+fn scar_p18_a_cold_rollback_brings_back_the_image_that_ran_not_the_tag_of_today() {
+    // A "rollback" that deploys the newest code and reports success.
     let site = Site::start();
     let app = site.name("web");
     let tag = format!("dockswap-e2e/{app}:latest");
@@ -64,7 +64,7 @@ fn a_cold_rollback_brings_back_the_image_that_ran_not_the_tag_of_today() {
     site.settled(&app);
     assert_version(&site, &app, "v1");
     assert_records_fit(&site, &app);
-    dockswap_proof::kept("scar-P18", "a tag that moved between deploy and rollback, real Docker");
+    kept("scar-P18", "a tag that moved between deploy and rollback, real Docker");
 }
 
 #[test]
@@ -87,8 +87,8 @@ fn a_request_that_is_in_flight_is_finished_by_the_version_that_took_it() {
 }
 
 #[test]
-fn a_websocket_survives_a_switch() {
-    // scar P07: every reload drops all WebSockets.
+fn scar_p07_a_websocket_survives_a_switch() {
+    // Every reload drops all WebSockets.
     let site = Site::start();
     let app = site.name("web");
     site.deployed(&version(&app, 1));
@@ -108,6 +108,7 @@ fn a_websocket_survives_a_switch() {
     assert_eq!(site.database().number(timed_out, &[&app]), 0, "{}", site.events(&app));
     assert_eq!(new.echo("after it"), "after it");
     new.close();
+    kept("scar-P07", "real Docker, a WebSocket through a switch");
 }
 
 #[test]

@@ -348,7 +348,7 @@ mod fault {
             match after {
                 0..=2 => promise.kept(),
                 more => {
-                    promise.broken(format!("{more} deployments after the last edit\n{}", site.events(&app)))
+                    promise.broken(format!("{more} deployments after the last edit\n{}", site.events(&app)));
                 }
             }
         }

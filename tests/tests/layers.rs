@@ -60,11 +60,19 @@ fn the_migration_knows_nothing_of_ours() {
 }
 
 #[test]
-fn only_the_binary_names_two_adapters() {
+fn only_the_binary_and_the_fuzz_targets_name_two_adapters() {
     for (package, needs) in needs() {
         let adapters = ours(&needs).into_iter().filter(|name| ADAPTERS.contains(name)).count();
-        assert!(package == "dockswap" || adapters <= 1, "{package} names {adapters} adapters");
+        assert!(
+            ["dockswap", "dockswap-fuzz"].contains(&package.as_str()) || adapters <= 1,
+            "{package} names {adapters} adapters"
+        );
     }
+}
+
+#[test]
+fn nothing_needs_the_fuzz_targets() {
+    assert!(needs().values().all(|needs| !needs.contains("dockswap-fuzz")));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What is on record: the contract's own SQL, hashes, replay, and rows that cannot be changed.
 
+use dockswap_proof::kept;
 use dockswap_tests::{AppFile, Done, Site, assert_records_fit};
 use std::process::Command;
 
@@ -101,6 +102,7 @@ fn scar_g02_what_is_on_record_as_serving_is_what_serves() {
     site.settled(&app);
     let row = site.database().text(serving, &[&app]);
     assert_eq!(row.as_deref(), Some("green dockswap-demo:v2"));
+    kept("scar-G02", "real Docker, a switch by hand");
 }
 
 #[test]
@@ -135,4 +137,7 @@ fn scar_g07_every_column_of_a_deployment_is_true() {
         ]
     );
     assert!(rows.iter().all(|row| row["ended"] == 1 && row["config"] == 1), "{rows:?}");
+    let sha = "SELECT config_sha FROM app_configs WHERE app_name = ?1 ORDER BY id DESC LIMIT 1";
+    assert_eq!(site.database().text(sha, &[&app]), Some(site.sha(&app)));
+    kept("scar-G07", "real Docker, two deploys and a rollback");
 }

@@ -1,6 +1,7 @@
 //! What hurt the users of the tools before us, one test a scar; those that belong to a larger story
 //! are told there, under their own names (see docs and the other files of this directory).
 
+use dockswap_proof::kept;
 use dockswap_tests::{
     AppFile, Frozen, Kind, Load, Mix, Site, assert_records_fit, docker, holds, once, until,
 };
@@ -25,7 +26,7 @@ fn scar_p01_one_unreadable_file_takes_nobody_down_not_even_at_start() {
     assert_eq!(version(&site, &bad).as_deref(), Some("n1"), "what runs is untouched");
     site.deployed(&AppFile::new(&good).version("n2"));
     site.deployed(&AppFile::new(&bad).version("n2"));
-    dockswap_proof::kept("scar-P01", "real Docker, over a restart, under load");
+    kept("scar-P01", "real Docker, over a restart, under load");
 }
 
 #[test]
@@ -57,7 +58,7 @@ fn scar_p12_a_container_with_another_address_is_found_again() {
     let report = load.stop();
     report.assert_unbroken();
     assert!(report.samples.iter().all(|sample| sample.version == "n1"));
-    dockswap_proof::kept("scar-P12", "an address that went to another container, real Docker");
+    kept("scar-P12", "an address that went to another container, real Docker");
 }
 
 #[test]
@@ -75,7 +76,7 @@ fn scar_p17_a_rollback_without_an_argument_goes_to_the_previous_good_version() {
     site.settled(&app);
     assert_eq!(version(&site, &app).as_deref(), Some("good"));
     assert_records_fit(&site, &app);
-    dockswap_proof::kept("scar-P17", "real Docker, without an argument");
+    kept("scar-P17", "real Docker, without an argument");
 }
 
 #[test]
@@ -99,6 +100,7 @@ fn scar_p23_a_health_check_that_fails_says_why() {
         AppFile::new(&app).health_check("endpoint", "/slow?ms=5000"),
         &["timed out", "no answer", "within", "500ms"],
     );
+    kept("scar-P23", "real Docker, wrong port, wrong path, too slow");
 }
 
 #[test]
@@ -114,6 +116,7 @@ fn scar_g10_reading_writes_nothing() {
     let app = site.name("web");
     assert_eq!(site.deployed(&AppFile::new(&app).version("n1")), 1);
     assert_eq!(version(&site, &app).as_deref(), Some("n1"));
+    kept("scar-G10", "real Docker, every question about nobody");
 }
 
 #[test]
@@ -132,6 +135,7 @@ fn scar_g12_no_switch_is_on_record_that_the_proxy_has_not_confirmed() {
     assert_eq!(site.database().text(color, &[&app]).as_deref(), Some("green"), "{}", site.events(&app));
     assert_eq!(version(&site, &app).as_deref(), Some("n2"));
     assert_records_fit(&site, &app);
+    kept("scar-G12", "real Docker, the proxy frozen in a switch");
 }
 
 #[test]
@@ -149,6 +153,7 @@ fn scar_g14_auto_rollback_takes_traffic_back_and_its_absence_does_not() {
             "SELECT count(*) FROM deployment_events WHERE app_name = ?1 AND event_type = 'target_unhealthy'";
         assert!(site.database().number(seen, &[&app]) > 0, "it is on record: {}", site.events(&app));
     }
+    kept("scar-G14", "real Docker, unhealthy after the switch");
 }
 
 #[test]
@@ -168,6 +173,7 @@ fn scar_g16_recover_looks_before_it_says_stable() {
     let done = site.command(&["recover", &other]);
     assert_ne!(done.code, 0, "{done}");
     assert_ne!(site.database().state(&other).as_deref(), Some("stable"));
+    kept("scar-G16", "real Docker, recover with nothing to recover");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The five commands of people's worst days: whatever is wrong with the new version, the old one
 //! (the same container, never restarted) serves all along, and the reason is where people look.
 
+use dockswap_proof::kept;
 use dockswap_tests::{
     AppFile, Done, Load, Mix, Registry, RegistryMood, Report, Site, Witness, assert_records_fit, docker,
     holds, until,
@@ -186,4 +187,5 @@ fn scar_g04_a_first_version_that_fails_leaves_nothing_behind() {
     holds("nothing is left", Duration::from_secs(30), || docker::containers(&app).is_empty());
     let _ = site.command(&["deploy", &app]).exits(1).says(LAST_WORDS);
     assert_records_fit(&site, &app);
+    kept("scar-G04", "real Docker, a first version that exits");
 }

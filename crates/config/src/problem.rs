@@ -81,9 +81,10 @@ impl Report {
         Self { source, lines: Lines::Absent, problems: Vec::new() }
     }
 
-    /// Notes a problem.
+    /// Notes a problem. What a file says may stand in it: control characters are escaped, for it is
+    /// shown on terminals.
     pub(crate) fn add(&mut self, at: Position, path: &str, message: impl Into<String>) {
-        let (file, path, message) = (self.source.clone(), path.to_owned(), message.into());
+        let (file, path, message) = (self.source.clone(), escaped(path), escaped(&message.into()));
         let position = (self.lines == Lines::Present).then_some(at);
         self.problems.push(Problem { file, position, path, message });
     }
@@ -98,4 +99,16 @@ impl Report {
         self.problems.sort_by_key(|problem| problem.position);
         self.problems
     }
+}
+
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            escaped.extend(c.escape_default());
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }

@@ -123,7 +123,11 @@ pub(crate) fn parse(bytes: &[u8], report: &mut Report) -> Option<Node> {
     for event in Parser::new(StrInput::new(text)) {
         let proceed = match event {
             Ok((event, span)) => builder.take(event, span),
-            Err(error) => builder.refuse(*error.marker(), format!("not valid YAML: {}", error.info())),
+            Err(error) => {
+                // What is missing at the end is missing on the last line, not on one that is not there.
+                let at = position(*error.marker()).min(end_of(text));
+                builder.refuse_at(at, format!("not valid YAML: {}", error.info()))
+            }
         };
         proceed?;
     }
@@ -155,7 +159,7 @@ fn decode<'a>(bytes: &'a [u8], report: &mut Report) -> Option<&'a str> {
         }
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let control = |c: char| c == '\u{7f}' || (c < ' ' && !matches!(c, '\t' | '\n' | '\r'));
+    let control = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
     if let Some((index, found)) = text.char_indices().find(|&(_, c)| control(c)) {
         let message =
             format!("the control character {:#04x} cannot stand in a file: remove it", u32::from(found));
@@ -220,8 +224,12 @@ impl<'r> Builder<'r> {
 
     /// Notes what makes it pointless to read on.
     fn refuse(&mut self, at: Marker, message: impl Into<String>) -> Option<()> {
+        self.refuse_at(position(at), message)
+    }
+
+    fn refuse_at(&mut self, at: Position, message: impl Into<String>) -> Option<()> {
         let path = self.path();
-        self.report.add(position(at), &path, message);
+        self.report.add(at, &path, message);
         None
     }
 

@@ -20,6 +20,10 @@ fn what_is_no_yaml_text() {
             "a.yaml:1:8: the control character 0x00 cannot stand in a file: remove it\n",
         ),
         (b"a: \x1b[31m\n", "a.yaml:1:4: the control character 0x1b cannot stand in a file: remove it\n"),
+        (
+            "a: \u{9b}31m\n".as_bytes(),
+            "a.yaml:1:4: the control character 0x9b cannot stand in a file: remove it\n",
+        ),
         (b"\xff\xfen\0", "a.yaml:1:1: the byte 0xff is not UTF-8: save the file as UTF-8\n"),
     ] {
         assert_eq!(refused(bytes), expected);
@@ -34,6 +38,7 @@ fn what_is_no_valid_yaml_says_where() {
         ("name: a\n  image: b\n", "a.yaml:2:"),
         ("a: b: c\n", "a.yaml:1:"),
         ("a: *none\n", "a.yaml:1:4"),
+        ("name: a\nroutes: {a", "a.yaml:2:11: "),
     ] {
         let problems = refused(text.as_bytes());
         assert!(problems.starts_with(place) && problems.contains("not valid YAML: "), "{text}: {problems}");
@@ -55,6 +60,10 @@ fn what_yaml_allows_and_an_app_file_does_not() {
         (
             "name: a\nimage: x\ndocker: { expose_port: 1, environment: { <<: { B: 1 } } }\n",
             "a.yaml:3:42: docker.environment.<<: merge keys (<<) are not part of YAML 1.2: repeat the entries, or alias the whole mapping\n",
+        ),
+        (
+            "name: a\nimage: x\ndocker: { expose_port: 1 }\n\"\\e[2J\": 1\n",
+            "a.yaml:4:1: \\u{1b}[2J: unknown key: remove it\n",
         ),
         ("a: 1\n---\nb: 2\n", "a.yaml:2:1: a second document begins here: write one app a file\n"),
         ("a: !secret x\n", "a.yaml:1:4: a: the tag !secret has no meaning here: leave it out\n"),

@@ -98,8 +98,22 @@ pub(crate) fn prepare_answer(headers: &mut HeaderMap) {
         // The body was read by its chunks; a length beside them says something else or nothing.
         headers.remove(CONTENT_LENGTH);
     }
+    say_length_once(headers);
     remove_hop_by_hop(headers);
     headers.remove(PROXY_AUTHENTICATE);
+}
+
+/// A length that was said twice, in two fields or in one (`3, 3`), may be taken by whom it is sent to, and
+/// passed on as one alone (RFC 9110, section 8.6). Lengths that differ say nothing.
+fn say_length_once(headers: &mut HeaderMap) {
+    let once = {
+        let mut lengths = headers.get_all(CONTENT_LENGTH).iter().flat_map(tokens);
+        let (Some(first), Some(second)) = (lengths.next(), lengths.next()) else { return };
+        let same = first == second && lengths.all(|other| other == first);
+        HeaderValue::from_str(first).ok().filter(|_| same)
+    };
+    headers.remove(CONTENT_LENGTH);
+    headers.extend(once.map(|once| (CONTENT_LENGTH, once)));
 }
 
 /// Makes the header fields of a 101 fit for a client.
@@ -246,5 +260,25 @@ mod tests {
         ]);
         prepare_answer(&mut headers);
         assert_eq!(headers, map(&[("date", "today"), ("set-cookie", "a")]));
+    }
+
+    #[test]
+    fn a_length_is_passed_on_once_or_not_at_all() {
+        let length = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CONTENT_LENGTH, HeaderValue::from_static(value));
+            }
+            prepare_answer(&mut headers);
+            headers
+                .get_all(CONTENT_LENGTH)
+                .iter()
+                .map(|one| one.to_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(length(&["3"]), ["3"]);
+        assert_eq!(length(&["3, 3"]), ["3"]);
+        assert_eq!(length(&["3", "3,3"]), ["3"]);
+        assert!(length(&["3", "4"]).is_empty() && length(&["3, 4"]).is_empty());
     }
 }

@@ -27,6 +27,11 @@ pub struct Page {
     pub offset: u64,
 }
 
+/// A number as databases count: they know none beyond `i64::MAX`.
+fn counted(rows: u64) -> u64 {
+    Ord::min(rows, i64::MAX.cast_unsigned())
+}
+
 impl Page {
     /// The first `limit` rows.
     #[must_use]
@@ -174,7 +179,7 @@ impl History {
         after: i64,
         limit: u64,
     ) -> Result<Vec<EventRow>, StoreError> {
-        self.list("read the events", events_after(scope, after).limit(limit).all(&self.db)).await
+        self.list("read the events", events_after(scope, after).limit(counted(limit)).all(&self.db)).await
     }
 
     /// The versions of an app's file, newest first, without their bytes.
@@ -220,8 +225,8 @@ pub(crate) fn deployments_of(app: &AppName, page: Page) -> Select<deployment::En
     Entity::find()
         .filter(Column::AppName.eq(app.as_str()))
         .order_by_desc(Column::Id)
-        .limit(page.limit)
-        .offset(page.offset)
+        .limit(counted(page.limit))
+        .offset(counted(page.offset))
 }
 
 fn events_of(scope: &EventScope) -> Select<deployment_event::Entity> {
@@ -235,7 +240,10 @@ fn events_of(scope: &EventScope) -> Select<deployment_event::Entity> {
 }
 
 pub(crate) fn newest_events(scope: &EventScope, page: Page) -> Select<deployment_event::Entity> {
-    events_of(scope).order_by_desc(deployment_event::Column::Id).limit(page.limit).offset(page.offset)
+    events_of(scope)
+        .order_by_desc(deployment_event::Column::Id)
+        .limit(counted(page.limit))
+        .offset(counted(page.offset))
 }
 
 pub(crate) fn events_after(scope: &EventScope, after: i64) -> Select<deployment_event::Entity> {
@@ -252,8 +260,8 @@ pub(crate) fn config_summaries(app: &AppName, page: Page) -> Select<app_config::
         .column_as(size, "size_bytes")
         .filter(Column::AppName.eq(app.as_str()))
         .order_by_desc(Column::Id)
-        .limit(page.limit)
-        .offset(page.offset)
+        .limit(counted(page.limit))
+        .offset(counted(page.offset))
 }
 
 pub(crate) fn newest_configs() -> Select<app_config::Entity> {

@@ -38,7 +38,7 @@ async fn never_means_never() {
 }
 
 #[tokio::test]
-async fn a_pin_outlives_the_name_and_needs_no_registry() {
+async fn scar_p19_a_pin_outlives_the_name_and_needs_no_registry() {
     let stage = Stage::new().await;
     let name = format!("127.0.0.1:1/{}:v1", stage.app);
     let id = import(&name);
@@ -58,10 +58,11 @@ async fn a_pin_outlives_the_name_and_needs_no_registry() {
     docker(&["rmi", "-f", &id.0]).expect("rmi by id");
     let error = stage.docker.ensure_image(&rollback, &quiet).await.expect_err("it is gone");
     assert!(matches!(&error, ImageError::NotLocal { reference } if *reference == id.0), "{error}");
+    dockswap_proof::kept("scar-P19", "real Docker, the image's name removed");
 }
 
 #[tokio::test]
-async fn pins_are_let_go_but_for_those_that_are_kept() {
+async fn scar_p19_pins_are_let_go_but_for_those_that_are_kept() {
     let stage = Stage::new().await;
     for deployment in 1..=3 {
         let name = format!("{}:v{deployment}", stage.app);
@@ -77,6 +78,7 @@ async fn pins_are_let_go_but_for_those_that_are_kept() {
     stage.docker.unpin_images(&stage.app, &[]).await.expect("unpin");
     stage.docker.unpin_images(&stage.app, &[]).await.expect("unpin what is unpinned");
     assert!(stage.raw.inspect_image(&format!("dockswap.local/{}:d2", stage.app)).await.is_err());
+    dockswap_proof::kept("scar-P19", "real Docker, our own clean-up");
 }
 
 #[tokio::test]

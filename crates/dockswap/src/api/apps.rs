@@ -1,11 +1,12 @@
 //! Questions about apps as they stand now.
 
 use super::error::Problem;
+use super::segment::Segment;
 use super::{app_name, wire};
 use crate::run::state::State;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{self, Path, Query};
+use axum::extract::{self, Query};
 use dockswap_controller::{AppView, FileStatus};
 use dockswap_core::ports::Probe;
 use dockswap_core::records::{DeploymentStatus, StoreError};
@@ -42,14 +43,14 @@ pub(super) async fn list(
 
 pub(super) async fn one(
     extract::State(state): extract::State<Arc<State>>,
-    Path(app): Path<String>,
+    Segment(app): Segment,
 ) -> Result<Json<wire::App>, Problem> {
     Ok(Json(find(&state, &app_name(&app)?).await?))
 }
 
 pub(super) async fn why(
     extract::State(state): extract::State<Arc<State>>,
-    Path(app): Path<String>,
+    Segment(app): Segment,
 ) -> Result<Json<wire::Why>, Problem> {
     let app = find(&state, &app_name(&app)?).await?;
     let history = state.database.history();
@@ -71,7 +72,7 @@ pub(super) async fn why(
 
 pub(super) async fn health(
     extract::State(state): extract::State<Arc<State>>,
-    Path(app): Path<String>,
+    Segment(app): Segment,
 ) -> Result<Json<wire::Health>, Problem> {
     let app = app_name(&app)?;
     let answers = state.controller.health(&app).await?;
@@ -97,7 +98,7 @@ pub(super) async fn health(
 
 pub(super) async fn docker_run(
     extract::State(state): extract::State<Arc<State>>,
-    Path(app): Path<String>,
+    Segment(app): Segment,
     query: Result<Query<OfColor>, QueryRejection>,
 ) -> Result<Json<wire::DockerRun>, Problem> {
     let (app, Query(OfColor { color })) = (app_name(&app)?, query?);

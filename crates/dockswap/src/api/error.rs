@@ -1,7 +1,7 @@
 //! How what goes wrong is answered: one stable code and one HTTP status for each kind.
 
 use super::wire;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use dockswap_controller::{HealthError, OrderError};
@@ -48,6 +48,11 @@ impl Problem {
     pub(crate) fn no_container(app: &AppName, color: Option<dockswap_core::Color>) -> Self {
         let of = color.map_or_else(|| app.to_string(), |color| format!("{app} in {color}"));
         Self::not_found("no_container", format!("there is no container of {of}"))
+    }
+
+    pub(crate) fn no_such_method() -> Self {
+        let detail = "the API has this path, and not for this method";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "no_such_method", detail)
     }
 
     pub(crate) fn late() -> Self {
@@ -145,6 +150,12 @@ impl From<EngineError> for Problem {
 
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
+        Self::new(rejection.status(), "bad_request", rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(rejection: PathRejection) -> Self {
         Self::new(rejection.status(), "bad_request", rejection.body_text())
     }
 }

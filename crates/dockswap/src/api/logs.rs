@@ -1,11 +1,12 @@
 //! What an app's containers wrote, as it is: nothing is escaped here.
 
 use super::error::Problem;
+use super::segment::Segment;
 use super::{app_name, apps};
 use crate::run::state::State;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{self, Path, Query};
+use axum::extract::{self, Query};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
@@ -28,7 +29,7 @@ pub(super) struct Which {
 
 pub(super) async fn logs(
     extract::State(state): extract::State<Arc<State>>,
-    Path(app): Path<String>,
+    Segment(app): Segment,
     query: Result<Query<Which>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let (app, Query(which)) = (app_name(&app)?, query?);

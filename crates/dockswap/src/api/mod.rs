@@ -10,6 +10,7 @@ mod files;
 mod logs;
 mod orders;
 mod records;
+mod segment;
 mod stream;
 mod system;
 pub(crate) mod wire;
@@ -75,6 +76,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
     questions
         .merge(streams)
         .fallback(|| async { Problem::not_found("no_such_path", "the API has no such path") })
+        .method_not_allowed_fallback(|| async { Problem::no_such_method() })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(state)
 }

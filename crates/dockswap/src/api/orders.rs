@@ -1,12 +1,13 @@
 //! Orders: what people ask of apps. Each answers once it is begun, not once it is done.
 
 use super::error::Problem;
+use super::segment::Segment;
 use super::{app_name, apps, wire};
 use crate::run::intake::Written;
 use crate::run::state::State;
 use axum::Json;
+use axum::extract;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{self, Path};
 use axum::http::StatusCode;
 use dockswap_config::replace_image;
 use dockswap_controller::{AppView, Command, Notice, OrderError, Outcome};
@@ -34,7 +35,7 @@ type Order<T> = Result<Json<T>, JsonRejection>;
 /// deploys then, and an order beside it would deploy the same twice.
 pub(super) async fn deploy(
     extract::State(state): extract::State<Arc<State>>,
-    Path(app): Path<String>,
+    Segment(app): Segment,
     order: Order<wire::DeployOrder>,
 ) -> Answer {
     let (app, Json(order)) = (app_name(&app)?, order?);
@@ -88,7 +89,7 @@ pub(super) async fn deploy(
 
 pub(super) async fn rollback(
     extract::State(state): extract::State<Arc<State>>,
-    Path(app): Path<String>,
+    Segment(app): Segment,
     order: Order<wire::RollbackOrder>,
 ) -> Answer {
     let Json(order) = order?;
@@ -97,7 +98,7 @@ pub(super) async fn rollback(
 
 pub(super) async fn switch(
     extract::State(state): extract::State<Arc<State>>,
-    Path(app): Path<String>,
+    Segment(app): Segment,
     order: Order<wire::SwitchOrder>,
 ) -> Answer {
     let Json(wire::SwitchOrder { color }) = order?;
@@ -115,19 +116,19 @@ pub(super) async fn switch(
     }
 }
 
-pub(super) async fn promote(state: extract::State<Arc<State>>, Path(app): Path<String>) -> Answer {
+pub(super) async fn promote(state: extract::State<Arc<State>>, Segment(app): Segment) -> Answer {
     command(&state, &app, Command::Promote).await
 }
 
-pub(super) async fn cancel(state: extract::State<Arc<State>>, Path(app): Path<String>) -> Answer {
+pub(super) async fn cancel(state: extract::State<Arc<State>>, Segment(app): Segment) -> Answer {
     command(&state, &app, Command::Cancel).await
 }
 
-pub(super) async fn recover(state: extract::State<Arc<State>>, Path(app): Path<String>) -> Answer {
+pub(super) async fn recover(state: extract::State<Arc<State>>, Segment(app): Segment) -> Answer {
     command(&state, &app, Command::Recover).await
 }
 
-pub(super) async fn remove(state: extract::State<Arc<State>>, Path(app): Path<String>) -> Answer {
+pub(super) async fn remove(state: extract::State<Arc<State>>, Segment(app): Segment) -> Answer {
     command(&state, &app, Command::Remove).await
 }
 

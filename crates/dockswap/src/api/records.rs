@@ -1,11 +1,12 @@
 //! Questions about what is on record: deployments, events, versions of files.
 
 use super::error::Problem;
+use super::segment::Segment;
 use super::{app_name, deployment_id, wire};
 use crate::run::state::State;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{self, Path, Query};
+use axum::extract::{self, Query};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use dockswap_core::records::StoreError;
@@ -40,7 +41,7 @@ type Asked = Result<Query<Part>, QueryRejection>;
 
 pub(super) async fn deployments(
     extract::State(state): extract::State<Arc<State>>,
-    Path(app): Path<String>,
+    Segment(app): Segment,
     page: Asked,
 ) -> Result<Json<wire::Deployments>, Problem> {
     let (app, Query(part)) = (known_app(&state, &app).await?, page?);
@@ -50,7 +51,7 @@ pub(super) async fn deployments(
 
 pub(super) async fn configs(
     extract::State(state): extract::State<Arc<State>>,
-    Path(app): Path<String>,
+    Segment(app): Segment,
     page: Asked,
 ) -> Result<Json<wire::Configs>, Problem> {
     let (app, Query(part)) = (known_app(&state, &app).await?, page?);
@@ -60,7 +61,7 @@ pub(super) async fn configs(
 
 pub(super) async fn app_events(
     extract::State(state): extract::State<Arc<State>>,
-    Path(app): Path<String>,
+    Segment(app): Segment,
     page: Asked,
 ) -> Result<Json<wire::Events>, Problem> {
     let (app, Query(part)) = (known_app(&state, &app).await?, page?);
@@ -69,7 +70,7 @@ pub(super) async fn app_events(
 
 pub(super) async fn deployment_events(
     extract::State(state): extract::State<Arc<State>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     page: Asked,
 ) -> Result<Json<wire::Events>, Problem> {
     let Query(part) = page?;
@@ -79,7 +80,7 @@ pub(super) async fn deployment_events(
 
 pub(super) async fn deployment(
     extract::State(state): extract::State<Arc<State>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Json<wire::Deployment>, Problem> {
     find_deployment(&state, &id).await.map(Json)
 }
@@ -87,7 +88,7 @@ pub(super) async fn deployment(
 /// The very bytes of a version.
 pub(super) async fn config(
     extract::State(state): extract::State<Arc<State>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Response, Problem> {
     let unknown =
         || Problem::not_found("unknown_config", format!("there is no config {}", id.escape_default()));

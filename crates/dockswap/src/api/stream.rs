@@ -6,10 +6,11 @@
 //! and, in the stream of a deployment, a last `ended` (data: the deployment).
 
 use super::error::Problem;
+use super::segment::Segment;
 use super::{app_name, apps, deployment_id, wire};
 use crate::run::state::State;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{self, Path, Query};
+use axum::extract::{self, Query};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, KeepAliveStream, Sse};
 use dockswap_controller::Notice;
@@ -62,7 +63,7 @@ pub(super) async fn everything(
 
 pub(super) async fn app(
     extract::State(state): extract::State<Arc<State>>,
-    Path(app): Path<String>,
+    Segment(app): Segment,
     headers: HeaderMap,
     query: Asked,
 ) -> Answer {
@@ -74,7 +75,7 @@ pub(super) async fn app(
 
 pub(super) async fn deployment(
     extract::State(state): extract::State<Arc<State>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     headers: HeaderMap,
     query: Asked,
 ) -> Answer {

@@ -61,6 +61,8 @@ pub(super) async fn lists_come_in_pages_newest_first(place: &Place) {
     assert_eq!(ids(3, 0).await, [7, 6, 5]);
     assert_eq!(ids(3, 5).await, [2, 1]);
     assert_eq!(ids(3, 7).await, [0_i64; 0]);
+    assert_eq!(ids(u64::MAX, 6).await, [1]);
+    assert_eq!(ids(1, u64::MAX).await, [0_i64; 0]);
     let before = |before: Option<i64>, limit| {
         let (database, web) = (&database, app("web"));
         async move {
