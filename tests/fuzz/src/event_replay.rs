@@ -41,7 +41,9 @@ fn take_up(stored: &Value) {
     }
     if let Ok(machine) = serde_json::from_value::<Machine>(stored.clone()) {
         look_at(&machine);
-        for (event, now) in [(Event::Resumed, i64::MIN), (Event::Retire, 0), (Event::Cancel, i64::MAX)] {
+        for (event, now) in
+            [(Event::Resumed, i64::MIN), (Event::Retire { newest: None }, 0), (Event::Cancel, i64::MAX)]
+        {
             let now = Timestamp::from_micros(now);
             match machine.step(&event, now) {
                 Ok(transition) => look_at(transition.after()),
@@ -197,7 +199,10 @@ fn event(choices: &mut Choices<'_>, machine: &Machine, deployment: i64) -> Event
             }
             Event::ManualRecovery(Observation { healthy })
         }
-        27 => Event::Retire,
+        27 => {
+            let knows = choices.flag();
+            Event::Retire { newest: knows.then(|| ConfigId(choices.number())) }
+        }
         28 => Event::ExternalChange(failure(choices)),
         // The one that such a phase most often waits for, so that histories get somewhere.
         _ => match machine.state() {
