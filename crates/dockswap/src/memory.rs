@@ -3,13 +3,13 @@
 //! the probes are handed in.
 
 use crate::api;
-use crate::run::intake::Intake;
+use crate::run::intake::{Intake, Rules};
 use crate::run::state::State;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use dockswap_config::{Policy, StoredFiles};
+use dockswap_config::{Policy, StoredFiles, Trust};
 use dockswap_controller::{Controller, ControllerSettings, Ports, SystemClock};
 use dockswap_core::ports::{self, Clock, Engine, Prober};
 use dockswap_docker::Docker;
@@ -53,8 +53,8 @@ impl MemoryApi {
         let stop = CancellationToken::new();
         let settings = ControllerSettings { max_concurrent: 4 };
         let controller = Controller::start(ports, settings, stop.clone()).await?;
-        let intake =
-            Intake::start(apps, Policy::default(), Vec::new(), controller.clone(), stop.clone()).await?;
+        let rules = Rules { trust: Trust::Any, policy: Policy::default(), reserved: Vec::new() };
+        let intake = Intake::start(apps, rules, controller.clone(), stop.clone()).await?;
         let state = Arc::new(State {
             controller: controller.clone(),
             database,
