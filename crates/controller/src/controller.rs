@@ -4,6 +4,7 @@
 use crate::app::{App, AppHandle, Message};
 use crate::containers::describe_end;
 use crate::group::GroupError;
+use crate::held::Held;
 use crate::keeper::Keeper;
 use crate::orders::{Command, OrderError, Outcome};
 use crate::specs::{Offer, Specs, Stored};
@@ -76,8 +77,15 @@ pub(crate) struct Shared {
     pub(crate) notices: broadcast::Sender<Notice>,
     pub(crate) turns: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
+    /// The traffic that was found where the records do not send it.
+    held: BTreeMap<AppName, Held>,
     deployments: AtomicI64,
+    /// The newest deployment on record, and the newest that was found in Docker, when this began.
+    at_start: (DeploymentId, DeploymentId),
 }
+
+/// Ids above this are no counting of ours.
+const HIGHEST_DEPLOYMENT: i64 = 1 << 53;
 
 impl Shared {
     /// A deployment id that was never given before. One controller per database: nobody else gives
@@ -86,9 +94,16 @@ impl Shared {
         DeploymentId(self.deployments.fetch_add(1, Ordering::SeqCst) + 1)
     }
 
-    /// The highest id given.
-    pub(crate) fn last_deployment(&self) -> DeploymentId {
-        DeploymentId(self.deployments.load(Ordering::SeqCst))
+    /// Whether the containers of `deployment` were there before this controller, and no record of them:
+    /// records may have been set back.
+    pub(crate) fn is_unrecorded(&self, deployment: DeploymentId) -> bool {
+        let (recorded, found) = self.at_start;
+        deployment > recorded && deployment <= found
+    }
+
+    /// The traffic of `app` that was found where the records do not send it.
+    pub(crate) fn held(&self, app: &AppName) -> Held {
+        self.held.get(app).cloned().unwrap_or_default()
     }
 }
 
@@ -113,43 +128,60 @@ impl Controller {
         stop: CancellationToken,
     ) -> Result<Arc<Self>, StartError> {
         let machines = ports.store.machines().await?;
-        let last = ports.store.last_deployment().await?;
-        let (notices, _) = broadcast::channel(1024);
-        let shared = Arc::new(Shared {
-            keeper: Keeper::new(ports.router.clone()),
-            specs: Specs::new(ports.store.clone(), ports.files.clone()),
-            notices,
-            turns: Arc::new(Semaphore::new(settings.max_concurrent)),
-            stop,
-            deployments: AtomicI64::new(last.0),
-            ports,
-        });
+        let recorded = ports.store.last_deployment().await?;
+        let specs = Specs::new(ports.store.clone(), ports.files.clone());
         let mut newest: BTreeMap<AppName, Stored> = BTreeMap::new();
-        for row in shared.ports.store.newest_configs().await? {
+        for row in ports.store.newest_configs().await? {
             let id = row.id;
-            match shared.ports.files.parse(&row) {
+            match ports.files.parse(&row) {
                 Ok(spec) => {
-                    newest.insert(row.app.clone(), shared.specs.remember(row, spec));
+                    newest.insert(row.app.clone(), specs.remember(row, spec));
                 }
                 Err(error) => {
                     tracing::warn!(app = %row.app, config = id.0, %error, "a stored version is passed over");
                 }
             }
         }
-        let seen = shared.wait("docker", || shared.ports.engine.observe(None)).await?;
+        let seen = wait(&stop, "docker", || ports.engine.observe(None)).await?;
+        let counted = seen.iter().map(|container| container.deployment);
+        let found = counted.filter(|id| id.0 < HIGHEST_DEPLOYMENT).max().unwrap_or(recorded).max(recorded);
         let mut containers: BTreeMap<AppName, Vec<Container>> = BTreeMap::new();
         for container in seen {
             containers.entry(container.app.clone()).or_default().push(container);
         }
         let none = Vec::new();
-        let table: BTreeMap<AppName, AppRoutes> = machines
+        let mut table: BTreeMap<AppName, AppRoutes> = machines
             .iter()
             .filter_map(|machine| {
                 AppRoutes::at_start(machine, containers.get(machine.app()).unwrap_or(&none))
             })
             .map(|routes| (routes.app.clone(), routes))
             .collect();
-        let revision = shared.wait("the proxy", || shared.keeper.begin(table.clone())).await?;
+        let mut held = BTreeMap::new();
+        for in_force in wait(&stop, "the proxy", || ports.router.status()).await?.table.apps {
+            let app = in_force.app.clone();
+            let seen = containers.get(&app).unwrap_or(&none);
+            let machine = machines.iter().find(|machine| *machine.app() == app);
+            let Some(hold) = Held::at_start(machine, table.get(&app), &in_force, seen) else { continue };
+            tracing::warn!(%app, routes = ?in_force.target, "has its traffic where the records do not send it: it is left there");
+            if let Some(routes) = hold.routes(seen) {
+                table.insert(app.clone(), routes);
+            }
+            held.insert(app, hold);
+        }
+        let (notices, _) = broadcast::channel(1024);
+        let shared = Arc::new(Shared {
+            keeper: Keeper::new(ports.router.clone()),
+            specs,
+            notices,
+            turns: Arc::new(Semaphore::new(settings.max_concurrent)),
+            stop,
+            held,
+            deployments: AtomicI64::new(found.0),
+            at_start: (recorded, found),
+            ports,
+        });
+        let revision = wait(&shared.stop, "the proxy", || shared.keeper.begin(table.clone())).await?;
         tracing::info!(apps = machines.len(), revision, "taken up");
 
         let in_service = |newest: &Stored| {
@@ -380,29 +412,27 @@ pub enum HealthError {
     Engine(#[from] EngineError),
 }
 
-impl Shared {
-    /// Waits until `what` answers.
-    async fn wait<T, E, F, Fut>(&self, what: &str, ask: F) -> Result<T, StartError>
-    where
-        E: std::fmt::Display,
-        F: Fn() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-    {
-        let mut told = None;
-        loop {
-            let error = match ask().await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error.to_string(),
-            };
-            if told.as_ref() != Some(&error) {
-                tracing::warn!(error, "waiting for {what}");
-                told = Some(error);
-            }
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return Err(StartError::Stopped),
-                () = tokio::time::sleep(START_RETRY) => {}
-            }
+/// Waits until `what` answers.
+async fn wait<T, E, F, Fut>(stop: &CancellationToken, what: &str, ask: F) -> Result<T, StartError>
+where
+    E: std::fmt::Display,
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    let mut told = None;
+    loop {
+        let error = match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error.to_string(),
+        };
+        if told.as_ref() != Some(&error) {
+            tracing::warn!(error, "waiting for {what}");
+            told = Some(error);
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(StartError::Stopped),
+            () = tokio::time::sleep(START_RETRY) => {}
         }
     }
 }

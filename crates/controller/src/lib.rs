@@ -9,6 +9,7 @@ mod crash;
 mod effects;
 mod gate;
 mod group;
+mod held;
 mod keeper;
 mod lineage;
 mod monitor;

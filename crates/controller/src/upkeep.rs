@@ -4,6 +4,7 @@
 use crate::app::{AppHandle, Message};
 use crate::containers::{Containers, belongs, describe_end, only};
 use crate::controller::Shared;
+use crate::held::Held;
 use dockswap_core::DeploymentId;
 use dockswap_core::machine::{Event, Failure, Ground, Machine, Phase, Release, Upkeep};
 use dockswap_core::ports::{Container, ContainerState, DockerHealth, Probe};
@@ -40,6 +41,7 @@ pub(crate) struct Upkeeper {
     shared: Arc<Shared>,
     app: AppHandle,
     containers: Containers,
+    held: Held,
     /// The live release whose restart policy has been set.
     policed: Option<Release>,
     /// Attempts to heal in a row, and when the next one may be.
@@ -50,11 +52,12 @@ pub(crate) struct Upkeeper {
 }
 
 impl Upkeeper {
-    pub(crate) fn new(shared: Arc<Shared>, app: AppHandle, containers: Containers) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, app: AppHandle, containers: Containers, held: Held) -> Self {
         Self {
             shared,
             app,
             containers,
+            held,
             policed: None,
             attempts: 0,
             not_before: Instant::now(),
@@ -132,6 +135,11 @@ impl Upkeeper {
     /// Looks, and does what is to be done; `None`: Docker did not answer.
     async fn pass(&mut self) -> Option<()> {
         let (seen, machine) = self.look().await?;
+        if let Some(held) = self.held.look(&seen) {
+            // The records are not what runs: nothing is healed, stopped or removed by them.
+            self.tell(Message::Degraded(Some(held))).await;
+            return Some(());
+        }
         let upkeep = machine.upkeep();
         match upkeep.live.clone() {
             Some(live) => self.keep_live(&machine, &live, &seen).await,
@@ -294,7 +302,9 @@ impl Upkeeper {
         let debris: BTreeSet<_> = seen
             .iter()
             .map(|container| (container.color, container.deployment))
-            .filter(|key| !used.contains(key) && key.1 <= self.shared.last_deployment())
+            .filter(|key| !used.contains(key))
+            // What is newer than the records may be wanted by records that are brought back yet.
+            .filter(|key| !self.shared.is_unrecorded(key.1) || machine.deployment() > Some(key.1))
             .collect();
         for (color, deployment) in debris {
             if self.machine().version() != machine.version() {

@@ -1,16 +1,19 @@
-//! What `db check` needs: the database's own verdict, and the records of an app at one instant.
-//! It must not know what makes them right: that is for a replay to say.
+//! What a check needs: the database's own verdict, and the records of an app at one instant. It must
+//! not know what makes them right: that is for a replay to say (`check`).
 
-use crate::entity::{app_machine, current_state};
+use crate::entity::{app_machine, current_state, deployment, deployment_image};
 use crate::history::{EventScope, History, events_after};
 use crate::rows::{EventRow, FromRow, Unreadable};
 use crate::transaction::begin_read;
-use dockswap_core::AppName;
 use dockswap_core::machine::Machine;
-use dockswap_core::records::{CurrentState, StoreError};
+use dockswap_core::ports::Image;
+use dockswap_core::records::{CurrentState, DeploymentRow, StoreError};
+use dockswap_core::{AppName, DeploymentId, ImageId};
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryOrder, QueryResult, QuerySelect, Statement,
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QueryResult,
+    QuerySelect, QueryTrait, Statement,
 };
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a whole look at the database may take.
@@ -18,23 +21,32 @@ const AUDIT_DEADLINE: Duration = Duration::from_mins(10);
 
 /// Everything on record about one app, as it was at one instant.
 #[derive(Clone, Debug, PartialEq)]
-pub struct AppRecords {
+pub(crate) struct AppRecords {
     /// The app.
-    pub app: AppName,
+    pub(crate) app: AppName,
     /// Its machine as last committed.
-    pub machine: Option<Machine>,
+    pub(crate) machine: Option<Machine>,
     /// Its row of `current_state`.
-    pub current: Option<CurrentState>,
+    pub(crate) current: Option<CurrentState>,
     /// Its events, oldest first, refused ones included.
-    pub events: Vec<EventRow>,
+    pub(crate) events: Vec<EventRow>,
+    /// Its deployments, by id.
+    pub(crate) deployments: BTreeMap<DeploymentId, DeploymentRow>,
+    /// The image that each of them ran.
+    pub(crate) images: BTreeMap<DeploymentId, Image>,
 }
 
 impl History {
+    /// The same, for a look at everything.
+    pub(crate) fn patient(&self) -> Self {
+        Self { deadline: AUDIT_DEADLINE, ..self.clone() }
+    }
+
     /// Every app that has a machine, by name.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn apps(&self) -> Result<Vec<AppName>, StoreError> {
+    pub(crate) async fn apps(&self) -> Result<Vec<AppName>, StoreError> {
         use app_machine::{Column, Entity};
         let operation = "read the apps";
         let names = Entity::find().select_only().column(Column::AppName).order_by_asc(Column::AppName);
@@ -55,16 +67,22 @@ impl History {
     ///
     /// # Errors
     /// When the database fails, or a row cannot be read (named in the error).
-    pub async fn records(&self, app: &AppName) -> Result<AppRecords, StoreError> {
+    pub(crate) async fn records(&self, app: &AppName) -> Result<AppRecords, StoreError> {
         let operation = "read an app's records";
-        let patient = Self { deadline: AUDIT_DEADLINE, ..self.clone() };
-        let (machine, current, events) = patient
+        let (machine, current, events, deployments, images) = self
+            .patient()
             .read(operation, async {
                 let snapshot = begin_read(&self.db).await?;
                 let machine = app_machine::Entity::find_by_id(app.as_str()).one(&snapshot).await?;
                 let current = current_state::Entity::find_by_id(app.as_str()).one(&snapshot).await?;
                 let events = events_after(&EventScope::App(app.clone()), 0).all(&snapshot).await?;
-                Ok((machine, current, events))
+                let mine = deployment::Entity::find().filter(deployment::Column::AppName.eq(app.as_str()));
+                let ids = mine.clone().select_only().column(deployment::Column::Id).into_query();
+                let images = deployment_image::Entity::find()
+                    .filter(deployment_image::Column::DeploymentId.in_subquery(ids))
+                    .all(&snapshot)
+                    .await?;
+                Ok((machine, current, events, mine.all(&snapshot).await?, images))
             })
             .await?;
         let records = || {
@@ -73,6 +91,17 @@ impl History {
                 machine: machine.map(Machine::from_row).transpose()?,
                 current: current.map(CurrentState::from_row).transpose()?,
                 events: events.into_iter().map(EventRow::from_row).collect::<Result<_, _>>()?,
+                deployments: deployments
+                    .into_iter()
+                    .map(|row| DeploymentRow::from_row(row).map(|row| (row.id, row)))
+                    .collect::<Result<_, _>>()?,
+                images: images
+                    .into_iter()
+                    .map(|row| {
+                        let image = Image { id: ImageId(row.image_id), digest: row.digest };
+                        (DeploymentId(row.deployment_id), image)
+                    })
+                    .collect(),
             })
         };
         records().map_err(|unreadable: Unreadable| unreadable.during(operation))
@@ -84,12 +113,11 @@ impl History {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn integrity(&self) -> Result<Vec<String>, StoreError> {
+    pub(crate) async fn integrity(&self) -> Result<Vec<String>, StoreError> {
         if self.db.get_database_backend() != DbBackend::Sqlite {
             return Ok(Vec::new());
         }
-        let patient = Self { deadline: AUDIT_DEADLINE, ..self.clone() };
-        patient
+        self.patient()
             .read("check the database", async {
                 let ask = |sql| self.db.query_all_raw(Statement::from_string(DbBackend::Sqlite, sql));
                 let mut findings = Vec::new();

@@ -4,20 +4,24 @@ use crate::error::{ConnectError, LeaseError, SchemaError, store_error};
 use crate::history::History;
 use crate::lease::{self, Holder, Lease};
 use crate::location::Location;
+use crate::presence::Presence;
 use crate::schema::{self, SchemaStatus};
 use crate::sqlite::{self, Access};
 use crate::write::{Unit, Write, Written};
-use crate::writer::Writer;
-use crate::{DEADLINE, postgres};
+use crate::writer::{Scribe, Writer};
+use crate::{DEADLINE, postgres, restore};
 use async_trait::async_trait;
 use dockswap_core::machine::{Machine, Transition};
 use dockswap_core::ports::{Image, Store};
 use dockswap_core::records::{CommitError, ConfigRow, DeploymentRow, NewConfig, RefusalRecord, StoreError};
 use dockswap_core::{AppName, ConfigId, DeploymentId};
 use sea_orm::{DatabaseConnection, DbErr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// For how long a write that went through says that the next one will.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// A database that this process may write, and nobody else.
 ///
@@ -35,11 +39,33 @@ pub struct Database {
 ///
 /// # Errors
 /// When it cannot be had: [`LeaseError::Held`] when another controller has it,
-/// [`SchemaError::Newer`] when a newer version has written it.
+/// [`SchemaError::Newer`] when a newer version has written it, [`ConnectError::Damaged`] when its file is
+/// damaged (nothing was written then). Whether its records fit together, [`History::check`] says.
 pub async fn connect(url: &str, holder: &Holder) -> Result<Database, ConnectError> {
     let opened = Opened::at(url, holder).await?;
+    opened.assert_intact().await?;
     schema::up(&opened.writing).await?;
     opened.into_database(holder).await
+}
+
+/// The same, and refuses records that do not fit together: whoever decided by them would be guessing.
+///
+/// # Errors
+/// As [`connect`]; [`ConnectError::Damaged`] with what [`History::check`] finds.
+pub async fn connect_checked(url: &str, holder: &Holder) -> Result<Database, ConnectError> {
+    let database = connect(url, holder).await?;
+    let location: Location = url.parse()?;
+    let name = match &location {
+        Location::Sqlite(path) => path.display().to_string(),
+        Location::Postgres(_) => location.to_string(),
+    };
+    let findings = match database.history().check().await {
+        Ok(verdict) if verdict.is_sound() => return Ok(database),
+        Ok(verdict) => verdict.findings,
+        Err(error) => return Err(ConnectError::Open { database: name, source: error.into() }),
+    };
+    database.close().await;
+    Err(ConnectError::Damaged { database: name, findings })
 }
 
 /// Opens the database at `url` for reading, beside a controller or without one.
@@ -89,7 +115,7 @@ async fn open_for_reading(location: &Location) -> Result<DatabaseConnection, Con
     }
 }
 
-fn resolve(path: &Path) -> Result<std::path::PathBuf, ConnectError> {
+fn resolve(path: &Path) -> Result<PathBuf, ConnectError> {
     sqlite::resolve(path).map_err(|source| ConnectError::File { path: path.to_owned(), source })
 }
 
@@ -102,6 +128,8 @@ enum Held {
 /// A database that is locked and open, whatever its schema.
 struct Opened {
     held: Held,
+    /// Where it is a file.
+    file: Option<PathBuf>,
     writing: DatabaseConnection,
     reading: DatabaseConnection,
 }
@@ -112,19 +140,44 @@ impl Opened {
         match &location {
             Location::Sqlite(path) => {
                 let made = |source| ConnectError::File { path: path.clone(), source };
-                sqlite::create(path).map_err(made)?;
+                sqlite::create_directory(path).map_err(made)?;
                 let path = resolve(path)?;
                 let held = Held::File(Lease::of_file(&path, holder)?);
+                restore::finish(&path).map_err(made)?;
+                sqlite::create(&path).map_err(made)?;
                 let writing = sqlite::open(&path, Access::Write).await?;
                 let reading = sqlite::open(&path, Access::Read).await?;
-                Ok(Self { held, writing, reading })
+                Ok(Self { held, file: Some(path), writing, reading })
             }
             Location::Postgres(options) => {
                 let writing = postgres::open(options, Access::Write).await?;
                 let held = Held::Session(Box::new(Lease::of_session(options, &writing).await?));
                 let reading = postgres::open(options, Access::Read).await?;
-                Ok(Self { held, writing, reading })
+                Ok(Self { held, file: None, writing, reading })
             }
+        }
+    }
+
+    /// Refuses a file that is damaged, before anything is written into it.
+    async fn assert_intact(&self) -> Result<(), ConnectError> {
+        let Some(path) = &self.file else { return Ok(()) };
+        // Connections of their own: a check that was prepared before the tables came would go on
+        // passing them over.
+        let db = sqlite::open(path, Access::Read).await?;
+        let looking = History { db, deadline: DEADLINE };
+        let looked = looking.integrity().await;
+        // What does not close in order is closed with the process.
+        let _ = looking.db.close().await;
+        let damaged = |findings| ConnectError::Damaged { database: path.display().to_string(), findings };
+        match looked {
+            Ok(findings) if findings.is_empty() => Ok(()),
+            Ok(findings) => Err(damaged(findings)),
+            // Then it is damaged where SQLite keeps what it needs for looking.
+            Err(StoreError::Failed { source, .. }) => Err(damaged(vec![source.to_string()])),
+            Err(error) => Err(ConnectError::Open {
+                database: format!("sqlite://{}", path.display()),
+                source: error.into(),
+            }),
         }
     }
 
@@ -135,7 +188,8 @@ impl Opened {
             Held::File(lease) => lease,
             Held::Session(session) => Lease::keep(*session, epoch, announce.clone()),
         };
-        let writer = Writer::spawn(self.writing, lease, epoch, announce);
+        let presence = self.file.as_deref().map(Presence::of);
+        let writer = Writer::spawn(Scribe { db: self.writing, epoch, presence, fenced: announce }, lease);
         Ok(Database { history: History { db: self.reading, deadline: DEADLINE }, writer, fenced })
     }
 }
@@ -162,6 +216,18 @@ impl Database {
             // Nobody is left who could find out.
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Whether a transition could be written now. Asks the database by writing, unless that was done
+    /// within the last second.
+    ///
+    /// # Errors
+    /// Why nothing can be written.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        if self.writer.wrote_within(FRESH) {
+            return Ok(());
+        }
+        self.write("write to the database", Write::Touch).await.map(|_| ())
     }
 
     /// Waits until everything that was handed over is written, then lets go of the lease.

@@ -21,14 +21,22 @@ pub enum ConnectError {
         /// Where.
         path: PathBuf,
     },
-    /// The file or its directory could not be made.
-    #[error("the database file {path} cannot be made")]
+    /// The file or its directory cannot be made, or not be written.
+    #[error("the database file {path} cannot be opened for writing")]
     File {
         /// Where.
         path: PathBuf,
         /// The cause.
         #[source]
         source: io::Error,
+    },
+    /// It is damaged: it is not touched, and nothing in it is relied on.
+    #[error("the database {database} is damaged: {}", findings.join("; "))]
+    Damaged {
+        /// Which one: a path, or a URL without a password.
+        database: String,
+        /// What was found.
+        findings: Vec<String>,
     },
     /// It does not open, or not in time.
     #[error("the database {database} cannot be opened")]

@@ -5,6 +5,7 @@
 
 use crate::entity::controller_lease::{Column, Entity, ROW};
 use crate::error::LeaseError;
+use crate::presence::beside;
 use crate::stamp::Stamp;
 use crate::transaction::begin_write;
 use crate::{postgres, schema};
@@ -13,12 +14,11 @@ use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection};
 use sea_orm::sqlx::{self, Connection};
 use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter};
-use std::ffi::OsString;
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -70,7 +70,7 @@ pub(crate) enum Lease {
 impl Lease {
     /// Takes the lock of the SQLite database at `path`.
     pub(crate) fn of_file(path: &Path, holder: &Holder) -> Result<Self, LeaseError> {
-        let path = lock_path(path);
+        let path = beside(path, ".lock");
         let failed = |source: io::Error| LeaseError::File { path: path.clone(), source };
         let mut file = OpenOptions::new()
             .read(true)
@@ -235,10 +235,4 @@ pub(crate) async fn begin_epoch(db: &DatabaseConnection, holder: &Holder) -> Res
 fn held(holder: Option<String>) -> LeaseError {
     let holder = holder.filter(|holder| !holder.is_empty());
     LeaseError::Held { holder: holder.unwrap_or_else(|| "it has not given its name yet".to_owned()) }
-}
-
-fn lock_path(database: &Path) -> PathBuf {
-    let mut path = OsString::from(database);
-    path.push(".lock");
-    path.into()
 }

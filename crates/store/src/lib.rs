@@ -10,9 +10,11 @@
 //! - A write goes on when its caller goes away; it is never left half done.
 //! - Every call ends by its deadline. A commit whose answer was lost is looked up, never repeated.
 //! - Whoever was replaced as the controller writes nothing any more.
+//! - A damaged database is refused, never guessed at; nothing is written into files that were moved away.
 
 mod audit;
 mod backup;
+mod check;
 mod database;
 mod entity;
 mod error;
@@ -20,6 +22,8 @@ mod history;
 mod lease;
 mod location;
 mod postgres;
+mod presence;
+mod restore;
 mod rows;
 mod schema;
 mod sqlite;
@@ -30,12 +34,15 @@ mod transaction;
 mod write;
 mod writer;
 
-pub use audit::AppRecords;
 pub use backup::BackupError;
-pub use database::{Database, connect, connect_read_only, migrate_down, migrate_up, migration_status};
+pub use check::Verdict;
+pub use database::{
+    Database, connect, connect_checked, connect_read_only, migrate_down, migrate_up, migration_status,
+};
 pub use error::{ConnectError, LeaseError, SchemaError};
 pub use history::{EventScope, History, Page};
 pub use lease::Holder;
+pub use restore::{RestoreError, Restored, restore};
 pub use rows::{ConfigSummary, EventRow};
 pub use schema::SchemaStatus;
 

@@ -28,6 +28,11 @@ pub struct SchemaStatus {
 }
 
 impl SchemaStatus {
+    /// Whether dockswap has never been here.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.applied.is_empty() && self.unknown.is_empty()
+    }
+
     /// Refuses a schema that is newer than this version.
     fn not_newer(self) -> Result<Self, SchemaError> {
         if self.unknown.is_empty() { Ok(self) } else { Err(SchemaError::Newer { unknown: self.unknown }) }

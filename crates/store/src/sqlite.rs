@@ -61,7 +61,7 @@ pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
 /// Makes the file (mode 0600) and its directory (0700) where they are missing. A file that others can
 /// read or write is made private, and so is what `SQLite` left beside it.
 pub(crate) fn create(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory(path))?;
+    create_directory(path)?;
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
     for suffix in ["", "-wal", "-shm"] {
         let mut file = path.as_os_str().to_owned();
@@ -79,16 +79,26 @@ pub(crate) fn create(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn directory(path: &Path) -> &Path {
+/// Makes the directory of a file (0700) where it is missing.
+pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory(path))
+}
+
+/// Where a file is.
+pub(crate) fn directory(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Opens an existing file. Every connection is checked before its first use, the first one here,
 /// so that its complaint is not lost in the pool's retries.
 pub(crate) async fn open(path: &Path, access: Access) -> Result<DatabaseConnection, ConnectError> {
-    let failed = |source: sqlx::Error| ConnectError::Open {
-        database: format!("sqlite://{}", path.display()),
-        source: source.into(),
+    let failed = |source: sqlx::Error| match damage(&source) {
+        Some(finding) => {
+            ConnectError::Damaged { database: path.display().to_string(), findings: vec![finding] }
+        }
+        None => {
+            ConnectError::Open { database: format!("sqlite://{}", path.display()), source: source.into() }
+        }
     };
     let options = options(path, access);
     let probe = async {
@@ -143,6 +153,15 @@ async fn check(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         }
     }
     Ok(())
+}
+
+/// What SQLite says of a file that it cannot make sense of.
+fn damage(error: &sqlx::Error) -> Option<String> {
+    let sqlx::Error::Database(cause) = error else { return None };
+    // Of an extended code the low byte is the kind: SQLITE_CORRUPT, SQLITE_NOTADB; and a file that ends
+    // too early (SQLITE_IOERR_SHORT_READ).
+    let code: u32 = cause.code()?.parse().ok()?;
+    (matches!(code & 0xff, 11 | 26) || code == 522).then(|| cause.message().to_owned())
 }
 
 fn is_sound(version: &str) -> bool {

@@ -1,7 +1,9 @@
 //! What can be written, each as one whole: applied inside a transaction that somebody else begins
 //! and commits.
 
-use crate::entity::{app_config, app_machine, current_state, deployment, deployment_event, deployment_image};
+use crate::entity::{
+    app_config, app_machine, controller_lease, current_state, deployment, deployment_event, deployment_image,
+};
 use crate::rows::without_nul;
 use crate::stamp::Stamp;
 use dockswap_core::machine::Transition;
@@ -23,6 +25,8 @@ pub(crate) enum Write {
     Refusal(EventRecord),
     /// A version of an app file.
     Config(NewConfig),
+    /// Nothing new: to see whether anything can be written.
+    Touch,
 }
 
 /// A transition as it is written.
@@ -157,6 +161,14 @@ impl Write {
                 let inserted = app_config::Entity::insert(row).exec(db).await?;
                 Ok(Written::Config(ConfigId(inserted.last_insert_id)))
             }
+            Self::Touch => {
+                use controller_lease::{Column, Entity, ROW};
+                let same = Entity::update_many()
+                    .col_expr(Column::Epoch, Expr::col(Column::Epoch).into())
+                    .filter(Column::Id.eq(ROW));
+                same.exec(db).await?;
+                Ok(Written::Done)
+            }
         }
     }
 
@@ -188,6 +200,8 @@ impl Write {
                     .await?;
                 Ok(id.map(|id| Written::Config(ConfigId(id))))
             }
+            // It leaves no trace.
+            Self::Touch => Ok(None),
         }
     }
 }

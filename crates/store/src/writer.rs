@@ -6,6 +6,7 @@ use crate::DEADLINE;
 use crate::entity::controller_lease::{self, ROW};
 use crate::error::{is_timeout, store_error, timed_out};
 use crate::lease::Lease;
+use crate::presence::Presence;
 use crate::transaction::begin_write;
 use crate::write::{Write, Written};
 use dockswap_core::records::StoreError;
@@ -13,7 +14,7 @@ use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, Query
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// How many writes share a transaction at most.
 const GROUP: usize = 64;
@@ -76,25 +77,27 @@ struct Job {
 pub(crate) struct Writer {
     jobs: mpsc::Sender<Job>,
     task: JoinHandle<Lease>,
+    /// When the last write went through; `None` when it did not.
+    wrote: watch::Receiver<Option<Instant>>,
 }
 
 impl Writer {
-    /// Starts the task. `fenced` becomes true when a write finds another controller's epoch.
-    pub(crate) fn spawn(
-        db: DatabaseConnection,
-        lease: Lease,
-        epoch: i64,
-        fenced: watch::Sender<bool>,
-    ) -> Self {
+    /// Starts the task, which keeps `lease` for as long.
+    pub(crate) fn spawn(scribe: Scribe, lease: Lease) -> Self {
         let (jobs, waiting) = mpsc::channel(WAITING);
-        let scribe = Scribe { db, epoch, fenced };
+        let (report, wrote) = watch::channel(None);
         let task = tokio::spawn(async move {
-            scribe.run(waiting).await;
+            scribe.run(waiting, report).await;
             // What is not closed in order is closed by the end of the process.
             let _ = scribe.db.close().await;
             lease
         });
-        Self { jobs, task }
+        Self { jobs, task, wrote }
+    }
+
+    /// Whether the last write went through, and not longer ago than `age`.
+    pub(crate) fn wrote_within(&self, age: Duration) -> bool {
+        self.wrote.borrow().is_some_and(|at| at.elapsed() < age)
     }
 
     /// Writes, and returns after the commit. A caller that stops waiting before its turn has
@@ -130,11 +133,14 @@ impl Writer {
 pub(crate) struct Scribe {
     pub(crate) db: DatabaseConnection,
     pub(crate) epoch: i64,
+    /// Where the database is a file.
+    pub(crate) presence: Option<Presence>,
+    /// Becomes true when a write finds another controller's epoch.
     pub(crate) fenced: watch::Sender<bool>,
 }
 
 impl Scribe {
-    async fn run(&self, mut waiting: mpsc::Receiver<Job>) {
+    async fn run(&self, mut waiting: mpsc::Receiver<Job>, report: watch::Sender<Option<Instant>>) {
         let mut jobs = Vec::with_capacity(GROUP);
         while waiting.recv_many(&mut jobs, GROUP).await > 0 {
             jobs.retain(|job| !job.answer.is_closed());
@@ -144,6 +150,7 @@ impl Scribe {
                 if matches!(outcome, Err(WriteError::Fenced)) {
                     self.fenced.send_replace(true);
                 }
+                report.send_replace(outcome.is_ok().then(Instant::now));
                 // Nobody waits any more: it is written all the same.
                 let _ = job.answer.send(outcome);
             }
@@ -189,6 +196,9 @@ impl Scribe {
     async fn write_together(&self, writes: &[&Write]) -> Result<Vec<Written>, Interrupted> {
         let staged = timeout(DEADLINE, self.stage(writes)).await.map_err(|_| WriteError::TimedOut)?;
         let (transaction, written) = staged?;
+        if let Some(presence) = &self.presence {
+            presence.check().map_err(|absent| WriteError::Failed(DbErr::Custom(absent.to_string())))?;
+        }
         match timeout(DEADLINE, transaction.commit()).await {
             Ok(Ok(())) => Ok(written),
             Ok(Err(cause)) => Err(Interrupted::InCommit(cause.into())),

@@ -104,7 +104,8 @@ impl App {
             self.routes_are_known = false;
             return;
         }
-        let routes = AppRoutes::of(&self.machine, &self.containers.all());
+        let seen = self.containers.all();
+        let routes = self.held.routes(&seen).or_else(|| AppRoutes::of(&self.machine, &seen));
         if self.routes_are_known && routes == self.routes {
             return;
         }
@@ -133,5 +134,16 @@ impl App {
 
     pub(super) fn show_progress(&self, progress: &Progress) {
         self.view.send_modify(|view| view.progress = Some(progress.clone()));
+    }
+
+    /// What was tried again has gone through.
+    pub(super) fn show_no_retry(&self) {
+        self.view.send_if_modified(|view| {
+            let retries = matches!(view.progress, Some(Progress::Retrying { .. }));
+            if retries {
+                view.progress = None;
+            }
+            retries
+        });
     }
 }

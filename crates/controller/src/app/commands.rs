@@ -25,10 +25,7 @@ impl App {
             Command::Switch { color } => self.switch(color).await,
             Command::Promote => self.order(&Event::Promote).await,
             Command::Cancel => self.cancel().await,
-            Command::Recover => {
-                let observation = self.look().await;
-                self.order(&Event::ManualRecovery(observation)).await
-            }
+            Command::Recover => self.recover().await,
             Command::Remove => {
                 let newest = self.newest.as_ref().map(|newest| newest.row.id);
                 let result = self.order(&Event::Retire { newest }).await;
@@ -40,6 +37,19 @@ impl App {
             }
         };
         let _ = reply.send(result);
+    }
+
+    /// Settles on what Docker shows. Where traffic was left with what the records do not know, they decide
+    /// again: if what they name can take it.
+    async fn recover(&mut self) -> Result<Outcome, OrderError> {
+        let observation = self.look().await;
+        let live = self.machine.serving().map(|serving| (serving.live.color, serving.live.origin));
+        if self.held.is_held() && !live.is_some_and(|live| observation.healthy.contains(&live)) {
+            return Err(Refusal::NothingHealthy.into());
+        }
+        let outcome = self.order(&Event::ManualRecovery(observation)).await?;
+        self.held.release();
+        Ok(outcome)
     }
 
     /// Ends the deployment in flight. After the switch that moves the traffic back: only to what can

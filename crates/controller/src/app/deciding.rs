@@ -6,6 +6,7 @@ use crate::view::{Notice, Progress};
 use dockswap_core::machine::{Event, Phase, Refusal};
 use dockswap_core::records::{CommitError, StoreError};
 use dockswap_core::{DeploymentId, Version};
+use std::error::Error;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -64,6 +65,9 @@ impl App {
             ),
         }
         self.paused_until = None;
+        if matches!(event, Event::TrafficSwitched { .. }) {
+            self.held.release();
+        }
         self.in_force(deployment);
         crash::point_of_a_wait(&self.machine, Moment::Committed);
         Ok(())
@@ -110,7 +114,7 @@ impl App {
         if answers == self.machine.version() {
             self.effect = None;
             self.pause();
-            self.show_progress(&Progress::Retrying { reason: error.to_string() });
+            self.show_progress(&Progress::Retrying { reason: in_words(&error) });
         }
     }
 
@@ -151,4 +155,15 @@ impl App {
             }
         });
     }
+}
+
+/// An error with its causes: "the database failed" alone helps nobody.
+pub(super) fn in_words(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words = format!("{words}: {error}");
+        cause = error.source();
+    }
+    words
 }

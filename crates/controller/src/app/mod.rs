@@ -8,6 +8,7 @@ mod versions;
 
 use crate::containers::Containers;
 use crate::controller::Shared;
+use crate::held::Held;
 use crate::orders::{Command, OrderError, Outcome};
 use crate::specs::{Offer, Stored};
 use crate::upkeep;
@@ -97,6 +98,8 @@ pub(crate) struct App {
     wanted: Option<Wanted>,
     turn: Turn,
     containers: Containers,
+    /// Traffic that is left where it was found.
+    held: Held,
     /// What was published last; not known once an effect has published on its own.
     routes: Option<AppRoutes>,
     routes_are_known: bool,
@@ -123,7 +126,8 @@ impl App {
         seen: Vec<Container>,
     ) -> (AppHandle, JoinHandle<()>) {
         let (own_inbox, inbox) = mpsc::channel(64);
-        let routes = AppRoutes::of(&machine, &seen);
+        let held = shared.held(machine.app());
+        let routes = held.routes(&seen).or_else(|| AppRoutes::of(&machine, &seen));
         let containers = Containers::new(seen);
         let (view, view_receiver) = watch::channel(AppView::of(&machine, routes.as_ref()));
         let machine = Arc::new(machine);
@@ -131,7 +135,8 @@ impl App {
         let (hint, hint_receiver) = watch::channel(0);
         let handle =
             AppHandle { inbox: own_inbox.clone(), view: view_receiver, machine: machine_receiver, hint };
-        let upkeeper = upkeep::Upkeeper::new(shared.clone(), handle.clone(), containers.clone());
+        let upkeeper =
+            upkeep::Upkeeper::new(shared.clone(), handle.clone(), containers.clone(), held.clone());
         let app = Self {
             shared: shared.clone(),
             machine,
@@ -140,6 +145,7 @@ impl App {
             wanted: None,
             turn: Turn::Idle,
             containers,
+            held,
             routes,
             routes_are_known: true,
             effect: None,

@@ -1,8 +1,10 @@
 //! Versions of the app's file: which one is wanted, and when its turn comes.
 
+use super::deciding::in_words;
 use super::{App, Message, Turn, Wanted};
 use crate::orders::{OrderError, Outcome};
 use crate::specs::{Offer, Stored, StoredError};
+use crate::view::Progress;
 use dockswap_core::machine::{Event, Order, OrderReason, OrderTarget, Phase, Plan, Readiness};
 use dockswap_core::records::{ConfigRow, DeploymentStatus, NewConfig, StoreError};
 use dockswap_core::{AppSpec, ConfigId};
@@ -30,8 +32,14 @@ impl App {
             at: self.shared.ports.clock.now(),
         };
         self.newest_in_doubt = true;
-        let id = self.shared.ports.store.insert_config(&config).await?;
+        let stored = self.shared.ports.store.insert_config(&config).await;
+        if let Err(error) = &stored {
+            // It is offered again.
+            self.show_progress(&Progress::Retrying { reason: in_words(error) });
+        }
+        let id = stored?;
         self.newest_in_doubt = false;
+        self.show_no_retry();
         let row =
             ConfigRow { id, app: config.app, bytes: config.bytes, sha: config.sha, created_at: config.at };
         tracing::info!(app = %self.machine.app(), config = id.0, sha = %row.sha, "new version stored");
@@ -166,8 +174,9 @@ impl App {
             (Ok(_), None) => {}
             (Err(error), None) => {
                 tracing::error!(app = %self.machine.app(), error = &error as &dyn std::error::Error, "deployment not begun");
-                if matches!(error, OrderError::Store(_)) {
+                if let OrderError::Store(cause) = &error {
                     self.pause();
+                    self.show_progress(&Progress::Retrying { reason: in_words(cause) });
                 }
                 // Where the answer of an earlier commit was lost, another version may be under way.
                 if self.machine.considered() < Some(wanted.stored.row.id) {

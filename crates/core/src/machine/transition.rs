@@ -178,6 +178,18 @@ impl Machine {
         app: AppName,
         events: impl IntoIterator<Item = (i64, &'a serde_json::Value)>,
     ) -> Result<Self, ReplayError> {
+        Self::retrace(app, events, |_| {})
+    }
+
+    /// The same, and `each` is shown every transition on the way: all that was written with it.
+    ///
+    /// # Errors
+    /// As [`Machine::replay`].
+    pub fn retrace<'a>(
+        app: AppName,
+        events: impl IntoIterator<Item = (i64, &'a serde_json::Value)>,
+        mut each: impl FnMut(&Transition),
+    ) -> Result<Self, ReplayError> {
         let mut machine = Self::new(app);
         for (id, payload) in events {
             if payload.get("refused").is_some() {
@@ -193,6 +205,7 @@ impl Machine {
             let next =
                 machine.step(&event, at).map_err(|refusal| ReplayError::Refused { event: id, refusal })?;
             let recorded = field("to")?.as_str().unwrap_or_default().to_owned();
+            each(&next);
             machine = next.committed();
             if recorded != machine.state() {
                 return Err(ReplayError::Differs {

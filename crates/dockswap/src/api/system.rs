@@ -1,5 +1,6 @@
 //! Whether the controller lives, is ready, and what it counts.
 
+use super::with_causes;
 use crate::run::state::State;
 use axum::extract;
 use axum::http::{StatusCode, header};
@@ -15,7 +16,11 @@ pub(super) async fn alive() -> &'static str {
 }
 
 pub(super) async fn ready(extract::State(state): extract::State<Arc<State>>) -> Response {
-    match state.controller.ready().await {
+    let ready = match state.controller.ready().await {
+        Ok(()) => state.database.check_writable().await.map_err(|error| with_causes(&error)),
+        Err(reason) => Err(reason),
+    };
+    match ready {
         Ok(()) => "ready\n".into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")).into_response(),
     }
@@ -24,11 +29,12 @@ pub(super) async fn ready(extract::State(state): extract::State<Arc<State>>) -> 
 pub(super) async fn metrics(extract::State(state): extract::State<Arc<State>>) -> Response {
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     let proxy = state.proxy.status().await.ok();
-    (kind, text(&state.controller.views(), proxy.as_ref())).into_response()
+    let writable = state.database.check_writable().await.is_ok();
+    (kind, text(&state.controller.views(), proxy.as_ref(), writable)).into_response()
 }
 
 /// In the text format of Prometheus.
-fn text(apps: &[AppView], proxy: Option<&RouterStatus>) -> String {
+fn text(apps: &[AppView], proxy: Option<&RouterStatus>, writable: bool) -> String {
     let mut out = String::new();
     let mut states: BTreeMap<&str, usize> = BTreeMap::new();
     for app in apps {
@@ -76,6 +82,12 @@ fn text(apps: &[AppView], proxy: Option<&RouterStatus>) -> String {
     }
     gauge(
         &mut out,
+        "dockswap_database_writable",
+        "Whether the database takes writes.",
+        &[(String::new(), u64::from(writable))],
+    );
+    gauge(
+        &mut out,
         "dockswap_proxy_up",
         "Whether the proxy answers.",
         &[(String::new(), u64::from(proxy.is_some()))],
@@ -109,10 +121,11 @@ mod tests {
 
     #[test]
     fn metrics_of_no_apps_are_well_formed() {
-        let text = text(&[], None);
+        let text = text(&[], None, true);
         assert!(text.contains("# TYPE dockswap_apps gauge\n"));
         assert!(text.contains("\ndockswap_apps_degraded 0\n"));
         assert!(text.contains("\ndockswap_proxy_up 0\n"));
+        assert!(text.contains("\ndockswap_database_writable 1\n"));
         assert!(text.lines().all(|line| line.starts_with('#') || line.split(' ').count() == 2), "{text}");
     }
 }

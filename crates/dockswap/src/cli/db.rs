@@ -5,13 +5,13 @@ use super::session::{Session, now};
 use super::text::{as_u64, count};
 use crate::api::with_causes;
 use clap::{Args, Subcommand};
-use dockswap_core::machine::Machine;
-use dockswap_core::records::StoreError;
-use dockswap_store::{AppRecords, ConnectError, Holder, LeaseError, SchemaError, SchemaStatus};
+use dockswap_store::{
+    ConnectError, Holder, LeaseError, RestoreError, Restored, SchemaError, SchemaStatus, Verdict,
+};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Check, migrate or copy the database
+/// Check, migrate, copy or restore the database
 #[derive(Debug, Args)]
 pub(crate) struct DbArgs {
     #[command(subcommand)]
@@ -22,9 +22,10 @@ pub(crate) struct DbArgs {
 enum DbVerb {
     /// Check the database, with or without a running controller
     ///
-    /// Its integrity and foreign keys; and, by replaying the events of every app, that they give its
-    /// recorded state, and that the recorded color and image are those that traffic uses. Changes
-    /// nothing; exits with 1 when anything is wrong.
+    /// Its integrity and foreign keys; by replaying the events of every app, that they give its recorded
+    /// state, color, image and deployments; and that every stored file still has its hash. A controller
+    /// does so when it starts, and a restore before it touches anything. Changes nothing; exits with 1
+    /// when anything is wrong.
     Check,
     /// Bring the schema up to date
     ///
@@ -40,6 +41,17 @@ enum DbVerb {
     /// For `SQLite`; the controller may go on writing meanwhile. For `PostgreSQL` use `pg_dump`.
     Backup {
         /// The copy
+        file: PathBuf,
+    },
+    /// Put a backup in the place of the database, while no controller runs
+    ///
+    /// For `SQLite`. The backup is checked first (as `db check` does), and brought up to date where an
+    /// older version made it. The database that is there is kept beside it. While a controller runs
+    /// nothing is done (exit code 5). Traffic is not touched: the proxy goes on as it is, and the
+    /// controller, once started, leaves what serves where it is, also where it is newer than the
+    /// backup. For `PostgreSQL` use `pg_restore`.
+    Restore {
+        /// A copy that `dockswap db backup` made
         file: PathBuf,
     },
 }
@@ -62,6 +74,7 @@ pub(crate) async fn db(session: &Session, args: &DbArgs) -> Result<Exit, CliErro
             session.show(&json!({ "file": file }), || vec![format!("copied to {}", file.display())])?;
             Ok(Exit::Done)
         }
+        DbVerb::Restore { file } => restore(session, &url, file).await,
     }
 }
 
@@ -80,81 +93,90 @@ async fn migrate(session: &Session, url: &str) -> Result<Exit, CliError> {
 
 async fn check(session: &Session, url: &str) -> Result<Exit, CliError> {
     let history = dockswap_store::connect_read_only(url).await.map_err(refused)?;
-    let failed =
-        |error: StoreError| CliError::new(Exit::Failed, "the check did not end").because(with_causes(&error));
-    let mut findings = history.integrity().await.map_err(failed)?;
-    let apps = history.apps().await.map_err(failed)?;
-    let mut events = 0;
-    for app in &apps {
-        match history.records(app).await {
-            Ok(records) => {
-                events += records.events.len();
-                findings.extend(wrong(&records));
-            }
-            Err(error @ StoreError::Unreadable { .. }) => findings.push(with_causes(&error)),
-            Err(error) => return Err(failed(error)),
-        }
-    }
-    let sound = findings.is_empty();
-    let document = json!({ "sound": sound, "apps": apps.len(), "events": events, "findings": findings });
+    let verdict = history
+        .check()
+        .await
+        .map_err(|error| CliError::new(Exit::Failed, "the check did not end").because(with_causes(&error)))?;
+    let Verdict { apps, events, findings } = &verdict;
+    let document =
+        json!({ "sound": verdict.is_sound(), "apps": apps, "events": events, "findings": findings });
     session.show(&document, || {
-        if sound {
-            let (apps, events) = (count(as_u64(apps.len()), "app"), count(as_u64(events), "event"));
+        if verdict.is_sound() {
+            let (apps, events) = (count(as_u64(*apps), "app"), count(as_u64(*events), "event"));
             vec![format!("sound: {apps}, {events} replayed")]
         } else {
             Vec::new()
         }
     })?;
-    if sound {
+    if verdict.is_sound() {
         return Ok(Exit::Done);
     }
     let what = format!("{} in the database", count(as_u64(findings.len()), "defect"));
-    Err(CliError::new(Exit::Failed, what)
-        .because(findings.join("\n"))
-        .next("dockswap db backup FILE  (before anything else)"))
+    Err(ways_out(CliError::new(Exit::Failed, what).because(findings.join("\n")), url))
 }
 
-/// What does not fit together in the records of one app: its events, replayed, must give its machine
-/// and its row of `current_state`.
-fn wrong(records: &AppRecords) -> Vec<String> {
-    let app = &records.app;
-    let replayed =
-        match Machine::replay(app.clone(), records.events.iter().map(|event| (event.id, &event.payload))) {
-            Ok(machine) => machine,
-            Err(error) => return vec![format!("{app}: {error}")],
-        };
-    let mut findings = Vec::new();
-    match &records.machine {
-        None => findings.push(format!("{app}: its machine is not on record")),
-        Some(machine) if *machine != replayed => findings.push(format!(
-            "{app}: its machine is on record as {} (version {}), and its events give {} (version {})",
-            machine.state(),
-            machine.version(),
-            replayed.state(),
-            replayed.version()
-        )),
-        Some(_) => {}
+async fn restore(session: &Session, url: &str, file: &Path) -> Result<Exit, CliError> {
+    let holder = Holder::this_process(now());
+    let restored = dockswap_store::restore(url, file, &holder).await.map_err(|error| not_restored(&error))?;
+    let Restored { database, kept, until, apps, deployments, migrated } = &restored;
+    let document = json!({
+        "database": database, "from": file, "kept": kept, "until": until,
+        "apps": apps, "deployments": deployments, "migrated": migrated,
+    });
+    session.show(&document, || {
+        let until = until.as_ref().map_or("nothing on record".to_owned(), |at| format!("records until {at}"));
+        let (deployments, apps) = (count(*deployments, "deployment"), count(as_u64(*apps), "app"));
+        let mut lines = vec![
+            format!("restored {} from {}", database.display(), file.display()),
+            format!("{until}: {deployments} of {apps}"),
+        ];
+        if !migrated.is_empty() {
+            lines.push(format!("its schema was brought up to date: {}", migrated.join(", ")));
+        }
+        lines.extend(
+            kept.as_ref().map(|kept| format!("the database that was here is kept: {}", kept.display())),
+        );
+        lines.extend(AFTER_A_RESTORE.map(ToOwned::to_owned));
+        lines
+    })?;
+    Ok(Exit::Done)
+}
+
+/// What comes next, for whoever has just restored a database.
+const AFTER_A_RESTORE: [&str; 3] = [
+    "next: dockswap run      (or systemctl start dockswap)",
+    "      It looks at Docker and the proxy first. What has the traffic keeps it, also where it is newer than",
+    "      these records: `dockswap status` says so, and the next deploy of that app puts it right.",
+];
+
+fn not_restored(error: &RestoreError) -> CliError {
+    let exit = match error {
+        RestoreError::Lease(LeaseError::Held { .. }) => Exit::Conflict,
+        RestoreError::NotSqlite
+        | RestoreError::Url(_)
+        | RestoreError::Itself { .. }
+        | RestoreError::Schema(SchemaError::Newer { .. }) => Exit::Usage,
+        _ => Exit::Failed,
+    };
+    let said =
+        CliError::new(exit, "nothing was restored: the database is as it was").because(with_causes(error));
+    match exit {
+        Exit::Conflict => said.next("stop that controller first: traffic goes on without it"),
+        _ => said,
     }
-    let recorded = records.current.as_ref();
-    let expected = replayed.current_state(recorded.map(|row| row.updated_at).unwrap_or_default());
-    if expected.as_ref() != recorded {
-        let shown = |row: Option<&dockswap_core::records::CurrentState>| {
-            row.map_or_else(
-                || "nothing".to_owned(),
-                |row| {
-                    let color = row.active_color.map_or("none", dockswap_core::Color::as_str);
-                    let image = row.image.as_deref().unwrap_or("none");
-                    format!("{} (deployment {}, color {color}, image {image})", row.status, row.deployment_id)
-                },
-            )
-        };
-        findings.push(format!(
-            "{app}: current_state says {}, and its events give {}",
-            shown(recorded),
-            shown(expected.as_ref())
-        ));
+}
+
+/// How a damaged database is got out of.
+fn ways_out(error: CliError, database: &str) -> CliError {
+    if database.starts_with("postgres") {
+        return error.next("pg_restore, of what pg_dump made, while no controller runs");
     }
-    findings
+    error
+        .next("dockswap db restore FILE  (a copy made by `dockswap db backup`; what is here now is kept)")
+        .next(format!(
+            "without one: sqlite3 {database} .recover | sqlite3 MENDED; dockswap db restore MENDED"
+        ))
+        .next("or move it away and start: what serves goes on serving, and every app is deployed once more")
 }
 
 fn show_schema(session: &Session, status: &SchemaStatus) -> Result<(), CliError> {
@@ -171,7 +193,20 @@ fn show_schema(session: &Session, status: &SchemaStatus) -> Result<(), CliError>
 /// Why a database is not to be had.
 #[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 fn refused(error: ConnectError) -> CliError {
-    CliError::new(exit_of(&error), with_causes(&error))
+    explain(&error)
+}
+
+/// Why a database is not to be had, and what to do.
+pub(crate) fn explain(error: &ConnectError) -> CliError {
+    let said = CliError::new(exit_of(error), with_causes(error));
+    match error {
+        ConnectError::Damaged { database, findings } => {
+            let what = format!("the database {database} is damaged, and nothing in it is relied on");
+            ways_out(CliError::new(Exit::Failed, what).because(findings.join("\n")), database)
+        }
+        ConnectError::File { .. } | ConnectError::Open { .. } => said.next("dockswap doctor"),
+        _ => said,
+    }
 }
 
 /// The exit code for a database that is not to be had.
@@ -186,67 +221,26 @@ pub(crate) const fn exit_of(error: &ConnectError) -> Exit {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use super::{refused, wrong};
-    use dockswap_core::machine::{Event, Machine, Order, OrderReason, OrderTarget, Plan};
-    use dockswap_core::{AppName, Color, ConfigId, DeploymentId, Timestamp};
-    use dockswap_store::{AppRecords, ConnectError, EventRow, LeaseError};
-    use std::path::Path;
+    use super::{not_restored, refused};
+    use dockswap_store::{ConnectError, LeaseError, RestoreError};
 
-    /// An app that pulls its first image.
-    fn records() -> AppRecords {
-        let app: AppName = "web".parse().unwrap();
-        let text = b"name: web\nimage: app:v1\ndocker: { expose_port: 8080 }\n";
-        let spec = dockswap_config::parse_app(
-            Path::new("x"),
-            text,
-            Path::new("/"),
-            &dockswap_config::Policy::default(),
-        )
-        .unwrap();
-        let at = Timestamp::from_micros(5);
-        let order = Order {
-            deployment: DeploymentId(1),
-            target: OrderTarget::Config(Plan::of(&spec, ConfigId(1))),
-            reason: OrderReason::Edit,
-        };
-        let transition = Machine::new(app.clone()).step(&Event::Deploy(order), at).unwrap();
-        let event = EventRow {
-            id: 1,
-            deployment_id: DeploymentId(1),
-            app_name: app.clone(),
-            event_type: transition.event().event_type.to_owned(),
-            payload: transition.event().payload.clone(),
-            error: None,
-            created_at: at,
-        };
-        let current = Some(transition.current().clone());
-        AppRecords { app, machine: Some(transition.committed()), current, events: vec![event] }
+    #[test]
+    fn a_damaged_database_comes_with_the_ways_out() {
+        let findings = vec!["row 3 missing from index x".to_owned()];
+        let error = refused(ConnectError::Damaged { database: "/data/dockswap.db".to_owned(), findings });
+        let text = error.to_string();
+        for words in ["/data/dockswap.db is damaged", "row 3 missing", "db restore FILE", ".recover"] {
+            assert!(text.contains(words), "{text}");
+        }
     }
 
     #[test]
-    fn records_that_fit_together_are_sound() {
-        assert_eq!(wrong(&records()), Vec::<String>::new());
-    }
-
-    #[test]
-    fn what_the_events_do_not_say_is_found() {
-        let mut other_color = records();
-        other_color.current.as_mut().unwrap().active_color = Some(Color::Green);
-        assert_eq!(
-            wrong(&other_color),
-            [
-                "web: current_state says pulling (deployment 1, color green, image none), and its events give pulling (deployment 1, color none, image none)"
-            ]
-        );
-        let mut other_machine = records();
-        other_machine.machine = Some(Machine::new("web".parse().unwrap()));
-        assert_eq!(wrong(&other_machine).len(), 1);
-        let mut lost_event = records();
-        lost_event.events.clear();
-        assert_eq!(wrong(&lost_event).len(), 2);
-        let mut unreadable = records();
-        unreadable.events[0].payload = serde_json::json!({});
-        assert_eq!(wrong(&unreadable), ["web: the payload of event 1 cannot be read: no event"]);
+    fn a_restore_beside_a_controller_is_a_conflict() {
+        let held = RestoreError::Lease(LeaseError::Held { holder: "pid 71".to_owned() });
+        let error = not_restored(&held);
+        assert_eq!(error.exit.code(), 5);
+        assert!(error.to_string().contains("pid 71"), "{error}");
+        assert_eq!(not_restored(&RestoreError::NotSqlite).exit.code(), 2);
     }
 
     #[test]

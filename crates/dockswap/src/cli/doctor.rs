@@ -285,6 +285,9 @@ async fn database(session: &Session, settings: &Settings) -> Vec<Finding> {
         Err(ConnectError::Missing { path }) => {
             return vec![Finding::ok(check, format!("{} is made at the first start", path.display()))];
         }
+        Err(error @ ConnectError::Damaged { .. }) => {
+            return vec![Finding::fail(check, with_causes(&error), "dockswap db restore FILE")];
+        }
         Err(error) => {
             return vec![Finding::fail(
                 check,
@@ -293,9 +296,9 @@ async fn database(session: &Session, settings: &Settings) -> Vec<Finding> {
             )];
         }
     };
-    let integrity = match history.integrity().await {
-        Ok(defects) if defects.is_empty() => Finding::ok(check, "it answers, and is sound"),
-        Ok(defects) => Finding::fail(check, defects.join("\n"), "dockswap db check; go back to a backup"),
+    let integrity = match history.check().await {
+        Ok(verdict) if verdict.is_sound() => Finding::ok(check, "it answers, and is sound"),
+        Ok(verdict) => Finding::fail(check, verdict.findings.join("\n"), "dockswap db restore FILE"),
         Err(error) => Finding::fail(check, with_causes(&error), "dockswap db check"),
     };
     vec![integrity, clock(&history).await]

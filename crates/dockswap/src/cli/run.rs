@@ -77,7 +77,11 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit, CliEr
     session.paths.check_trust().map_err(|why| {
         CliError::new(Exit::Usage, "the controller's settings are not safe from others").because(why)
     })?;
-    crate::run::run(&session.paths, args, settings).await.map_err(ended)?;
+    if let Err(error) = crate::run::run(&session.paths, args, settings).await {
+        let mut error = ended(error);
+        error.now = Some(session.what_the_proxy_serves().await);
+        return Err(error);
+    }
     Ok(Exit::Done)
 }
 
@@ -93,9 +97,11 @@ pub(crate) fn proxy(session: &Session, args: &ProxyArgs) -> Result<Exit, CliErro
 /// Why a process ended that should have gone on.
 #[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 pub(crate) fn ended(error: anyhow::Error) -> CliError {
-    let refused = error.downcast_ref::<ConnectError>().map(super::db::exit_of);
+    if let Some(refused) = error.downcast_ref::<ConnectError>() {
+        return super::db::explain(refused);
+    }
     let error: &dyn std::error::Error = error.as_ref();
-    CliError::new(refused.unwrap_or(Exit::Failed), with_causes(error)).next("dockswap doctor")
+    CliError::new(Exit::Failed, with_causes(error)).next("dockswap doctor")
 }
 
 #[cfg(test)]

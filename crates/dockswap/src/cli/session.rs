@@ -68,13 +68,20 @@ impl Session {
     /// Adds to an error for want of a controller what the proxy serves all the same.
     pub(crate) async fn with_what_the_proxy_serves(&self, mut error: CliError) -> CliError {
         if error.exit == Exit::NoController && error.now.is_none() {
-            let proxy = ProxyClient::new(self.paths.proxy_socket());
-            error.now = Some(match tokio::time::timeout(AFTERTHOUGHT, proxy.status()).await {
-                Ok(Ok(status)) => sentence::of_proxy(&status),
-                Ok(Err(_)) | Err(_) => "no proxy answers either".to_owned(),
-            });
+            error.now = Some(self.what_the_proxy_serves().await);
         }
         error
+    }
+
+    /// What the proxy serves while no controller does its work.
+    pub(crate) async fn what_the_proxy_serves(&self) -> String {
+        let proxy = ProxyClient::new(self.paths.proxy_socket());
+        match tokio::time::timeout(AFTERTHOUGHT, proxy.status()).await {
+            Ok(Ok(status)) => sentence::of_proxy(&status),
+            Ok(Err(_)) | Err(_) => {
+                "no proxy answers (`dockswap proxy` would serve the last routes)".to_owned()
+            }
+        }
     }
 
     /// Adds to an error about `app` what serves now, as far as the controller says so.

@@ -46,7 +46,7 @@ impl Parts {
         make_private_dir(&paths.data_dir)?;
         let clock = Arc::new(SystemClock::new());
         let holder = Holder::this_process(clock.now());
-        let database = dockswap_store::connect(&paths.database_url(settings), &holder).await?;
+        let database = dockswap_store::connect_checked(&paths.database_url(settings), &holder).await?;
         let mut policy = settings.policy.clone();
         paths.complete(&mut policy);
         Ok(Self {

@@ -1,16 +1,16 @@
 //! Commits: whole or not at all, once, and answered in time.
 
 use super::fixtures::{
-    Place, app, at, beginning, config, counts, event, number, scribe, stored, success, texts, transition,
+    Place, app, at, beginning, config, counts, event, number, plan, scribe, stored, success, texts,
+    transition,
 };
 use crate::history::{EventScope, Page};
 use crate::transaction::begin_write;
 use crate::write::{Unit, Write, Written};
 use crate::writer::{Scribe, WriteError};
-use dockswap_core::machine::{Event, Machine, Order, OrderReason, OrderTarget, Plan};
+use dockswap_core::machine::{Event, Machine, Order, OrderReason, OrderTarget};
 use dockswap_core::ports::{Image, Store};
 use dockswap_core::records::{CommitError, DeploymentStatus, DeploymentWrite, RefusalRecord, StoreError};
-use dockswap_core::spec::{DeploymentPolicy, HealthCheck, OnRegression, Promotion};
 use dockswap_core::{ConfigId, DeploymentId, ImageId};
 use sea_orm::ConnectionTrait;
 use std::time::Duration;
@@ -54,33 +54,6 @@ pub(super) async fn a_transition_is_written_whole(place: &Place) {
     let ended = database.deployment(id).await.unwrap().unwrap();
     assert_eq!((ended.status, ended.ended_at), (DeploymentStatus::RolledBack, Some(second.event.at)));
     assert_eq!(database.last_deployment().await.unwrap(), id);
-}
-
-fn plan(config: ConfigId) -> Plan {
-    let second = Duration::from_secs(1);
-    Plan {
-        config,
-        image: "web:v1".to_owned(),
-        replicas: 1,
-        health_check: HealthCheck {
-            http: None,
-            interval: second,
-            timeout: second,
-            retries: 3,
-            success_threshold: 1,
-        },
-        policy: DeploymentPolicy {
-            startup_delay: second,
-            startup_timeout: second,
-            drain_timeout: second,
-            stop_timeout: second,
-            watch: second,
-            on_regression: OnRegression::RollBack,
-            rollback_window: second,
-            promotion: Promotion::Auto,
-        },
-        routes: Vec::new(),
-    }
 }
 
 pub(super) async fn the_machine_comes_back_as_it_was_and_replays(place: &Place) {

@@ -93,7 +93,7 @@ async fn no_database_is_no_database() {
     let url = format!("sqlite://{}", path.display());
     for refused in [connect(&url, &holder()).await.map(drop), connect_read_only(&url).await.map(drop)] {
         let refused = refused.unwrap_err();
-        assert!(matches!(refused, ConnectError::Open { .. }), "{refused:?}");
+        assert!(matches!(refused, ConnectError::Damaged { .. }), "{refused:?}");
         assert!(refused.to_string().contains("notes.txt"), "{refused}");
     }
 }

@@ -4,13 +4,16 @@ use super::cluster::Cluster;
 use crate::write::{Unit, Write};
 use crate::writer::Scribe;
 use crate::{Database, Holder, connect};
+use dockswap_core::machine::Plan;
 use dockswap_core::ports::{Image, Store};
 use dockswap_core::records::{
     CurrentState, DeploymentRow, DeploymentStatus, DeploymentWrite, EventRecord, NewConfig,
 };
+use dockswap_core::spec::{DeploymentPolicy, HealthCheck, OnRegression, Promotion};
 use dockswap_core::{AppName, Color, ConfigId, ConfigSha, DeploymentId, ImageId, Timestamp};
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 use serde_json::json;
+use std::time::Duration;
 
 /// 2026-11-21T07:38:26.123456Z.
 pub(super) const MORNING: i64 = 1_795_246_706_123_456;
@@ -142,6 +145,34 @@ pub(super) fn success(before: &Unit) -> Unit {
     }
 }
 
+/// A plan that takes no time.
+pub(crate) fn plan(config: ConfigId) -> Plan {
+    let second = Duration::from_secs(1);
+    Plan {
+        config,
+        image: "web:v1".to_owned(),
+        replicas: 1,
+        health_check: HealthCheck {
+            http: None,
+            interval: second,
+            timeout: second,
+            retries: 3,
+            success_threshold: 1,
+        },
+        policy: DeploymentPolicy {
+            startup_delay: second,
+            startup_timeout: second,
+            drain_timeout: second,
+            stop_timeout: second,
+            watch: second,
+            on_regression: OnRegression::RollBack,
+            rollback_window: second,
+            promotion: Promotion::Auto,
+        },
+        routes: Vec::new(),
+    }
+}
+
 /// A stored config of `name`, to deploy.
 pub(super) async fn stored(database: &Database, name: &str) -> ConfigId {
     database.insert_config(&config(name, b"name: web\n", 0)).await.unwrap()
@@ -156,7 +187,7 @@ pub(super) async fn scribe(place: &Place) -> Scribe {
     place.open().await.close().await;
     let db = place.raw().await;
     let epoch = number(&db, "SELECT epoch FROM controller_lease").await;
-    Scribe { db, epoch, fenced: tokio::sync::watch::Sender::new(false) }
+    Scribe { db, epoch, presence: None, fenced: tokio::sync::watch::Sender::new(false) }
 }
 
 /// The first column of every row of `sql`, as text.

@@ -14,6 +14,7 @@ mod schemas;
 
 use cluster::Cluster;
 use fixtures::Place;
+pub(crate) use fixtures::plan;
 
 /// Every case becomes a test on SQLite; one test runs them all on PostgreSQL, since a cluster
 /// takes a second to make.

@@ -8,6 +8,7 @@ mod fault;
 mod orders;
 mod proxy;
 mod restarts;
+mod restores;
 mod rollbacks;
 mod scars;
 mod strangers;

@@ -15,7 +15,7 @@ use dockswap_core::{AppName, DeploymentId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The rows.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Database {
     /// Config N is the one at N - 1.
     pub(crate) configs: Vec<ConfigRow>,
@@ -33,6 +33,7 @@ pub(crate) struct Database {
 }
 
 /// A row of `deployment_events`.
+#[derive(Clone)]
 pub(crate) struct EventRow {
     pub(crate) record: EventRecord,
     pub(crate) refused: bool,

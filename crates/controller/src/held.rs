@@ -1,0 +1,94 @@
+//! Traffic that goes where the records do not send it. The proxy outlives controllers, and records may be
+//! set back: after `db restore`, or without any database, the proxy may serve a release that is newer than
+//! anything on record. What serves is not taken out of service for that: it is left where it is until the
+//! app's next confirmed switch, an order to recover, or its own end; and people are told.
+
+use dockswap_core::machine::{Effect, Machine};
+use dockswap_core::ports::{Container, ContainerState};
+use dockswap_core::routes::{AppRoutes, Target};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What an app's traffic is left with: nothing, nearly always. Shared by the app's task and its upkeep.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Held(Arc<Mutex<Option<AppRoutes>>>);
+
+impl Held {
+    /// What the proxy has in force for an app when a controller starts, where that is to be left alone:
+    /// something of it runs, and by the records (`recorded`) traffic would go elsewhere, without a switch
+    /// that is under way and has somewhere to go.
+    pub(crate) fn at_start(
+        machine: Option<&Machine>,
+        recorded: Option<&AppRoutes>,
+        in_force: &AppRoutes,
+        seen: &[Container],
+    ) -> Option<Self> {
+        let target = in_force.target.as_ref()?;
+        let wanted = recorded.and_then(|routes| routes.target.as_ref());
+        if wanted.is_some_and(|wanted| (wanted.deployment, wanted.color) == (target.deployment, target.color))
+        {
+            return None;
+        }
+        let is_switching = machine.is_some_and(|machine| machine.owed().effect == Some(Effect::Route));
+        if is_switching && wanted.is_some_and(|wanted| !wanted.upstreams.is_empty()) {
+            return None;
+        }
+        let routes = recorded.map_or_else(|| in_force.routes.clone(), |recorded| recorded.routes.clone());
+        let held = AppRoutes { app: in_force.app.clone(), routes, target: Some(target.clone()) };
+        let held = Self(Arc::new(Mutex::new(Some(held))));
+        held.routes(seen).is_some_and(|routes| reaches_something(&routes)).then_some(held)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<AppRoutes>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The routes that are left in force, to the containers as they are now.
+    pub(crate) fn routes(&self, seen: &[Container]) -> Option<AppRoutes> {
+        let held = self.held().clone()?;
+        let target = held.target?;
+        let upstreams = of(&target, seen).filter_map(|container| container.upstream.clone()).collect();
+        Some(AppRoutes { target: Some(Target { upstreams, ..target }), ..held })
+    }
+
+    /// Whether anything is held.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held().is_some()
+    }
+
+    /// From now on the records decide.
+    pub(crate) fn release(&self) {
+        *self.held() = None;
+    }
+
+    /// Lets go when nothing of it runs any more; says in words what is still held.
+    pub(crate) fn look(&self, seen: &[Container]) -> Option<String> {
+        let mut held = self.held();
+        let target = held.as_ref()?.target.clone()?;
+        if !of(&target, seen).any(runs) {
+            tracing::warn!("what had the traffic, unknown to the records, runs no more: the records decide");
+            *held = None;
+            return None;
+        }
+        Some(format!(
+            "deployment {} ({}) has the traffic, and the records say otherwise: they are older than what runs. \
+             It is left there until the next deploy, or `dockswap recover`",
+            target.deployment, target.color
+        ))
+    }
+}
+
+fn of<'a>(target: &Target, seen: &'a [Container]) -> impl Iterator<Item = &'a Container> {
+    let (color, deployment) = (target.color, target.deployment);
+    seen.iter().filter(move |container| container.color == color && container.deployment == deployment)
+}
+
+fn runs(container: &Container) -> bool {
+    matches!(
+        container.state,
+        ContainerState::Running | ContainerState::Restarting(_) | ContainerState::Paused
+    )
+}
+
+fn reaches_something(routes: &AppRoutes) -> bool {
+    routes.target.as_ref().is_some_and(|target| !target.upstreams.is_empty())
+}
