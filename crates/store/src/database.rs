@@ -227,11 +227,19 @@ impl Database {
         if self.writer.wrote_within(FRESH) {
             return Ok(());
         }
+        self.try_to_write().await
+    }
+
+    /// Writes what means nothing.
+    pub(crate) async fn try_to_write(&self) -> Result<(), StoreError> {
         self.write("write to the database", Write::Touch).await.map(|_| ())
     }
 
-    /// Waits until everything that was handed over is written, then lets go of the lease.
+    /// Waits until everything that was handed over is written, then closes the database, to its
+    /// [`History`]s too, and lets go of the lease.
     pub async fn close(self) {
+        // Readers first: the last connection brings the log into the file.
+        let _ = self.history.db.close_by_ref().await;
         self.writer.close().await;
     }
 

@@ -121,6 +121,9 @@ pub(crate) async fn open(path: &Path, access: Access) -> Result<DatabaseConnecti
         .max_lifetime(None)
         .test_before_acquire(false)
         .after_connect(|connection, _| Box::pin(check(connection)))
+        // A full disk may end a transaction behind sqlx's back: it goes on counting one, and what is
+        // "committed" on such a connection is never written. It is not used again.
+        .after_release(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
         .connect_with(options)
         .await
         .map_err(failed)?;

@@ -12,8 +12,8 @@ use dockswap_core::records::{CurrentState, DeploymentWrite, EventRecord, NewConf
 use dockswap_core::{AppName, ConfigId, DeploymentId};
 use sea_orm::sea_query::{Expr, Func, OnConflict};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
-    Set,
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Set, Statement,
 };
 
 /// One thing to write, whole or not at all.
@@ -162,11 +162,7 @@ impl Write {
                 Ok(Written::Config(ConfigId(inserted.last_insert_id)))
             }
             Self::Touch => {
-                use controller_lease::{Column, Entity, ROW};
-                let same = Entity::update_many()
-                    .col_expr(Column::Epoch, Expr::col(Column::Epoch).into())
-                    .filter(Column::Id.eq(ROW));
-                same.exec(db).await?;
+                touch(db).await?;
                 Ok(Written::Done)
             }
         }
@@ -204,6 +200,23 @@ impl Write {
             Self::Touch => Ok(None),
         }
     }
+}
+
+/// Writes something that means nothing.
+async fn touch<C: ConnectionTrait>(db: &C) -> Result<(), DbErr> {
+    if db.get_database_backend() == DbBackend::Sqlite {
+        // A row that becomes what it was is not written at all; this number in the file's head is the
+        // application's own, and dockswap has no other use for it.
+        let number = "PRAGMA user_version";
+        let before = db.query_one_raw(Statement::from_string(DbBackend::Sqlite, number)).await?;
+        let before: i32 = before.map_or(Ok(0), |row| row.try_get_by_index(0))?;
+        db.execute_unprepared(&format!("{number} = {}", before.wrapping_add(1).max(0))).await?;
+    } else {
+        use controller_lease::{Column, Entity, ROW};
+        let same = Entity::update_many().col_expr(Column::Epoch, Expr::col(Column::Epoch).into());
+        same.filter(Column::Id.eq(ROW)).exec(db).await?;
+    }
+    Ok(())
 }
 
 async fn write_deployment<C: ConnectionTrait>(write: &DeploymentWrite, db: &C) -> Result<(), DbErr> {

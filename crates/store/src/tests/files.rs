@@ -1,18 +1,12 @@
 //! What is special about a file: its rights, its names, its copies, its damage.
 
-use super::fixtures::{Place, app, beginning, config, counts, holder, number, scribe, stored};
-use crate::location::Location;
+use super::fixtures::{Place, app, beginning, config, counts, holder, number, path, scribe, stored};
 use crate::write::{Write, Written};
 use crate::{BackupError, ConnectError, LeaseError, connect, connect_read_only};
 use dockswap_core::ports::Store;
 use sea_orm::ConnectionTrait;
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::{Path, PathBuf};
-
-fn path(place: &Place) -> PathBuf {
-    let Location::Sqlite(path) = place.url.parse().unwrap() else { panic!("{}", place.url) };
-    path
-}
+use std::path::Path;
 
 fn mode(path: &Path) -> u32 {
     path.metadata().unwrap().mode() & 0o777

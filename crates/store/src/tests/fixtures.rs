@@ -1,6 +1,7 @@
 //! What the cases are made of.
 
 use super::cluster::Cluster;
+use crate::location::Location;
 use crate::write::{Unit, Write};
 use crate::writer::Scribe;
 use crate::{Database, Holder, connect};
@@ -13,6 +14,7 @@ use dockswap_core::spec::{DeploymentPolicy, HealthCheck, OnRegression, Promotion
 use dockswap_core::{AppName, Color, ConfigId, ConfigSha, DeploymentId, ImageId, Timestamp};
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 use serde_json::json;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// 2026-11-21T07:38:26.123456Z.
@@ -54,6 +56,17 @@ impl Place {
         options.max_connections(1).sqlx_logging(false);
         sea_orm::Database::connect(options).await.unwrap()
     }
+}
+
+/// The file of a SQLite database.
+pub(super) fn path(place: &Place) -> PathBuf {
+    path_of(&place.url)
+}
+
+/// The file that `url` names.
+pub(super) fn path_of(url: &str) -> PathBuf {
+    let Location::Sqlite(path) = url.parse().unwrap() else { panic!("{url}") };
+    path
 }
 
 pub(super) fn holder() -> Holder {
@@ -200,6 +213,12 @@ pub(super) async fn texts(db: &DatabaseConnection, sql: &str) -> Vec<String> {
 pub(super) async fn number(db: &DatabaseConnection, sql: &str) -> i64 {
     let statement = Statement::from_string(db.get_database_backend(), sql);
     db.query_one_raw(statement).await.unwrap().unwrap().try_get_by_index(0).unwrap()
+}
+
+/// The numbers in the first column of every row of `sql`.
+pub(super) async fn numbers(db: &DatabaseConnection, sql: &str) -> Vec<u64> {
+    let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap();
+    rows.iter().map(|row| row.try_get_by_index::<i64>(0).unwrap().unsigned_abs()).collect()
 }
 
 /// How many machines, versions, events, deployments and current states there are: a whole

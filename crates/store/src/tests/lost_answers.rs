@@ -3,10 +3,12 @@
 
 use super::cluster::{Cluster, url};
 use super::fixtures::{Place, beginning, counts, holder, stored, success};
+use super::story::{Chance, Story, assert_sound};
 use crate::lease::Lease;
 use crate::{connect, postgres};
 use dockswap_core::ports::Store;
 use dockswap_core::records::{CommitError, StoreError};
+use dockswap_proof::{Proof, long};
 use sea_orm::ConnectionTrait;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -122,4 +124,31 @@ async fn a_session_that_is_lost_takes_its_lock_again() {
     fenced.wait_for(|&is_fenced| is_fenced).await.unwrap();
     lease.release().await;
     Lease::of_session(&options, &db).await.map(drop).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_db_pgdrop_a_commit_is_never_written_twice() {
+    let Some(cluster) = Cluster::start() else { return };
+    let _place = Place::postgres(&cluster, "pgdrop").await;
+    let wire = Wire::to(&cluster);
+    let database = connect(&url(wire.directory.path(), "pgdrop"), &holder()).await.unwrap();
+    let mut story = Story::of(&database, "web", 0).await;
+    story.advance(&database).await;
+    let mut proof = Proof::of("db.pgdrop", "connection cut before or after the server's commit, PostgreSQL");
+    for seed in 0..if long() { 500 } else { 60 } {
+        let cut = [CUT_BEFORE_THE_SERVER, CUT_AFTER_THE_SERVER][Chance::of(seed).below(2)];
+        let transition = story.next();
+        wire.cut.store(cut, Ordering::SeqCst);
+        let committed = database.commit(&transition).await;
+        assert_eq!(wire.cut.load(Ordering::SeqCst), WHOLE, "the wire was cut");
+        let recorded = database.machines().await.unwrap().remove(0);
+        match (cut, committed) {
+            (CUT_AFTER_THE_SERVER, Ok(())) if recorded == *transition.after() => proof.kept(),
+            (CUT_BEFORE_THE_SERVER, Err(CommitError::Store(_))) if recorded == story.machine => proof.kept(),
+            (cut, committed) => proof.broken(format!("seed {seed}, cut {cut}: {committed:?}")),
+        }
+        story.machine = recorded;
+    }
+    assert_sound(database.history()).await;
+    proof.conclude();
 }

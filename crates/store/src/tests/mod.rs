@@ -5,12 +5,16 @@
 
 mod cluster;
 mod commits;
+mod fault;
 mod files;
 mod fixtures;
 mod histories;
 mod leases;
 mod lost_answers;
+mod restores;
+mod scars;
 mod schemas;
+mod story;
 
 use cluster::Cluster;
 use fixtures::Place;
