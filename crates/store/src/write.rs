@@ -213,7 +213,7 @@ async fn touch<C: ConnectionTrait>(db: &C) -> Result<(), DbErr> {
         db.execute_unprepared(&format!("{number} = {}", before.wrapping_add(1).max(0))).await?;
     } else {
         use controller_lease::{Column, Entity, ROW};
-        let same = Entity::update_many().col_expr(Column::Epoch, Expr::col(Column::Epoch).into());
+        let same = Entity::update_many().col_expr(Column::Epoch, Expr::col(Column::Epoch));
         same.filter(Column::Id.eq(ROW)).exec(db).await?;
     }
     Ok(())

@@ -37,7 +37,7 @@ impl Story {
     pub(super) async fn resumed(database: &Database, name: &str, seat: i64) -> Self {
         let machine = database.machines().await.unwrap().into_iter().find(|m| *m.app() == app(name)).unwrap();
         let config = machine.considered().unwrap();
-        let newest = database.deployments(&app(name), 1).await.unwrap()[0].id;
+        let newest = database.deployments(&app(name), None, 1).await.unwrap()[0].id;
         let events = database.history().records(&app(name)).await.unwrap().events;
         let seconds = (events.last().unwrap().created_at.as_micros() - at(0).as_micros()) / 1_000_000;
         Self { machine, config, seat, deployments: newest.0 / SEATS, seconds }
