@@ -42,7 +42,7 @@ impl Disk {
     fn fill(&self, pages: u64) {
         let path = self.path().join("filler");
         let mut filler = OpenOptions::new().append(true).create(true).open(&path).unwrap();
-        while filler.write_all(&[1; 65_536]).is_ok() {}
+        while filler.write_all(&[1; 4_096]).is_ok() {}
         while filler.write_all(&[1; 4096]).is_ok() {}
         let length = filler.metadata().unwrap().len() / PAGE * PAGE;
         filler.set_len(length.saturating_sub(pages * PAGE)).unwrap();
@@ -108,7 +108,7 @@ async fn db_enospc_at_every_page_leaves_whole_transitions_and_passes() {
         match (refused, later) {
             (Err(_), Ok(())) => proof.kept(),
             (refused, later) => {
-                proof.broken(format!("trial {trial}: {error:?}, then {refused:?}, {later:?}"))
+                proof.broken(format!("trial {trial}: {error:?}, then {refused:?}, {later:?}"));
             }
         }
     }

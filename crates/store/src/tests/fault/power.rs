@@ -197,9 +197,11 @@ async fn child_that_commits_until_it_is_killed() {
     let mut stories = Vec::new();
     for seat in 0..4 {
         let name = format!("app-{seat}");
-        stories.push(match database.machines().await.unwrap().iter().any(|m| m.app().as_str() == name) {
-            true => Story::resumed(&database, &name, seat).await,
-            false => Story::of(&database, &name, seat).await,
+        let is_known = database.machines().await.unwrap().iter().any(|m| m.app().as_str() == name);
+        stories.push(if is_known {
+            Story::resumed(&database, &name, seat).await
+        } else {
+            Story::of(&database, &name, seat).await
         });
     }
     loop {
