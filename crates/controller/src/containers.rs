@@ -1,37 +1,44 @@
 //! The containers of an app as they were last seen, and what they are to a release.
 
 use dockswap_core::machine::Release;
-use dockswap_core::ports::{Container, ContainerState, DeploymentFilter, Selector};
+use dockswap_core::ports::{Container, ContainerState, DeploymentFilter, Engine, EngineError, Selector};
 use dockswap_core::{AppName, Color, DeploymentId};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The containers of one app as they were last seen. Shared by the app's task, its upkeep and its
-/// effects. Several may look at Docker at once, and an answer may be long on its way: one that began
-/// before what is known already is not taken, for it would show the world as it was.
+/// effects. An answer of Docker's may be long on its way: what may show the world as it was is not taken.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Containers(Arc<Mutex<Seen>>);
+pub(crate) struct Containers(Arc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    seen: Mutex<Seen>,
+    /// One looks at a time: of two looks that overlap nobody can say which shows the later world.
+    turn: tokio::sync::Mutex<()>,
+}
 
 #[derive(Debug, Default)]
 struct Seen {
     containers: Vec<Container>,
-    /// The look that showed them.
+    /// The question that they answer.
     by: u64,
-    /// The last look that began.
+    /// The last question that was asked.
     last: u64,
 }
 
-/// A look at Docker that is under way.
+/// A question to Docker that is under way.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Look(u64);
+pub(crate) struct Question(u64);
 
 impl Containers {
     /// What was seen before anybody looked.
     pub(crate) fn new(containers: Vec<Container>) -> Self {
-        Self(Arc::new(Mutex::new(Seen { containers, by: 0, last: 0 })))
+        let seen = Mutex::new(Seen { containers, by: 0, last: 0 });
+        Self(Arc::new(Known { seen, turn: tokio::sync::Mutex::default() }))
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All of them.
@@ -44,24 +51,59 @@ impl Containers {
         self.all().into_iter().filter(|container| belongs(container, release)).collect()
     }
 
-    /// A look at Docker begins.
-    pub(crate) fn look(&self) -> Look {
+    /// Looks at Docker; returns what is known then.
+    ///
+    /// # Errors
+    /// When Docker does not answer.
+    pub(crate) async fn look(
+        &self,
+        engine: &dyn Engine,
+        app: &AppName,
+    ) -> Result<Vec<Container>, EngineError> {
+        let _turn = self.0.turn.lock().await;
+        let question = self.ask();
+        let containers = engine.observe(Some(app)).await?;
+        let mut seen = self.seen();
+        // What an effect made known meanwhile is newer.
+        if question.0 > seen.by {
+            seen.by = question.0;
+            seen.containers = containers;
+        }
+        Ok(seen.containers.clone())
+    }
+
+    /// Docker is asked something.
+    pub(crate) fn ask(&self) -> Question {
         let mut seen = self.seen();
         seen.last += 1;
-        Look(seen.last)
+        Question(seen.last)
     }
 
-    /// What `look` showed replaces what was known, unless that is newer.
-    pub(crate) fn replace(&self, look: Look, containers: Vec<Container>) {
-        let mut seen = self.seen();
-        if look.0 > seen.by {
-            *seen = Seen { containers, by: look.0, last: seen.last };
+    /// What Docker answered to `question`, of one release, replaces what was known of it, unless somebody
+    /// has looked since the question was asked. Returns whether it did.
+    pub(crate) fn answered(&self, question: Question, release: &Release, containers: Vec<Container>) -> bool {
+        if self.seen().by > question.0 {
+            return false;
         }
+        self.replace_release(release, containers);
+        true
     }
 
-    /// What an effect has just made of one release replaces what was known of it.
-    pub(crate) fn replace_release(&self, release: &Release, containers: Vec<Container>) {
-        let now = self.look();
+    /// Nothing is left of one release, and nothing of it ever comes back.
+    pub(crate) fn gone(&self, release: &Release) {
+        self.replace_release(release, Vec::new());
+    }
+
+    /// Nothing is left of the app.
+    pub(crate) fn all_gone(&self) {
+        let now = self.ask();
+        let mut seen = self.seen();
+        seen.by = now.0;
+        seen.containers.clear();
+    }
+
+    fn replace_release(&self, release: &Release, containers: Vec<Container>) {
+        let now = self.ask();
         let mut seen = self.seen();
         seen.by = now.0;
         seen.containers.retain(|container| !belongs(container, release));

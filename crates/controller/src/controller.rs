@@ -162,7 +162,9 @@ impl Controller {
             let app = in_force.app.clone();
             let seen = containers.get(&app).unwrap_or(&none);
             let machine = machines.iter().find(|machine| *machine.app() == app);
-            let Some(kept) = Held::at_start(machine, table.get(&app), &in_force, seen) else { continue };
+            let Some(kept) = Held::at_start(machine, recorded, table.get(&app), &in_force, seen) else {
+                continue;
+            };
             tracing::warn!(%app, routes = ?in_force.target, "has its traffic where the records do not send it: it is left there");
             if let Some(routes) = kept.routes(seen) {
                 table.insert(app.clone(), routes);

@@ -157,12 +157,17 @@ impl Work {
                 )));
             }
         }
-        let started =
-            self.persist(PATIENCE, is_unavailable, || self.shared.ports.engine.ensure_running(&group)).await;
-        match started {
-            Ok(containers) => {
+        let start = || async {
+            let question = self.containers.ask();
+            Ok((question, self.shared.ports.engine.ensure_running(&group).await?))
+        };
+        match self.persist(PATIENCE, is_unavailable, start).await {
+            Ok((question, containers)) => {
                 self.shared.claim(&containers).await;
-                self.containers.replace_release(&release, containers);
+                if !self.containers.answered(question, &release, containers) {
+                    // The gate looks again as often as it must.
+                    let _ = tokio::time::timeout(GLANCE, self.observe()).await;
+                }
                 Event::ContainerStarted
             }
             Err(error) => Event::ContainerFailed(Failure::new(error.to_string())),
@@ -234,13 +239,8 @@ impl Work {
 
     /// Looks at Docker again.
     pub(crate) async fn observe(&self) -> Result<(), EngineError> {
-        let look = || async {
-            let look = self.containers.look();
-            Ok((look, self.shared.ports.engine.observe(Some(self.app())).await?))
-        };
-        let (look, seen) = self.persist(PATIENCE, is_unavailable, look).await?;
-        self.containers.replace(look, seen);
-        Ok(())
+        let look = || self.containers.look(self.shared.ports.engine.as_ref(), self.app());
+        self.persist(PATIENCE, is_unavailable, look).await.map(drop)
     }
 
     /// A counted drain: until nothing is in flight, or the time is over and the rest is closed.
@@ -317,7 +317,7 @@ impl Work {
             .await;
         match gone {
             Ok(()) => {
-                self.containers.replace_release(&release, Vec::new());
+                self.containers.gone(&release);
                 Event::RollbackComplete
             }
             Err(error) => Event::RollbackFailed(Failure::new(error.to_string())),
@@ -339,7 +339,7 @@ impl Work {
             .await;
         match gone {
             Ok(()) => {
-                self.containers.replace(self.containers.look(), Vec::new());
+                self.containers.all_gone();
                 Event::ContainerStopped
             }
             Err(error) => Event::StopFailed(Failure::new(error.to_string())),

@@ -3,6 +3,7 @@
 //! anything on record. What serves is not taken out of service for that: it is left where it is until the
 //! app's next confirmed switch, an order to recover, or its own end; and people are told.
 
+use dockswap_core::DeploymentId;
 use dockswap_core::machine::{Effect, Machine};
 use dockswap_core::ports::{Container, ContainerState};
 use dockswap_core::routes::{AppRoutes, Target};
@@ -15,14 +16,20 @@ pub(crate) struct Held(Arc<Mutex<Option<AppRoutes>>>);
 impl Held {
     /// What the proxy has in force for an app when a controller starts, where that is to be left alone:
     /// something of it runs, and by the records (`recorded`) traffic would go elsewhere, without a switch
-    /// that is under way and has somewhere to go.
+    /// that is under way and has somewhere to go. Where the records know how its deployment ended
+    /// (`newest`: the last one that they know), they have decided already.
     pub(crate) fn at_start(
         machine: Option<&Machine>,
+        newest: DeploymentId,
         recorded: Option<&AppRoutes>,
         in_force: &AppRoutes,
         seen: &[Container],
     ) -> Option<Self> {
         let target = in_force.target.as_ref()?;
+        let in_flight = machine.and_then(Machine::in_flight);
+        if target.deployment <= newest && in_flight != Some(target.deployment) {
+            return None;
+        }
         let wanted = recorded.and_then(|routes| routes.target.as_ref());
         if wanted.is_some_and(|wanted| (wanted.deployment, wanted.color) == (target.deployment, target.color))
         {

@@ -141,7 +141,8 @@ impl Keeper {
 
     /// Takes the addresses of `containers`, which have just been started, out of every route that leads
     /// to a container that had one of them before: Docker hands a freed address to the next container at
-    /// once, and whoever had it may not have been missed yet.
+    /// once, and whoever had it may not have been missed yet. Whoever was started later has it now: what
+    /// Docker says of a start may be long on its way.
     ///
     /// # Errors
     /// When it is not known whether the proxy has taken the table: the next one says it too.
@@ -153,7 +154,9 @@ impl Keeper {
             target.upstreams.retain(|known| {
                 let newcomers = containers.iter().filter_map(|container| container.upstream.as_ref());
                 !newcomers.into_iter().any(|newcomer| {
-                    newcomer.addr == known.addr && newcomer.id.container != known.id.container
+                    newcomer.addr == known.addr
+                        && newcomer.id.container != known.id.container
+                        && newcomer.id.started_at >= known.id.started_at
                 })
             });
             changed |= target.upstreams.len() < before;

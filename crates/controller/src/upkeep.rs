@@ -106,10 +106,8 @@ impl Upkeeper {
 
     async fn observe(&self) -> Option<Vec<Container>> {
         let machine = self.machine();
-        let look = self.containers.look();
-        match self.shared.ports.engine.observe(Some(machine.app())).await {
+        match self.containers.look(self.shared.ports.engine.as_ref(), machine.app()).await {
             Ok(seen) => {
-                self.containers.replace(look, seen.clone());
                 self.tell(Message::Observed).await;
                 Some(seen)
             }

@@ -3,7 +3,7 @@
 use super::{App, Message, PAUSE, Turn};
 use crate::crash::{self, Moment};
 use crate::view::{Notice, Progress};
-use dockswap_core::machine::{Event, Phase, Refusal};
+use dockswap_core::machine::{Event, Machine, Phase, Refusal};
 use dockswap_core::records::{CommitError, StoreError};
 use dockswap_core::{DeploymentId, Version};
 use std::error::Error;
@@ -42,7 +42,10 @@ impl App {
         crash::point(transition.after(), Moment::Decided);
         match self.shared.ports.store.commit(&transition).await {
             Ok(()) => {}
-            Err(CommitError::Store(error)) => return Err(ApplyError::Store(error)),
+            Err(CommitError::Store(error)) => {
+                self.state_in_doubt = true;
+                return Err(ApplyError::Store(error));
+            }
             Err(CommitError::Conflict { .. }) => {
                 // An earlier commit went through although its answer did not reach us.
                 self.reload().await.map_err(ApplyError::Store)?;
@@ -65,6 +68,7 @@ impl App {
             ),
         }
         self.paused_until = None;
+        self.state_in_doubt = false;
         if matches!(event, Event::TrafficSwitched { .. }) {
             self.held.release();
         }
@@ -87,8 +91,14 @@ impl App {
 
     pub(super) async fn reload(&mut self) -> Result<(), StoreError> {
         let machines = self.shared.ports.store.machines().await?;
+        self.state_in_doubt = false;
         let recorded = machines.into_iter().find(|machine| machine.app() == self.machine.app());
         if let Some(machine) = recorded.filter(|machine| machine.version() != self.machine.version()) {
+            let live = |machine: &Machine| machine.serving().map(|serving| serving.live.clone());
+            if live(&machine) != live(&self.machine) {
+                // A switch that was confirmed.
+                self.held.release();
+            }
             self.machine = Arc::new(machine);
             if let Some(deployment) = self.machine.deployment() {
                 self.in_force(deployment);
@@ -139,6 +149,16 @@ impl App {
     /// The database failed: it is left alone for a while.
     pub(super) fn pause(&mut self) {
         self.paused_until = Some(Instant::now() + PAUSE);
+    }
+
+    /// The pause is over. What a state is owed is done again only where that state is still the recorded
+    /// one: undoing a step that went through would be a step that nobody recorded.
+    pub(super) async fn go_on(&mut self) {
+        if self.state_in_doubt && self.reload().await.is_err() {
+            self.pause();
+        } else {
+            self.paused_until = None;
+        }
     }
 
     pub(super) fn later(&self, message: Message) {

@@ -107,6 +107,8 @@ pub(crate) struct App {
     monitor: Option<Running<DeploymentId>>,
     /// The database failed: until then nothing is begun but what people order.
     paused_until: Option<Instant>,
+    /// A commit was not answered: the database may be a step ahead of the state that is known.
+    state_in_doubt: bool,
     file: FileStatus,
     degraded: Option<String>,
     inbox: mpsc::Receiver<Message>,
@@ -151,6 +153,7 @@ impl App {
             effect: None,
             monitor: None,
             paused_until: None,
+            state_in_doubt: false,
             file: FileStatus::Valid,
             degraded: None,
             inbox,
@@ -183,7 +186,7 @@ impl App {
                     Some(message) => self.handle(message).await,
                     None => break,
                 },
-                () = sleep_until(pause) => self.paused_until = None,
+                () = sleep_until(pause) => self.go_on().await,
                 () = sleep_until(rings), if pause.is_none() => {
                     let event = match alarm.map(|alarm| alarm.kind) {
                         Some(AlarmKind::WatchPassed) => Event::WatchPassed,
