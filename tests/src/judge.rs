@@ -151,7 +151,10 @@ impl Judge {
             let around = &by_begin[from..to];
             let new = around.iter().filter(|sample| sample.version == switch.version);
             let Some(first) = new.map(|sample| sample.ended).min() else { continue };
-            let late = around.iter().find(|sample| sample.began > first && sample.version != switch.version);
+            // What was under way when the next switch began may have been sent on after it.
+            let late = around.iter().find(|sample| {
+                sample.began > first && sample.ended < next && sample.version != switch.version
+            });
             verdict.add(late.is_none(), || format!("{late:?}, though {switch:?} answered at {first}"));
         }
         verdict
@@ -236,11 +239,16 @@ mod tests {
     #[test]
     fn a_good_switch_breaks_nothing() {
         let mut judge = judge();
-        judge.report.samples =
-            vec![sample(11, 12, 1), sample(21, 26, 1), sample(22, 23, 2), sample(26, 27, 2)];
+        judge.report.samples = vec![
+            sample(11, 12, 1),
+            sample(13, 24, 2),
+            sample(21, 26, 1),
+            sample(22, 23, 2),
+            sample(26, 27, 2),
+        ];
         judge.seen.push(event(31, "kill", 1));
-        assert_eq!(counts(&judge.no_request_was_lost()), (4, 0));
-        assert_eq!(counts(&judge.who_answered_had_passed_its_gate()), (4, 0));
+        assert_eq!(counts(&judge.no_request_was_lost()), (5, 0));
+        assert_eq!(counts(&judge.who_answered_had_passed_its_gate()), (5, 0));
         assert_eq!(counts(&judge.no_answer_of_the_old_after_the_switch()), (2, 0));
         assert_eq!(counts(&judge.never_two_versions_at_a_time()), (1, 0));
         assert_eq!(counts(&judge.no_signal_before_its_drain_had_ended()), (1, 0));

@@ -44,7 +44,10 @@ fn fault_db_corrupt_a_backup_is_the_way_out_and_what_is_newer_goes_on_serving() 
     let _ = site.command(&["db", "restore", &file]).exits(5).says(&pid);
     site.deployed(&AppFile::new(&app).version("n2").deployment("watch", "1s"));
     site.kill_controller();
-    std::fs::write(site.database().path(), "damaged ".repeat(10_000)).expect("the database's file");
+    // What is in the log would mend the file.
+    let database = site.database().path().clone();
+    std::fs::remove_file(format!("{}-wal", database.display())).expect("the database's log");
+    std::fs::write(database, "damaged ".repeat(10_000)).expect("the database's file");
     let refused = site.command(&["run", "--proxy-http", "127.0.0.1:0"]).exits(1);
     let _ =
         refused.says("dockswap.db").says("db restore FILE").says(&format!("the proxy serves {app} by green"));

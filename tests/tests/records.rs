@@ -20,7 +20,7 @@ fn sqlite(site: &Site, sql: &str) -> Done {
 fn the_sql_of_the_contract_runs_as_it_stands() {
     let site = Site::start();
     let app = site.name("web");
-    site.deployed(&AppFile::new(&app).version("n1"));
+    let first = site.deployed(&AppFile::new(&app).version("n1")).to_string();
     site.deployed(&AppFile::new(&app).version("n2"));
     let columns = [
         vec!["app_name", "deployment_id", "active_color", "image", "status", "updated_at"],
@@ -40,16 +40,21 @@ fn the_sql_of_the_contract_runs_as_it_stands() {
     ];
     for (statement, columns) in STATEMENTS.iter().zip(columns) {
         let _ = sqlite(&site, statement).exits(0);
-        // With rows: for the app that is here.
-        let rows = sqlite(&site, &statement.replace("web-api", &app)).exits(0).json();
-        let first = rows[0].as_object().unwrap_or_else(|| panic!("{statement} finds nothing"));
-        let mut names: Vec<&str> = first.keys().map(String::as_str).collect();
+        // With rows: for the app that is here, and its first deployment.
+        let here = statement
+            .replace("web-api", &app)
+            .replace("deployment_id = 1 ", &format!("deployment_id = {first} "));
+        let rows = sqlite(&site, &here).exits(0).json();
+        let row = rows[0].as_object().unwrap_or_else(|| panic!("{statement} finds nothing"));
+        let mut names: Vec<&str> = row.keys().map(String::as_str).collect();
         let mut expected = columns;
         names.sort_unstable();
         expected.sort_unstable();
         assert_eq!(names, expected, "{statement}");
     }
-    let events = sqlite(&site, STATEMENTS[2]).json();
+    let events =
+        sqlite(&site, &STATEMENTS[2].replace("deployment_id = 1 ", &format!("deployment_id = {first} ")))
+            .json();
     let kinds: Vec<&str> =
         events.as_array().expect("rows").iter().filter_map(|event| event["event_type"].as_str()).collect();
     let usual = ["deploy", "image_ready", "container_started", "health_check_passed", "traffic_switched"];
