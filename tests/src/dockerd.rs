@@ -1,5 +1,7 @@
 //! A Docker Engine of a test's own, which may be restarted, filled up and robbed while the machine's goes on
 //! undisturbed. It touches none of the machine's firewall rules: containers are reached over their bridge.
+//! Its default bridge is one that the machine's Docker makes for it: with none at all, dockerd 20.10 removes
+//! the machine's `docker0` when it starts.
 
 use crate::docker::Docker;
 use crate::site::send;
@@ -34,6 +36,8 @@ pub struct Dockerd {
     live_restore: LiveRestore,
     /// A part of 10.0.0.0/8 that nobody else has, it is hoped.
     pool: String,
+    /// Its default bridge: a network of the machine's Docker, and the device of that.
+    bridge: String,
     process: Option<Child>,
 }
 
@@ -53,10 +57,15 @@ impl Dockerd {
         }
         let home = tempfile::Builder::new().prefix("dswd").tempdir().expect("a directory");
         let mark = std::process::id().wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed).wrapping_mul(7_919));
+        // The name of a network device has at most 15 characters.
+        let bridge = format!("dsw{mark}");
+        let device = format!("com.docker.network.bridge.name={bridge}");
+        let _ = Docker::default().run(&["network", "create", "--opt", &device, &bridge]);
         let mut dockerd = Self {
             data: data.map_or_else(|| home.path().join("data"), Path::to_owned),
             live_restore,
             pool: format!("base=10.{}.{}.0/24,size=28", 192 + mark % 60, (mark / 60) % 256),
+            bridge,
             process: None,
             home,
         };
@@ -99,7 +108,7 @@ impl Dockerd {
         command.arg("--data-root").arg(&self.data).arg("--exec-root").arg(at("exec"));
         command.arg("--pidfile").arg(at("pid")).arg("--host");
         command.arg(format!("unix://{}", at("docker.sock").display()));
-        command.args(["--bridge", "none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]);
+        command.args(["--bridge", &self.bridge, "--iptables=false", "--ip-forward=false", "--ip-masq=false"]);
         command.args(["--userland-proxy=false", "--log-level", "warn", "--default-address-pool", &self.pool]);
         if self.live_restore == LiveRestore::On {
             command.arg("--live-restore");
@@ -130,17 +139,14 @@ impl Drop for Dockerd {
             let from = log.char_indices().rev().nth(4_000).map_or(0, |(at, _)| at);
             eprintln!("--- the last words of dockerd\n{}", &log[from..]);
         }
-        if self.process.is_none() {
-            return;
-        }
-        let docker = self.docker();
-        let all = docker.done(&["ps", "-aq"]).stdout;
-        let all: Vec<&str> = all.lines().collect();
-        if !all.is_empty() {
-            let _ = docker.done(&[&["rm", "-f"], all.as_slice()].concat());
-        }
-        let _ = docker.done(&["network", "prune", "-f"]);
         if let Some(mut process) = self.process.take() {
+            let docker = self.docker();
+            let all = docker.done(&["ps", "-aq"]).stdout;
+            let all: Vec<&str> = all.lines().collect();
+            if !all.is_empty() {
+                let _ = docker.done(&[&["rm", "-f"], all.as_slice()].concat());
+            }
+            let _ = docker.done(&["network", "prune", "-f"]);
             send(process.id(), Signal::TERM);
             if !std::thread::panicking() {
                 holds("dockerd has ended", PATIENCE, || matches!(process.try_wait(), Ok(Some(_))));
@@ -148,6 +154,7 @@ impl Drop for Dockerd {
             let _ = process.kill();
             let _ = process.wait();
         }
+        let _ = Docker::default().done(&["network", "rm", &self.bridge]);
         // It mounts its directory upon itself, and leaves that.
         let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
         let ours =

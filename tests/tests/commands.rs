@@ -171,14 +171,14 @@ fn the_commands_of_the_readme_exist() {
 fn every_command_that_asks_is_answered() {
     let site = Site::start();
     let app = site.name("web");
-    site.deployed(&AppFile::new(&app).version("n1"));
-    site.deployed(&AppFile::new(&app).version("n2"));
+    let first = site.deployed(&AppFile::new(&app).version("n1")).to_string();
+    let second = format!("#{}", site.deployed(&AppFile::new(&app).version("n2")));
     for (arguments, words) in [
         (&["status"][..], "dockswap-demo:v1"),
         (&["why", &app], "stable"),
         (&["history", &app, "--limit", "1"], "success"),
-        (&["events", "1"], "traffic goes to blue"),
-        (&["events", &app, "--limit", "100"], "#2"),
+        (&["events", &first], "traffic goes to blue"),
+        (&["events", &app, "--limit", "100"], &second),
         (&["configs", &app], "SHA256"),
         (&["config", "show", &app], "VERSION: \"n2\""),
         (&["config", "diff", &app], "+    VERSION: \"n2\""),

@@ -2,22 +2,17 @@
 //! versions, orders and hints.
 
 use crate::app::{App, AppHandle, Message};
-use crate::containers::describe_end;
-use crate::group::GroupError;
 use crate::held::Held;
 use crate::keeper::Keeper;
 use crate::orders::{Command, OrderError, Outcome};
 use crate::specs::{Offer, Specs, Stored};
 use crate::view::{AppView, FileStatus, Notice};
-use dockswap_core::machine::{Machine, Release};
-use dockswap_core::ports::{
-    AppFiles, Clock, Container, ContainerGroup, Engine, EngineError, Hint, Probe, Prober, Router,
-    RouterError, Store,
-};
+use dockswap_core::machine::Machine;
+use dockswap_core::ports::{AppFiles, Clock, Container, Engine, Hint, Prober, Router, RouterError, Store};
 use dockswap_core::records::StoreError;
 use dockswap_core::routes::AppRoutes;
-use dockswap_core::spec::{RestartPolicy, Route};
-use dockswap_core::{AppName, Color, DeploymentId};
+use dockswap_core::spec::Route;
+use dockswap_core::{AppName, DeploymentId};
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -109,7 +104,7 @@ impl Shared {
 
 /// The running controller. Dropping it does not stop it: [`Controller::shutdown`] does.
 pub struct Controller {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     apps: Mutex<BTreeMap<AppName, AppHandle>>,
     taken_up: Vec<Offer>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -226,7 +221,7 @@ impl Controller {
         self.tasks().push(task);
     }
 
-    fn handle(&self, app: &AppName) -> Result<AppHandle, OrderError> {
+    pub(crate) fn handle(&self, app: &AppName) -> Result<AppHandle, OrderError> {
         let known = self.apps().get(app).cloned();
         known.ok_or_else(|| {
             if self.shared.stop.is_cancelled() {
@@ -324,58 +319,6 @@ impl Controller {
         self.shared.notices.subscribe()
     }
 
-    /// Asks the containers of both colors now.
-    ///
-    /// # Errors
-    /// When the app is not known, or Docker does not answer.
-    pub async fn health(&self, app: &AppName) -> Result<Vec<(Container, Probe)>, HealthError> {
-        let handle = self.handle(app).map_err(|_| HealthError::UnknownApp)?;
-        let seen = self.shared.ports.engine.observe(Some(app)).await?;
-        let machine = handle.machine.borrow().clone();
-        let releases: Vec<Release> = machine.releases().into_iter().cloned().collect();
-        let mut answers = Vec::new();
-        for container in seen {
-            let release = releases.iter().find(|release| release.owns(&container));
-            let probe = match (describe_end(&container), &container.upstream, release) {
-                (Some(ended), _, _) => Probe::Unhealthy(ended),
-                (None, Some(upstream), Some(release)) => {
-                    self.shared.ports.prober.probe(upstream, &release.plan.health_check).await
-                }
-                (None, None, _) => Probe::Unhealthy("it has no address".to_owned()),
-                (None, _, None) => Probe::Unhealthy("it belongs to no version in use".to_owned()),
-            };
-            answers.push((container, probe));
-        }
-        Ok(answers)
-    }
-
-    /// The containers of an app, of both colors.
-    ///
-    /// # Errors
-    /// When Docker does not answer.
-    pub async fn containers(&self, app: &AppName) -> Result<Vec<Container>, EngineError> {
-        self.shared.ports.engine.observe(Some(app)).await
-    }
-
-    /// What Docker runs for a color of an app; `None`: the live one. Its environment is resolved.
-    ///
-    /// # Errors
-    /// When the app or the color has no version, or its config cannot be read.
-    pub async fn group(&self, app: &AppName, color: Option<Color>) -> Result<ContainerGroup, HealthError> {
-        let handle = self.handle(app).map_err(|_| HealthError::UnknownApp)?;
-        let machine = handle.machine.borrow().clone();
-        let live = machine.serving().map(|serving| serving.live.color);
-        let release = machine
-            .releases()
-            .into_iter()
-            .find(|release| Some(release.color) == color.or(live))
-            .cloned()
-            .ok_or(HealthError::NoVersion)?;
-        self.shared.group(app, &release, RestartPolicy::UnlessStopped).await.map_err(|error| match error {
-            GroupError::Config(message) | GroupError::Environment(message) => HealthError::Config(message),
-        })
-    }
-
     /// Whether the proxy and the database answer.
     ///
     /// # Errors
@@ -395,23 +338,6 @@ impl Controller {
             let _ = task.await;
         }
     }
-}
-
-/// Why a question about an app's containers has no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum HealthError {
-    /// No app of this name.
-    #[error("no such app")]
-    UnknownApp,
-    /// No version in that color.
-    #[error("no version of the app is in that color")]
-    NoVersion,
-    /// Its config cannot be read, or its environment not be resolved.
-    #[error("{0}")]
-    Config(String),
-    /// Docker.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
 }
 
 /// Waits until `what` answers.

@@ -15,14 +15,16 @@ mod lineage;
 mod monitor;
 mod orders;
 mod probe;
+mod questions;
 mod redact;
 mod specs;
 mod upkeep;
 mod vacate;
 mod view;
 
-pub use controller::{Controller, ControllerSettings, HealthError, Ports, StartError};
+pub use controller::{Controller, ControllerSettings, Ports, StartError};
 pub use orders::{Command, OrderError, Outcome};
 pub use probe::{SystemClock, UpstreamProber};
+pub use questions::HealthError;
 pub use specs::Offer;
 pub use view::{AppView, FileStatus, Notice, Progress, StandbyView};

@@ -45,6 +45,13 @@ impl Presence {
         if *known == Some(ids) {
             return Ok(());
         }
+        if known.is_some_and(|[before, _]| before != ids[0]) {
+            // A connection made since may have it open: it is another database all the same.
+            return Err(Absent {
+                path: database.clone(),
+                reason: "it is not the file that was opened".into(),
+            });
+        }
         // SQLite may have begun a new log; what lies there must be what this process has open.
         let open = open_files();
         for (path, id) in self.files.iter().zip(ids) {
