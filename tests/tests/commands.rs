@@ -53,7 +53,7 @@ fn exit_code_4_no_such_app_deployment_or_color() {
     let site = Site::start();
     let app = site.name("web");
     for arguments in
-        [&["status", "nobody"][..], &["why", "nobody"], &["rollback", "nobody"], &["events", "99"]]
+        [&["status", "nobody"][..], &["why", "nobody"], &["rollback", "nobody"], &["events", "99999999"]]
     {
         let _ = site.command(arguments).exits(4);
     }

@@ -167,7 +167,7 @@ impl Opened {
         let looking = History { db, deadline: DEADLINE };
         let looked = looking.integrity().await;
         // What does not close in order is closed with the process.
-        let _ = looking.db.close().await;
+        let _ = tokio::time::timeout(DEADLINE, looking.db.close()).await;
         let damaged = |findings| ConnectError::Damaged { database: path.display().to_string(), findings };
         match looked {
             Ok(findings) if findings.is_empty() => Ok(()),
@@ -238,8 +238,9 @@ impl Database {
     /// Waits until everything that was handed over is written, then closes the database, to its
     /// [`History`]s too, and lets go of the lease.
     pub async fn close(self) {
-        // Readers first: the last connection brings the log into the file.
-        let _ = self.history.db.close_by_ref().await;
+        // Readers first: the last connection brings the log into the file. What does not close in time is
+        // closed with the process.
+        let _ = tokio::time::timeout(DEADLINE, self.history.db.close_by_ref()).await;
         self.writer.close().await;
     }
 

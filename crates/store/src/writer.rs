@@ -89,7 +89,7 @@ impl Writer {
         let task = tokio::spawn(async move {
             scribe.run(waiting, report).await;
             // What is not closed in order is closed by the end of the process.
-            let _ = scribe.db.close().await;
+            let _ = timeout(DEADLINE, scribe.db.close()).await;
             lease
         });
         Self { jobs, task, wrote }

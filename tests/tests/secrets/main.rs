@@ -249,13 +249,15 @@ fn answers(search: &mut Search, site: &Site, app: &str) {
 
 /// Every command, as text and as JSON.
 fn commands(search: &mut Search, site: &Site, app: &str) {
+    let newest =
+        site.database().newest(app).map(|(deployment, _)| deployment.to_string()).expect("a deployment");
     for arguments in [
         &["status"][..],
         &["status", app],
         &["why", app],
         &["history", app],
         &["events", app, "--limit", "1000"],
-        &["events", "2"],
+        &["events", &newest],
         &["configs", app],
         &["health", app],
         &["docker-run", app],
