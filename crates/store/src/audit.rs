@@ -120,6 +120,15 @@ impl History {
         self.patient()
             .read("check the database", async {
                 let ask = |sql| self.db.query_all_raw(Statement::from_string(DbBackend::Sqlite, sql));
+                // The driver takes for granted that the schema is text: asked for a table that has another type
+                // of column, its thread panics, and what was asked may never be answered.
+                for row in ask("SELECT CAST(sql AS BLOB) FROM sqlite_schema WHERE sql IS NOT NULL").await? {
+                    let sql: Vec<u8> = row.try_get_by_index(0)?;
+                    if std::str::from_utf8(&sql).is_err() {
+                        let sql = String::from_utf8_lossy(&sql);
+                        return Ok(vec![format!("the schema is not text: {}", sql.escape_debug())]);
+                    }
+                }
                 let mut findings = Vec::new();
                 for row in ask("PRAGMA integrity_check").await? {
                     let line: String = row.try_get_by_index(0)?;

@@ -76,6 +76,27 @@ async fn db_corrupt_a_flipped_byte_is_found_or_harms_nothing() {
     proof.conclude();
 }
 
+/// A type that is no text ends the driver's thread: nobody waits for its answer.
+#[tokio::test]
+async fn db_corrupt_a_type_that_is_no_text_is_found_and_named() {
+    let (bytes, facts) = original().await;
+    let mut proof = Proof::of("db.corrupt", "a column's type made something else than text, SQLite");
+    let types: Vec<usize> =
+        bytes.windows(8).enumerate().filter(|(_, at)| *at == b" integer").map(|(at, _)| at + 1).collect();
+    assert!(types.len() > 5, "{}", types.len());
+    let mut found = 0;
+    for place in types {
+        let mut damaged = bytes.clone();
+        damaged[place] = 0xff;
+        if judge(&mut proof, &format!("type at {place}"), &damaged, &facts).await {
+            found += 1;
+        }
+    }
+    // What an earlier schema left behind in the file harms nothing.
+    assert!(found > 5, "only {found} were found");
+    proof.conclude();
+}
+
 #[tokio::test]
 async fn db_corrupt_a_page_of_something_else_is_found() {
     let (bytes, facts) = original().await;
