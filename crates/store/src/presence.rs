@@ -37,6 +37,11 @@ impl Presence {
         Self { files: [path.to_owned(), beside(path, "-wal")], known: Mutex::new(None) }
     }
 
+    /// Says when nothing lies where the database lay.
+    pub(crate) fn check_database(&self) -> Result<(), Absent> {
+        file_id(&self.files[0]).map(drop)
+    }
+
     /// Says which file is not there any more. Two calls of the system where all is well.
     pub(crate) fn check(&self) -> Result<(), Absent> {
         let [database, log] = &self.files;

@@ -6,7 +6,7 @@ use crate::DEADLINE;
 use crate::entity::controller_lease::{self, ROW};
 use crate::error::{is_timeout, store_error, timed_out};
 use crate::lease::Lease;
-use crate::presence::Presence;
+use crate::presence::{Absent, Presence};
 use crate::transaction::begin_write;
 use crate::write::{Write, Written};
 use dockswap_core::records::StoreError;
@@ -194,11 +194,17 @@ impl Scribe {
     }
 
     async fn write_together(&self, writes: &[&Write]) -> Result<Vec<Written>, Interrupted> {
+        let gone = |absent: Absent| WriteError::Failed(DbErr::Custom(absent.to_string()));
         let staged = timeout(DEADLINE, self.stage(writes)).await.map_err(|_| WriteError::TimedOut)?;
-        let (transaction, written) = staged?;
-        if let Some(presence) = &self.presence {
-            presence.check().map_err(|absent| WriteError::Failed(DbErr::Custom(absent.to_string())))?;
-        }
+        let (transaction, written) = match (staged, &self.presence) {
+            (Ok(staged), Some(presence)) => presence.check().map(|()| staged).map_err(gone)?,
+            // That the file is gone says more than that it cannot be opened.
+            (Err(WriteError::Failed(cause)), Some(presence)) => {
+                presence.check_database().map_err(gone)?;
+                return Err(WriteError::Failed(cause).into());
+            }
+            (staged, _) => staged?,
+        };
         match timeout(DEADLINE, transaction.commit()).await {
             Ok(Ok(())) => Ok(written),
             Ok(Err(cause)) => Err(Interrupted::InCommit(cause.into())),
