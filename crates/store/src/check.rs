@@ -6,12 +6,11 @@ use crate::entity::{app_config, app_machine, current_state, deployment};
 use crate::history::History;
 use dockswap_core::machine::{Machine, Transition};
 use dockswap_core::ports::Image;
-use dockswap_core::records::{CurrentState, DeploymentRow, DeploymentWrite, StoreError};
+use dockswap_core::records::{CurrentState, DeploymentRow, DeploymentWrite, StoreError, in_words};
 use dockswap_core::{Color, DeploymentId};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
 use std::fmt::Write;
 
 /// How many stored files are read at once: each may have a mebibyte.
@@ -128,17 +127,6 @@ pub(crate) fn hash(bytes: &[u8]) -> String {
         let _ = write!(hex, "{byte:02x}");
         hex
     })
-}
-
-/// An error with its causes.
-fn in_words(error: &dyn Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(words, ": {error}");
-        cause = error.source();
-    }
-    words
 }
 
 /// What the events of an app have written beside themselves.

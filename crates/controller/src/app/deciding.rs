@@ -4,9 +4,8 @@ use super::{App, Message, PAUSE, Turn};
 use crate::crash::{self, Moment};
 use crate::view::{Notice, Progress};
 use dockswap_core::machine::{Event, Machine, Phase, Refusal};
-use dockswap_core::records::{CommitError, StoreError};
+use dockswap_core::records::{CommitError, StoreError, in_words};
 use dockswap_core::{DeploymentId, Version};
-use std::error::Error;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -175,15 +174,4 @@ impl App {
             }
         });
     }
-}
-
-/// An error with its causes: "the database failed" alone helps nobody.
-pub(super) fn in_words(error: &dyn Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words = format!("{words}: {error}");
-        cause = error.source();
-    }
-    words
 }

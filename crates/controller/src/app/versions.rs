@@ -1,12 +1,11 @@
 //! Versions of the app's file: which one is wanted, and when its turn comes.
 
-use super::deciding::in_words;
 use super::{App, Message, Turn, Wanted};
 use crate::orders::{OrderError, Outcome};
 use crate::specs::{Offer, Stored, StoredError};
 use crate::view::Progress;
 use dockswap_core::machine::{Event, Order, OrderReason, OrderTarget, Phase, Plan, Readiness};
-use dockswap_core::records::{ConfigRow, DeploymentStatus, NewConfig, StoreError};
+use dockswap_core::records::{ConfigRow, DeploymentStatus, NewConfig, StoreError, in_words};
 use dockswap_core::{AppSpec, ConfigId};
 use tokio::task::JoinHandle;
 

@@ -5,7 +5,16 @@ mod restart;
 mod space;
 mod strangers;
 
-use dockswap_tests::{AppFile, Kind, Site, once};
+use dockswap_tests::docker::Docker;
+use dockswap_tests::{AppFile, Dockerd, Kind, Site, once};
+
+/// A site on a Docker of the test's own, with the name of an app.
+fn set(dockerd: &Dockerd) -> (Docker, Site, String) {
+    let mut site = Site::prepare().on_dockerd(dockerd);
+    site.run();
+    let app = site.name("web");
+    (dockerd.docker(), site, app)
+}
 
 /// A version of an app that every answer names.
 fn version(app: &str, number: usize) -> AppFile {

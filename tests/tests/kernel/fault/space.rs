@@ -1,8 +1,8 @@
 //! Docker's disk is full.
 
-use super::{answers, version};
+use super::{answers, set, version};
 use dockswap_proof::{Proof, long};
-use dockswap_tests::{Dockerd, Done, ImageStore, LiveRestore, Site, assert_records_fit};
+use dockswap_tests::{Dockerd, Done, ImageStore, LiveRestore, assert_records_fit};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
@@ -44,10 +44,7 @@ fn img_nospace() {
     else {
         return;
     };
-    let docker = dockerd.docker();
-    let mut site = Site::prepare().on_dockerd(&dockerd);
-    site.run();
-    let app = site.name("web");
+    let (docker, site, app) = set(&dockerd);
     site.deployed(&version(&app, 0));
     site.deployed(&version(&app, 1).image("v2"));
     let kept = docker.containers(&app);

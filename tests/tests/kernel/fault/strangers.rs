@@ -1,6 +1,6 @@
 //! Somebody stops, restarts or removes what is ours.
 
-use super::{answers, version};
+use super::{answers, set, version};
 use dockswap_proof::{Proof, long};
 use dockswap_tests::docker::Docker;
 use dockswap_tests::{Dockerd, LiveRestore, Site, assert_records_fit, holds, until};
@@ -25,10 +25,7 @@ fn dck_stranger() {
     let Some(dockerd) = Dockerd::start(LiveRestore::Off, &["dockswap-demo:v1", "dockswap-demo:v2"]) else {
         return;
     };
-    let docker = dockerd.docker();
-    let mut site = Site::prepare().on_dockerd(&dockerd);
-    site.run();
-    let app = site.name("web");
+    let (docker, site, app) = set(&dockerd);
     site.deployed(&version(&app, 0));
     let rounds = if long() { 20 } else { 1 };
     let deeds: [(&str, &[&str]); 4] = [
@@ -63,10 +60,7 @@ fn dck_stranger_takes_the_standby() {
     let Some(dockerd) = Dockerd::start(LiveRestore::Off, &["dockswap-demo:v1", "dockswap-demo:v2"]) else {
         return;
     };
-    let docker = dockerd.docker();
-    let mut site = Site::prepare().on_dockerd(&dockerd);
-    site.run();
-    let app = site.name("web");
+    let (docker, site, app) = set(&dockerd);
     let mut proof =
         Proof::of("dck.stranger", "somebody removes the standby and prunes all images, real Docker");
     site.deployed(&version(&app, 0));
