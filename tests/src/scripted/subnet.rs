@@ -1,9 +1,24 @@
 //! Loopback addresses that no other scripted Docker hands out at the same time.
 
 use std::net::{Ipv4Addr, TcpListener};
+use tokio::net::TcpSocket;
 
 /// Where the holder of a subnet shows that it has it.
 const MARK: (u8, u16) = (254, 8079);
+
+/// Where the demo app listens, unless it is told otherwise.
+const APP_PORT: u16 = 8080;
+
+/// Whether an app could listen there. One that was closed a moment ago may be held by a program that is being
+/// started just now: until it runs, it has copies of all that is open here.
+pub(super) fn nobody_listens(address: Ipv4Addr) -> bool {
+    let tried = TcpSocket::new_v4().and_then(|socket| {
+        // Only one that listens is in the way then.
+        socket.set_reuseaddr(true)?;
+        socket.bind((address, APP_PORT).into())
+    });
+    tried.is_ok()
+}
 
 /// 127.x.y.0/24, for as long as it is held.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use super::image::{DEMO, Image, Pull, environment};
 use super::log::Asked;
 use super::process::{Death, Process};
 use super::rule::{Fault, Rule};
-use super::subnet::Subnet;
+use super::subnet::{self, Subnet};
 use crate::time::now;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -326,7 +326,8 @@ impl World {
         let mut taken: BTreeSet<Ipv4Addr> =
             self.containers.iter().filter_map(|found| found.address).collect();
         taken.extend(self.freed.iter().flatten());
-        self.subnet.addresses().find(|address| !taken.contains(address)).expect("a free address")
+        let mut free = self.subnet.addresses().filter(|address| !taken.contains(address));
+        free.find(|address| subnet::nobody_listens(*address)).expect("a free address")
     }
 }
 

@@ -280,15 +280,18 @@ fn file(app: &str, version: &str) -> AppFile {
     AppFile::new(app).version(version).deployment("watch", "50ms").deployment("rollback_window", "0s")
 }
 
-/// The program with crash points: the one that was built beside this test.
+/// The program with crash points: the one that `DOCKSWAP_CRASH_BIN` names, else the one that was built beside this
+/// test.
 fn with_crash_points() -> PathBuf {
     let this = std::env::current_exe().expect("the path of this program");
-    let beside = this.ancestors().skip(1).take(2).map(|dir| dir.join("dockswap")).find(|path| path.is_file());
+    let beside =
+        || this.ancestors().skip(1).take(2).map(|dir| dir.join("dockswap")).find(|path| path.is_file());
+    let program = std::env::var_os("DOCKSWAP_CRASH_BIN").map(PathBuf::from).or_else(beside);
     let has_points = |path: &PathBuf| {
         let program = std::fs::read(path).expect("a program");
         program.windows(17).any(|bytes| bytes == b"DOCKSWAP_CRASH_AT")
     };
-    beside.filter(has_points).unwrap_or_else(|| {
+    program.filter(has_points).unwrap_or_else(|| {
         panic!(
             "no dockswap with crash points beside {}: run `cargo build -p dockswap -F crash-points` first, or scripts/test",
             this.parent().unwrap_or(Path::new("/")).display()
