@@ -1,7 +1,8 @@
 //! Traffic that goes where the records do not send it. The proxy outlives controllers, and records may be
 //! set back: after `db restore`, or without any database, the proxy may serve a release that is newer than
 //! anything on record. What serves is not taken out of service for that: it is left where it is until the
-//! app's next confirmed switch, an order to recover, or its own end; and people are told.
+//! app's next confirmed switch, an order to recover, or its own end; and people are told. So too while a deployment is
+//! undone that has the traffic, and nothing runs to which it could go back: until the records know that it is over.
 
 use dockswap_core::DeploymentId;
 use dockswap_core::machine::{Effect, Machine};
@@ -11,7 +12,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What an app's traffic is left with: nothing, nearly always. Shared by the app's task and its upkeep.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Held(Arc<Mutex<Option<AppRoutes>>>);
+pub(crate) struct Held(Arc<Mutex<Option<Left>>>);
+
+#[derive(Clone, Debug)]
+struct Left {
+    routes: AppRoutes,
+    whose: Whose,
+}
+
+/// Whose traffic it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// Of a deployment that no record knows.
+    Unknown,
+    /// Of the one in flight, which the records send back without having anywhere to send it.
+    InFlight,
+}
 
 impl Held {
     /// What the proxy has in force for an app when a controller starts, where that is to be left alone:
@@ -40,21 +56,22 @@ impl Held {
             return None;
         }
         let routes = recorded.map_or_else(|| in_force.routes.clone(), |recorded| recorded.routes.clone());
-        let held = AppRoutes { app: in_force.app.clone(), routes, target: Some(target.clone()) };
-        let held = Self(Arc::new(Mutex::new(Some(held))));
+        let routes = AppRoutes { app: in_force.app.clone(), routes, target: Some(target.clone()) };
+        let whose = if in_flight == Some(target.deployment) { Whose::InFlight } else { Whose::Unknown };
+        let held = Self(Arc::new(Mutex::new(Some(Left { routes, whose }))));
         held.routes(seen).is_some_and(|routes| reaches_something(&routes)).then_some(held)
     }
 
-    fn held(&self) -> MutexGuard<'_, Option<AppRoutes>> {
+    fn held(&self) -> MutexGuard<'_, Option<Left>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The routes that are left in force, to the containers as they are now.
     pub(crate) fn routes(&self, seen: &[Container]) -> Option<AppRoutes> {
-        let held = self.held().clone()?;
-        let target = held.target?;
+        let Left { routes, .. } = self.held().clone()?;
+        let target = routes.target?;
         let upstreams = of(&target, seen).filter_map(|container| container.upstream.clone()).collect();
-        Some(AppRoutes { target: Some(Target { upstreams, ..target }), ..held })
+        Some(AppRoutes { target: Some(Target { upstreams, ..target }), ..routes })
     }
 
     /// Whether anything is held.
@@ -67,10 +84,19 @@ impl Held {
         *self.held() = None;
     }
 
+    /// A state of the app is in force: lets go when it knows how the deployment ended whose traffic this is.
+    pub(crate) fn follow(&self, machine: &Machine) {
+        let mut held = self.held();
+        let Some(Left { routes, whose: Whose::InFlight }) = &*held else { return };
+        if machine.in_flight() != routes.target.as_ref().map(|target| target.deployment) {
+            *held = None;
+        }
+    }
+
     /// Lets go when nothing of it runs any more; says in words what is still held.
     pub(crate) fn look(&self, seen: &[Container]) -> Option<String> {
         let mut held = self.held();
-        let target = held.as_ref()?.target.clone()?;
+        let target = held.as_ref()?.routes.target.clone()?;
         if !of(&target, seen).any(runs) {
             tracing::warn!("what had the traffic, unknown to the records, runs no more: the records decide");
             *held = None;

@@ -83,6 +83,7 @@ impl App {
         if (waits || self.machine.in_flight().is_none()) && matches!(self.turn, Turn::Held(_)) {
             self.turn = Turn::Idle;
         }
+        self.held.follow(&self.machine);
         self.published.send_replace(self.machine.clone());
         self.show();
         let _ = self.shared.notices.send(Notice::Committed { app: self.machine.app().clone(), deployment });

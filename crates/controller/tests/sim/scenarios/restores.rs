@@ -1,10 +1,12 @@
 //! The records are set back while the world goes on: a restored backup, or no database at all.
 
 use super::{STATES, deploying, serving};
-use crate::sim::{Sim, app};
+use crate::sim::{Sim, app, secs};
 use crate::world::database::Database;
+use crate::world::faults::Side;
 use crate::world::files::Version;
 use dockswap_controller::Command;
+use dockswap_core::records::DeploymentStatus;
 
 /// The records as they are now.
 fn backup(sim: &Sim) -> Database {
@@ -72,7 +74,7 @@ fn where_no_file_is_new_nothing_moves_and_people_are_told() {
     sim.until_that("people are told", |sim| {
         sim.view("web").degraded.is_some_and(|why| why.contains("deployment 3 (blue) has the traffic"))
     });
-    sim.pass(crate::sim::secs(120));
+    sim.pass(secs(120));
     assert_eq!(sim.routed("web"), served);
     // What the records name is gone: there is nothing to go back to, and traffic stays.
     let refused = sim.order("web", Command::Recover).expect("an answer");
@@ -123,4 +125,29 @@ fn a_backup_of_any_state_of_a_deployment_loses_no_request() {
             is_whole_again(&mut sim, image);
         }
     }
+}
+
+/// What a deployment that is being undone has left in traffic serves on while there is nothing to go back to, and no
+/// longer than that: its end is on record, and what the records name is healed.
+#[test]
+fn what_is_undone_with_nothing_to_go_back_to_is_let_go_at_its_end() {
+    let mut sim = deploying("switching");
+    // The switch is made, and not written down.
+    sim.away(Side::Database, secs(1));
+    sim.until_that("it is made", |sim| sim.routed("web") == ["web-green-2"]);
+    {
+        let mut state = sim.world.lock();
+        state.stop_by_hand("web-blue-1");
+        state.sickens("web-green-2");
+    }
+    sim.pass(secs(1));
+    sim.command("web", Command::Recover);
+    assert_eq!(sim.state("web"), "rolling_back");
+    sim.restart();
+    sim.until_that("it is over", |sim| {
+        sim.deployments("web").last().is_some_and(|row| row.status != DeploymentStatus::InProgress)
+    });
+    sim.until_that("what the records name serves", |sim| sim.routed("web") == ["web-blue-1"]);
+    sim.rest();
+    assert_eq!(sim.view("web").degraded, None);
 }
