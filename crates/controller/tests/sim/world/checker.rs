@@ -20,13 +20,21 @@ const UNSEEN: Duration = Duration::from_secs(90);
 /// table may be under way, slowly.
 const GIVEN_UP: Duration = Duration::from_secs(20);
 
+/// How long something may wait.
+#[derive(Clone, Copy)]
+enum Patience {
+    Until(Timestamp),
+    /// Whoever would do it died: until the first table of another one.
+    NextTable,
+}
+
 /// What the checker remembers.
 #[derive(Default)]
 pub(crate) struct Checker {
     /// What was seen that must not be, first.
     pub(crate) violation: Option<Violation>,
     /// Until when a rollback that was given up may show in the routes.
-    given_up: Option<Timestamp>,
+    given_up: Option<Patience>,
     /// Nobody knows the route: the proxy's last answer is not there, or was lost.
     pub(crate) in_doubt: bool,
     trusted: BTreeMap<AppName, BTreeSet<ReleaseId>>,
@@ -138,7 +146,7 @@ impl State {
             }
             // Going back was given up: where traffic is, the next table of the app's own tells.
             "rollback_failed" if !refused_by_the_proxy(event) => {
-                self.checker.given_up = Some(self.now() + GIVEN_UP);
+                self.checker.given_up = Some(Patience::Until(self.now() + GIVEN_UP));
             }
             "drain_timed_out" => {
                 let live = machine.route().to.map(|release| (release.color, release.origin));
@@ -251,7 +259,27 @@ impl State {
 
     /// Whether the controller cannot know where traffic is.
     fn in_doubt(&self) -> bool {
-        self.checker.in_doubt || self.checker.given_up.is_some_and(|until| self.now() < until)
+        self.checker.in_doubt || self.is_given_up()
+    }
+
+    fn is_given_up(&self) -> bool {
+        match self.checker.given_up {
+            Some(Patience::Until(until)) => self.now() < until,
+            Some(Patience::NextTable) => true,
+            None => false,
+        }
+    }
+
+    /// The controller died: what it had not yet brought to the proxy, the next one brings at its start.
+    pub(crate) fn waits_for_another_controller(&mut self) {
+        self.checker.given_up = self.is_given_up().then_some(Patience::NextTable);
+    }
+
+    /// A table is in force.
+    pub(crate) fn table_came(&mut self) {
+        if let Some(Patience::NextTable) = self.checker.given_up {
+            self.checker.given_up = Some(Patience::Until(self.now() + GIVEN_UP));
+        }
     }
 
     fn routed(&self, app: &AppName) -> Option<ReleaseId> {

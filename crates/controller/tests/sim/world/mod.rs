@@ -134,6 +134,7 @@ impl World {
     pub(crate) fn dead(&self) {
         let mut state = self.lock();
         state.docker.unheard();
+        state.waits_for_another_controller();
         state.tell("the controller is gone");
     }
 

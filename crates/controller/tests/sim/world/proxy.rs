@@ -129,7 +129,10 @@ impl Router for World {
             self.call(Call::Apply, about, lost, |state, fault| state.proxy.offer(table, fault)).await;
         let mut state = self.lock();
         match &result {
-            Ok(()) => state.checker.in_doubt = false,
+            Ok(()) => {
+                state.checker.in_doubt = false;
+                state.table_came();
+            }
             Err(RouterError::Unavailable { .. }) => {}
             Err(RouterError::Stale { .. } | RouterError::Refused { .. }) => state.checker.in_doubt = doubted,
         }
