@@ -37,9 +37,12 @@ impl Presence {
         Self { files: [path.to_owned(), beside(path, "-wal")], known: Mutex::new(None) }
     }
 
-    /// Says when nothing lies where the database lay.
+    /// Says when the database is not there any more, or another one is; of the log it says nothing.
     pub(crate) fn check_database(&self) -> Result<(), Absent> {
-        file_id(&self.files[0]).map(drop)
+        let [database, _] = &self.files;
+        let id = file_id(database)?;
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_none_or(|[before, _]| before == id) { Ok(()) } else { Err(replaced(database)) }
     }
 
     /// Says which file is not there any more. Two calls of the system where all is well.
@@ -52,10 +55,7 @@ impl Presence {
         }
         if known.is_some_and(|[before, _]| before != ids[0]) {
             // A connection made since may have it open: it is another database all the same.
-            return Err(Absent {
-                path: database.clone(),
-                reason: "it is not the file that was opened".into(),
-            });
+            return Err(replaced(database));
         }
         // SQLite may have begun a new log; what lies there must be what this process has open.
         let open = open_files();
@@ -67,6 +67,10 @@ impl Presence {
         *known = Some(ids);
         Ok(())
     }
+}
+
+fn replaced(path: &Path) -> Absent {
+    Absent { path: path.to_owned(), reason: "it is not the file that was opened".into() }
 }
 
 /// `path` with `suffix` after it: where SQLite keeps what belongs to a database.

@@ -123,7 +123,13 @@ pub(crate) async fn open(path: &Path, access: Access) -> Result<DatabaseConnecti
         .after_connect(|connection, _| Box::pin(check(connection)))
         // A full disk may end a transaction behind sqlx's back: it goes on counting one, and what is
         // "committed" on such a connection is never written. It is not used again.
-        .after_release(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+        // (A rollback that was begun by dropping is carried out before the ping; until then it looks the same.)
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
         .connect_with(options)
         .await
         .map_err(failed)?;

@@ -195,6 +195,10 @@ impl Scribe {
 
     async fn write_together(&self, writes: &[&Write]) -> Result<Vec<Written>, Interrupted> {
         let gone = |absent: Absent| WriteError::Failed(DbErr::Custom(absent.to_string()));
+        // Before anything is opened: a connection to another file in its place would take the log for its own.
+        if let Some(presence) = &self.presence {
+            presence.check_database().map_err(gone)?;
+        }
         let staged = timeout(DEADLINE, self.stage(writes)).await.map_err(|_| WriteError::TimedOut)?;
         let (transaction, written) = match (staged, &self.presence) {
             (Ok(staged), Some(presence)) => presence.check().map(|()| staged).map_err(gone)?,
