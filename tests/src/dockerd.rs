@@ -34,7 +34,7 @@ pub struct Dockerd {
     home: TempDir,
     data: PathBuf,
     live_restore: LiveRestore,
-    /// A part of 10.0.0.0/8 that nobody else has, it is hoped.
+    /// A part of 10.0.0.0/8 that nobody else has, it is hoped; with live-restore alone.
     pool: String,
     /// Its default bridge: a network of the machine's Docker, and the device of that.
     bridge: String,
@@ -109,9 +109,10 @@ impl Dockerd {
         command.arg("--pidfile").arg(at("pid")).arg("--host");
         command.arg(format!("unix://{}", at("docker.sock").display()));
         command.args(["--bridge", &self.bridge, "--iptables=false", "--ip-forward=false", "--ip-masq=false"]);
-        command.args(["--userland-proxy=false", "--log-level", "warn", "--default-address-pool", &self.pool]);
+        command.args(["--userland-proxy=false", "--log-level", "warn"]);
         if self.live_restore == LiveRestore::On {
-            command.arg("--live-restore");
+            // Without live-restore, one that has pools of its own removes the machine's `docker0` when it starts again.
+            command.args(["--live-restore", "--default-address-pool", &self.pool]);
         }
         let process = command.stdin(Stdio::null()).stdout(log()).stderr(log()).spawn().expect("dockerd");
         let process = self.process.insert(process);
