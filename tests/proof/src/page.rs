@@ -110,7 +110,8 @@ fn percent(record: &Record) -> String {
         percent if percent >= 10.0 => format!("{percent:.0} %"),
         percent if percent >= 0.1 => format!("{percent:.1} %"),
         percent if percent >= 0.001 => format!("{percent:.3} %"),
-        percent => format!("{percent:.5} %"),
+        // A bound is never rounded down to nothing.
+        percent => format!("{:.5} %", percent.max(0.000_01)),
     }
 }
 
