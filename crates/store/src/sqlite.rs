@@ -126,7 +126,9 @@ pub(crate) async fn open(path: &Path, access: Access) -> Result<DatabaseConnecti
         // (A rollback that was begun by dropping is carried out before the ping; until then it looks the same.)
         .after_release(|connection, _| {
             Box::pin(async move {
-                connection.ping().await?;
+                if connection.is_in_transaction() {
+                    connection.ping().await?;
+                }
                 Ok(!connection.is_in_transaction())
             })
         })
