@@ -1,9 +1,10 @@
 //! The body of an answer on its way to a client, and what ends with its last byte: the request's
 //! count, the loan of the connection, the client connection's being busy.
 
-use crate::alarm::Alarm;
 use crate::client_io::Busy;
 use crate::pool::Sender;
+use crate::silence::Silence;
+use crate::stall;
 use crate::upstream::InFlight;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -47,15 +48,6 @@ enum Source {
     Upstream(Incoming, Option<Loan>, Silence),
 }
 
-/// How long an upstream has been sending nothing.
-#[derive(Debug)]
-struct Silence {
-    longest: Duration,
-    alarm: Alarm,
-    /// Whether the alarm was set for the present one.
-    noticed: bool,
-}
-
 /// Why an answer is not whole.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BrokenAnswer {
@@ -78,8 +70,7 @@ impl AnswerBody {
 
     /// An upstream's, given up when nothing of it came for `silence`.
     pub(crate) fn upstream(body: Incoming, loan: Loan, busy: Busy, silence: Duration) -> Self {
-        let silence = Silence { longest: silence, alarm: Alarm::default(), noticed: false };
-        let mut source = Source::Upstream(body, Some(loan), silence);
+        let mut source = Source::Upstream(body, Some(loan), Silence::at_most(silence));
         source.settle();
         Self { source, _busy: busy }
     }
@@ -112,15 +103,13 @@ impl Body for AnswerBody {
         };
         let polled = match Pin::new(body).poll_frame(cx) {
             Poll::Ready(frame) => {
-                silence.noticed = false;
+                silence.broken();
+                stall::handed_over();
                 frame.map(|frame| frame.map_err(BrokenAnswer::Upstream))
             }
             Poll::Pending => {
-                if !silence.noticed {
-                    silence.noticed = true;
-                    silence.alarm.set(silence.longest);
-                }
-                std::task::ready!(silence.alarm.poll(cx));
+                stall::waits_for_upstream();
+                std::task::ready!(silence.poll(cx));
                 Some(Err(BrokenAnswer::Silent))
             }
         };

@@ -1,9 +1,10 @@
 //! A client's socket with the rules that need every byte: framing, time limits, a lingering close.
-//! Knows nothing of HTTP beyond where requests begin and end.
+//! Knows nothing of HTTP beyond where requests begin and end; of HTTP/2 not even that.
 
 use crate::alarm::Alarm;
 use crate::framing::{Framing, Phase};
 use crate::limits::Limits;
+use bytes::{Buf, Bytes};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,7 +23,10 @@ pub(crate) struct Shared {
     untrusted_from: AtomicU32,
     /// Requests that the service was given.
     requests: AtomicU32,
-    busy: AtomicBool,
+    /// Those that are being answered: in HTTP/1.1 one at a time.
+    busy: AtomicU32,
+    /// The socket wants the connection to end in order.
+    parting: AtomicBool,
 }
 
 /// A request is being answered: the connection is not idle, however quiet the client is.
@@ -34,16 +38,47 @@ impl Shared {
         Self {
             untrusted_from: AtomicU32::new(u32::MAX),
             requests: AtomicU32::new(0),
-            busy: AtomicBool::new(false),
+            busy: AtomicU32::new(0),
+            parting: AtomicBool::new(false),
         }
     }
 
     /// The service was given the next request; whether its framing can be trusted.
     pub(crate) fn begin(self: &Arc<Self>) -> (Busy, Trust) {
         let request = self.requests.fetch_add(1, Ordering::Relaxed);
-        self.busy.store(true, Ordering::Relaxed);
+        self.busy.fetch_add(1, Ordering::Relaxed);
         let trusted = request < self.untrusted_from.load(Ordering::Relaxed);
         (Busy(Arc::clone(self)), if trusted { Trust::Sound } else { Trust::Ambiguous })
+    }
+
+    fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) > 0
+    }
+
+    /// The client has asked for nothing for too long, and is to be told to go. To be asked after each poll
+    /// of the connection.
+    pub(crate) fn is_parting(&self) -> bool {
+        self.parting.load(Ordering::Relaxed)
+    }
+}
+
+/// What a socket has to know of what is spoken on it.
+#[derive(Debug)]
+pub(crate) enum Rules {
+    /// Requests are followed byte by byte.
+    Http1(Framing),
+    /// Its frames leave no doubt, and its requests are side by side. What has asked for nothing for too long
+    /// is not cut, but told ([`Shared::is_parting`]).
+    Http2,
+}
+
+impl Rules {
+    /// What the client is in the middle of sending; of HTTP/2 its streams know.
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Http1(framing) => framing.phase(),
+            Self::Http2 => Phase::Between,
+        }
     }
 }
 
@@ -58,7 +93,7 @@ pub(crate) enum Trust {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.busy.store(false, Ordering::Relaxed);
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -66,11 +101,13 @@ impl Drop for Busy {
 #[derive(Debug)]
 pub(crate) struct ClientIo<S> {
     stream: S,
-    framing: Framing,
+    /// What was read before its protocol was known.
+    early: Bytes,
+    rules: Rules,
     shared: Arc<Shared>,
     limits: Arc<Limits>,
     reading: Alarm,
-    /// What `reading` was set for: the phase, and which head or how many bytes it was.
+    /// What `reading` was set for: the phase, and which head, which request or how many bytes it was.
     reading_for: Option<(Phase, u64)>,
     received: u64,
     writing: Alarm,
@@ -80,10 +117,18 @@ pub(crate) struct ClientIo<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
-    pub(crate) fn new(stream: S, shared: Arc<Shared>, limits: Arc<Limits>) -> Self {
+    /// `early` comes before all that is read from `stream`.
+    pub(crate) fn new(
+        stream: S,
+        early: Bytes,
+        rules: Rules,
+        shared: Arc<Shared>,
+        limits: Arc<Limits>,
+    ) -> Self {
         Self {
             stream,
-            framing: Framing::new(limits.head_bytes),
+            early,
+            rules,
             shared,
             limits,
             reading: Alarm::default(),
@@ -95,16 +140,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         }
     }
 
-    /// The bare socket, for a tunnel: none of the rules hold there.
-    pub(crate) fn into_inner(self) -> S {
-        self.stream
+    /// The bare socket, for a tunnel, and what of it was read and not yet taken: none of the rules hold there.
+    pub(crate) fn into_parts(self) -> (S, Bytes) {
+        (self.stream, self.early)
+    }
+
+    /// The next bytes: those that were read early, then those of the socket.
+    fn poll_next(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.early.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        let count = self.early.len().min(buffer.remaining());
+        buffer.put_slice(&self.early[..count]);
+        self.early.advance(count);
+        if self.early.is_empty() {
+            // Gives the room back.
+            self.early = Bytes::new();
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// The client sends nothing: an error when it has not for too long.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let phase = self.framing.phase();
-        // A head must be complete in time; in a body, each byte buys more of it.
-        let key = (phase, if phase == Phase::Head { self.framing.heads().into() } else { self.received });
+        let phase = self.rules.phase();
+        // A head must be complete in time; in a body, each byte buys more of it. In HTTP/2 no frame does, but
+        // for one that asks for something.
+        let key = match &self.rules {
+            Rules::Http1(framing) if phase == Phase::Head => (phase, framing.heads().into()),
+            Rules::Http1(_) => (phase, self.received),
+            Rules::Http2 => (phase, self.shared.requests.load(Ordering::Relaxed).into()),
+        };
         if self.reading_for != Some(key) {
             self.reading_for = Some(key);
             self.reading.set(match phase {
@@ -115,11 +180,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         }
         loop {
             ready!(self.reading.poll(cx));
-            let excused = phase == Phase::Between && self.shared.busy.load(Ordering::Relaxed);
-            if !excused {
-                return Poll::Ready(io::ErrorKind::TimedOut.into());
+            let excused = phase == Phase::Between && self.shared.is_busy();
+            match &self.rules {
+                _ if excused => self.reading.set(self.limits.idle_time),
+                // To be told, and to hear of it.
+                Rules::Http2 if !self.shared.parting.swap(true, Ordering::Relaxed) => {
+                    self.reading.set(self.limits.linger_time);
+                }
+                _ => return Poll::Ready(io::ErrorKind::TimedOut.into()),
             }
-            self.reading.set(self.limits.idle_time);
         }
     }
 
@@ -164,16 +233,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.framing.is_broken_off() {
+        if let Rules::Http1(framing) = &this.rules
+            && framing.is_broken_off()
+        {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         let before = buffer.filled().len();
-        match Pin::new(&mut this.stream).poll_read(cx, buffer) {
+        match this.poll_next(cx, buffer) {
             Poll::Ready(Ok(())) => {
                 let new = &buffer.filled()[before..];
                 this.received += new.len() as u64;
-                let (came, sound) = (new.len(), this.framing.follow(new));
-                if let Some(request) = this.framing.untrusted_from() {
+                let Rules::Http1(framing) = &mut this.rules else { return Poll::Ready(Ok(())) };
+                let (came, sound) = (new.len(), framing.follow(new));
+                if let Some(request) = framing.untrusted_from() {
                     this.shared.untrusted_from.store(request, Ordering::Relaxed);
                 }
                 if came > 0 && sound == 0 {
@@ -216,7 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-        if this.framing.phase() != Phase::Between {
+        if this.rules.phase() != Phase::Between {
             ready!(this.poll_linger(cx));
         }
         Poll::Ready(Ok(()))

@@ -1,17 +1,23 @@
-//! One client connection: HTTP/1.1 on a socket, each request answered by [`crate::forward`].
+//! One client connection: a socket, what is spoken on it, and each request answered by [`crate::forward`].
 
 use crate::admission::Admitted;
-use crate::client_io::{ClientIo, Shared};
+use crate::client_io::{ClientIo, Rules, Shared};
 use crate::forward;
+use crate::framing::Framing;
+use crate::http2::{self, Parting};
 use crate::proxy::Proxy;
+use crate::sniff::{Spoken, sniff};
 use crate::stop::{Stop, run_until};
 use crate::table::Door;
+use bytes::Bytes;
 use http::HeaderValue;
 use hyper::server::conn::http1;
+use hyper::server::conn::http2::Connection;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -22,45 +28,82 @@ pub(crate) struct Client {
     pub(crate) door: Door,
     /// Its address, as `X-Forwarded-For` says it.
     pub(crate) peer: HeaderValue,
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// Serves `stream` in a task of its own, until it ends or is told to.
 pub(crate) fn start(
     proxy: &Arc<Proxy>,
     door: Door,
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    mut stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     ip: IpAddr,
     admitted: Admitted,
     listener: Arc<Stop>,
 ) {
     let Ok(peer) = HeaderValue::from_str(&ip.to_string()) else { return };
-    let shared = Arc::new(Shared::new());
-    let client = Arc::new(Client { proxy: Arc::clone(proxy), door, peer, shared: Arc::clone(&shared) });
-    let io = TokioIo::new(ClientIo::new(stream, shared, Arc::clone(&proxy.limits)));
+    let client = Client { proxy: Arc::clone(proxy), door, peer, shared: Arc::new(Shared::new()) };
     let served = Arc::clone(proxy);
     proxy.connections.spawn(async move {
-        let service = service_fn(move |request| {
-            let client = Arc::clone(&client);
-            async move {
-                let (busy, trust) = client.shared.begin();
-                Ok::<_, Infallible>(forward::answer(&client, request, busy, trust).await)
-            }
-        });
-        let limits = &served.limits;
-        let connection = http1::Builder::new()
-            // Our own socket keeps the time: hyper's limit would hold between requests as well.
-            .header_read_timeout(None)
-            .max_header_size(limits.head_bytes)
-            .max_buf_size(limits.head_bytes.max(8 * 1024))
-            .serve_connection(io, service)
-            .with_upgrades();
-        let finish =
-            |connection: std::pin::Pin<&mut _>| http1::UpgradeableConnection::graceful_shutdown(connection);
-        let ended = run_until(connection, [&listener, &served.draining], &served.ending, finish).await;
+        let sniffed = tokio::select! {
+            sniffed = sniff(&mut stream, &served.limits) => sniffed,
+            // It has not asked for anything yet.
+            () = listener.given() => return,
+            () = served.draining.given() => return,
+        };
+        let ended = match sniffed {
+            Ok((spoken, early)) => serve(client, spoken, stream, early.freeze(), &listener).await,
+            Err(error) => return tracing::debug!(%ip, %error, "a client said nothing"),
+        };
         if let Some(Err(error)) = ended {
             tracing::debug!(%ip, %error, "a client connection broke");
         }
         drop(admitted);
     });
+}
+
+/// Serves a client whose protocol is known, to the end of its connection; `None`: it was cut.
+async fn serve(
+    client: Client,
+    spoken: Spoken,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    early: Bytes,
+    listener: &Stop,
+) -> Option<hyper::Result<()>> {
+    let proxy = Arc::clone(&client.proxy);
+    let rules = match spoken {
+        Spoken::Http1 => Rules::Http1(Framing::new(proxy.limits.head_bytes)),
+        Spoken::Http2 => Rules::Http2,
+    };
+    let shared = Arc::clone(&client.shared);
+    let io = TokioIo::new(ClientIo::new(stream, early, rules, shared, Arc::clone(&proxy.limits)));
+    let client = Arc::new(client);
+    let asked = Arc::clone(&client);
+    let service = service_fn(move |request| {
+        let client = Arc::clone(&asked);
+        async move {
+            let (busy, trust) = client.shared.begin();
+            Ok::<_, Infallible>(forward::answer(&client, request, busy, trust).await)
+        }
+    });
+    let gentle = [listener, &proxy.draining];
+    match spoken {
+        Spoken::Http1 => {
+            let connection = http1::Builder::new()
+                // Our own socket keeps the time: hyper's limit would hold between requests as well.
+                .header_read_timeout(None)
+                .max_header_size(proxy.limits.head_bytes)
+                .max_buf_size(proxy.limits.head_bytes.max(8 * 1024))
+                .serve_connection(io, service)
+                .with_upgrades();
+            let finish =
+                |connection: Pin<&mut _>| http1::UpgradeableConnection::graceful_shutdown(connection);
+            run_until(connection, gentle, &proxy.ending, finish).await
+        }
+        Spoken::Http2 => {
+            let connection = http2::builder(&proxy.limits).serve_connection(io, service);
+            let tell = |connection: Pin<&mut _>| Connection::graceful_shutdown(connection);
+            let connection = Parting::new(connection, Arc::clone(&client.shared), tell);
+            run_until(connection, gentle, &proxy.ending, |mut connection| connection.finish()).await
+        }
+    }
 }

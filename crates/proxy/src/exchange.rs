@@ -146,7 +146,12 @@ async fn send(limits: &Limits, sender: &mut Sender, request: Outgoing) -> Sent {
     loop {
         let before = come_so_far();
         match timeout(limits.answer_time, answered.as_mut()).await {
-            Ok(Ok(answer)) => return Sent::Answered(answer),
+            Ok(Ok(answer)) => {
+                if let Some(progress) = progress {
+                    progress.answered();
+                }
+                return Sent::Answered(answer);
+            }
             Ok(Err(mut error)) => {
                 return match error.take_message() {
                     Some(request) => Sent::Unsent(request),

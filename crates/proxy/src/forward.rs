@@ -153,11 +153,18 @@ fn target_length(uri: &Uri) -> usize {
 fn host_of(request: &Request<Incoming>) -> Result<Option<HeaderValue>, Page> {
     let mut fields = request.headers().get_all(HOST).iter();
     let (field, second) = (fields.next(), fields.next());
-    let missing = field.is_none() && request.version() == Version::HTTP_11;
-    if missing || second.is_some() {
+    let authority = request.uri().authority();
+    let missing = match request.version() {
+        Version::HTTP_11 => field.is_none(),
+        Version::HTTP_2 => field.is_none() && authority.is_none(),
+        _ => false,
+    };
+    // Two that differ are one too many (RFC 9113, section 8.3.1).
+    let contradicted = request.version() == Version::HTTP_2
+        && authority.zip(field).is_some_and(|(authority, field)| authority.as_str() != field);
+    if missing || second.is_some() || contradicted {
         return Err(Page::BadRequest);
     }
-    let authority = request.uri().authority();
     let named = match authority {
         // An absolute target: what it says is what counts (RFC 9112, section 3.2.2).
         Some(authority) => Some(HeaderValue::from_str(authority.as_str()).map_err(|_| Page::BadRequest)?),
@@ -187,8 +194,12 @@ fn prepare(
     entry: &Entry,
 ) -> Result<Outgoing, Page> {
     let (mut head, body) = request.into_parts();
+    let client_speaks_http2 = head.version == Version::HTTP_2;
     head.version = Version::HTTP_11;
     head.extensions.clear();
+    if client_speaks_http2 {
+        headers::join_cookies(&mut head.headers);
+    }
     let path = head.uri.path();
     let stripped_prefix = match entry.strip {
         0 => None,
@@ -208,8 +219,11 @@ fn prepare(
             .map_err(|_| Page::BadRequest)?,
     };
     head.headers.insert(HOST, host);
-    let body =
-        if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Streamed(body, Arc::default()) };
+    let body = if body.is_end_stream() {
+        RequestBody::Empty
+    } else {
+        RequestBody::streamed(body, client_speaks_http2.then_some(client.proxy.limits.stall_time))
+    };
     Ok(Request::from_parts(head, body))
 }
 

@@ -2,7 +2,7 @@
 //! proxy sets itself. Pure functions over header maps.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
@@ -81,6 +81,16 @@ pub(crate) fn prepare_request(
     }
     if let Some(prefix) = origin.stripped_prefix {
         headers.insert(X_FORWARDED_PREFIX, prefix);
+    }
+}
+
+/// Makes one field of the cookies that HTTP/2 may send apart (RFC 9113, section 8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    let apart: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if apart.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&apart.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
     }
 }
 
@@ -246,6 +256,22 @@ mod tests {
         let smuggled =
             [("upgrade", "h2c"), ("connection", "Upgrade, HTTP2-Settings"), ("http2-settings", "x")];
         assert_eq!(prepared(&smuggled), map(&[]));
+    }
+
+    #[test]
+    fn cookies_that_came_apart_are_one_field() {
+        let joined = |cookies: &[&'static str]| {
+            let fields = cookies.iter().map(|cookie| (COOKIE, HeaderValue::from_static(cookie)));
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(name, value);
+            }
+            join_cookies(&mut headers);
+            headers.get_all(COOKIE).iter().map(|one| one.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert!(joined(&[]).is_empty());
+        assert_eq!(joined(&["a=1; b=2"]), ["a=1; b=2"]);
+        assert_eq!(joined(&["a=1", "b=2", "c=3"]), ["a=1; b=2; c=3"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The data plane: it carries traffic, and it decides nothing.
 //!
-//! A process of its own ([`serve`]) that accepts HTTP/1.1, finds the route of each request in the
+//! A process of its own ([`serve`]) that accepts HTTP/1.1 and HTTP/2, finds the route of each request in the
 //! table in force, and forwards it to a container. The controller drives it over a Unix socket
 //! ([`ProxyClient`]). It never holds the Docker socket or the database.
 
@@ -17,6 +17,7 @@ mod forward;
 mod framing;
 mod headers;
 mod host;
+mod http2;
 mod limits;
 mod listeners;
 #[cfg(feature = "in-memory")]
@@ -26,8 +27,11 @@ mod pool;
 mod proxy;
 mod request_body;
 mod server;
+mod silence;
 mod snapshot;
+mod sniff;
 mod socket;
+mod stall;
 mod stop;
 mod switchboard;
 mod sync;

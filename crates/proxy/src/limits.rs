@@ -12,7 +12,10 @@ pub struct Limits {
     pub uri_bytes: usize,
     /// From the first byte of a head until its last, in all.
     pub head_time: Duration,
-    /// How long a client connection may rest between two requests.
+    /// Requests that a client may have in flight on one HTTP/2 connection.
+    pub streams: u32,
+    /// How long a client connection may rest between two requests. (In HTTP/2 that is noticed within twice this
+    /// time.)
     pub idle_time: Duration,
     /// How long a client may neither send the next bytes of a body nor take any of an answer.
     pub stall_time: Duration,
@@ -48,6 +51,7 @@ impl Default for Limits {
             head_bytes: 32 * 1024,
             uri_bytes: 16 * 1024,
             head_time: Duration::from_secs(10),
+            streams: 100,
             idle_time: Duration::from_secs(75),
             stall_time: Duration::from_mins(1),
             linger_time: Duration::from_secs(2),

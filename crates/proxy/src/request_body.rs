@@ -1,19 +1,22 @@
 //! The body of a request on its way to an upstream, streamed as it comes, without its trailers.
 
+use crate::silence::Silence;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::error::Error;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 /// How a body fares on its way, for the one who waits for the answer.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     moves: AtomicU64,
     fault: OnceLock<Fault>,
+    answered: AtomicBool,
 }
 
 /// Why a body will not be whole. It is the client's doing, and not the upstream's.
@@ -31,6 +34,15 @@ impl Progress {
         self.moves.load(Ordering::Relaxed)
     }
 
+    /// The answer has begun: from now on its sender knows what it waits for.
+    pub(crate) fn answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
     /// Why the body will not be whole, if so.
     pub(crate) fn fault(&self) -> Option<Fault> {
         self.fault.get().copied()
@@ -43,29 +55,56 @@ pub(crate) enum RequestBody {
     /// None: such a request can be sent again.
     Empty,
     /// What the client sends.
-    Streamed(Incoming, Arc<Progress>),
+    Streamed(Incoming, Arc<Progress>, Option<Silence>),
+}
+
+/// Why a body is not whole.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BrokenRequest {
+    /// It broke off, or makes no sense.
+    #[error("the client broke off its request")]
+    Client(#[source] hyper::Error),
+    /// It did not go on.
+    #[error("the client sent nothing for too long")]
+    Silent,
 }
 
 impl RequestBody {
+    /// What a client sends. `silence` is how long it may send nothing until the answer begins; `None`: its
+    /// socket sees to that.
+    pub(crate) fn streamed(incoming: Incoming, silence: Option<Duration>) -> Self {
+        Self::Streamed(incoming, Arc::default(), silence.map(Silence::at_most))
+    }
+
     /// To follow it by; `None`: there is nothing to follow.
     pub(crate) fn progress(&self) -> Option<Arc<Progress>> {
         match self {
             Self::Empty => None,
-            Self::Streamed(_, progress) => Some(Arc::clone(progress)),
+            Self::Streamed(_, progress, _) => Some(Arc::clone(progress)),
         }
     }
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BrokenRequest;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self::Streamed(incoming, progress) = self.get_mut() else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(incoming).poll_frame(cx));
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenRequest>>> {
+        let Self::Streamed(incoming, progress, silence) = self.get_mut() else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
+            if let Some(silence) = silence.as_mut().filter(|_| !progress.is_answered()) {
+                ready!(silence.poll(cx));
+                progress.fault.get_or_init(|| Fault::Stalled);
+                return Poll::Ready(Some(Err(BrokenRequest::Silent)));
+            }
+            return Poll::Pending;
+        };
+        if let Some(silence) = silence {
+            silence.broken();
+        }
         progress.moves.fetch_add(1, Ordering::Relaxed);
         Poll::Ready(match frame {
             // A client's trailers end here (RFC 9110, section 6.5.1): servers that do not know them take
@@ -73,23 +112,24 @@ impl Body for RequestBody {
             Some(Ok(frame)) if frame.is_trailers() => None,
             Some(Err(error)) => {
                 progress.fault.get_or_init(|| Fault::of(&error));
-                Some(Err(error))
+                Some(Err(BrokenRequest::Client(error)))
             }
-            other => other,
+            Some(Ok(frame)) => Some(Ok(frame)),
+            None => None,
         })
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Streamed(incoming, _) => incoming.is_end_stream(),
+            Self::Streamed(incoming, ..) => incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Streamed(incoming, _) => incoming.size_hint(),
+            Self::Streamed(incoming, ..) => incoming.size_hint(),
         }
     }
 }

@@ -108,9 +108,11 @@ where
     let (client, upstream) = tokio::try_join!(client, upstream).map_err(io::Error::other)?;
     let (client, early_from_client) = bare::<TokioIo<ClientIo<S>>>(client)?;
     let (upstream, early_from_upstream) = bare::<TokioIo<S>>(upstream)?;
-    let mut client = ClientEnd { stream: client.into_inner().into_inner(), frames: Frames::default() };
+    let (client, not_yet_taken) = client.into_inner().into_parts();
+    let mut client = ClientEnd { stream: client, frames: Frames::default() };
     let mut upstream = upstream.into_inner();
     upstream.write_all(&early_from_client).await?;
+    upstream.write_all(&not_yet_taken).await?;
     client.write_all(&early_from_upstream).await?;
     Ok((client, upstream))
 }

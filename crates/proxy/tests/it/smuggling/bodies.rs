@@ -131,7 +131,9 @@ pub(super) fn sequences() -> Vec<Case> {
         ("CONNECT", "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n"),
         ("CONNECT with a length", "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\nContent-Length: 5\r\n\r\nhello"),
         ("CONNECT with a path", "CONNECT /a HTTP/1.1\r\nHost: a\r\n\r\n"),
-        ("HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+        // As the first thing said it begins HTTP/2, and is no request.
+        ("HTTP/2 preface with a field", "PRI * HTTP/2.0\r\nHost: a\r\n\r\nSM\r\n\r\n"),
+        ("HTTP/2 preface with bare ends", "PRI * HTTP/2.0\n\nSM\n\n"),
         ("HTTP/0.9", "GET /a\r\n"),
         ("HTTP/0.9 with an end of head", "GET /a\r\n\r\n"),
         ("HTTP/0.9 by name", "GET /a HTTP/0.9\r\nHost: a\r\n\r\n"),
@@ -170,6 +172,7 @@ pub(super) fn sequences() -> Vec<Case> {
         ),
         ("a bare LF", "GET / HTTP/1.1\nHost: a\r\n\r\n"),
         ("nonsense", "hello\r\n"),
+        ("an HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
         ("a second body", "hello"),
     ] {
         let case = passes(&format!("a sound request, then {name}"), [post, second].concat(), "hello");
