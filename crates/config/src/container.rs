@@ -8,12 +8,17 @@ use crate::scalar::quantity;
 use crate::variables;
 use crate::volumes;
 use dockswap_core::Color;
-use dockswap_core::spec::{ContainerOptions, PullPolicy, RestartPolicy};
+use dockswap_core::spec::{ContainerOptions, Protocol, PullPolicy, RestartPolicy};
 use std::collections::BTreeMap;
 
 /// Its fields.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new("expose_port", Shape::Port, "The port on which the app listens inside the container."),
+    Field::new(
+        "protocol",
+        Shape::Choice(&["http1", "h2c"]),
+        "What it speaks there: http1 (HTTP/1.1), or h2c (HTTP/2 without TLS, as gRPC servers do); default http1.",
+    ),
     Field::new(
         "environment",
         Shape::Environment,
@@ -83,6 +88,10 @@ pub(crate) fn decode(
     let volumes = fields.take("volumes").and_then(|item| volumes::decode(&item, &tmpfs, around, report));
     let options = ContainerOptions {
         expose_port: expose_port.unwrap_or_default(),
+        protocol: match fields.choice("protocol", report) {
+            Some("h2c") => Protocol::H2c,
+            _ => Protocol::Http1,
+        },
         environment: environment.unwrap_or_default(),
         environment_overrides: overrides(fields, around, report),
         env_file: env_file.unwrap_or_default(),

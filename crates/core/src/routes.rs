@@ -3,7 +3,7 @@
 use crate::machine::{Machine, RouteIntent};
 use crate::name::{AppName, Color, ContainerId, DeploymentId};
 use crate::ports::Container;
-use crate::spec::Route;
+use crate::spec::{Protocol, Route};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -25,6 +25,9 @@ pub struct Upstream {
     pub id: UpstreamId,
     /// Where it listens.
     pub addr: SocketAddr,
+    /// What it speaks there.
+    #[serde(default)]
+    pub protocol: Protocol,
 }
 
 /// The containers of one color that share an app's traffic.

@@ -40,6 +40,8 @@ pub struct AppSpec {
 pub struct ContainerOptions {
     /// The port on which the app listens inside the container.
     pub expose_port: u16,
+    /// What it speaks there.
+    pub protocol: Protocol,
     /// Environment variables for both colors.
     pub environment: BTreeMap<String, Template>,
     /// Environment variables that win over `environment` in one color.
@@ -146,6 +148,28 @@ pub enum RestartPolicy {
     OnFailure(Option<u32>),
     /// As `Always`, unless a person stopped it.
     UnlessStopped,
+}
+
+/// What an app speaks on its port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 without TLS, from the first byte on (RFC 9113, section 3.3): what gRPC servers speak.
+    H2c,
+}
+
+impl Protocol {
+    /// As app files name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "http1",
+            Self::H2c => "h2c",
+        }
+    }
 }
 
 /// When an image is fetched from its registry.

@@ -10,6 +10,7 @@ use chrono::DateTime;
 use dockswap_core::name::{ContainerId, ImageId};
 use dockswap_core::ports::{Container, ContainerState, DockerHealth, Exit};
 use dockswap_core::routes::{Upstream, UpstreamId};
+use dockswap_core::spec::Protocol;
 use dockswap_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -24,7 +25,8 @@ pub(crate) fn read(shown: &ContainerInspectResponse) -> Option<Container> {
     let upstream = (state == ContainerState::Running)
         .then(|| identity.port.or_else(|| exposed_port(shown)))
         .flatten()
-        .and_then(|port| upstream(shown, &id, details, port));
+        .and_then(|port| upstream(shown, &id, details, port))
+        .map(|upstream| Upstream { protocol: identity.protocol, ..upstream });
     Some(Container {
         id,
         name: shown.name.as_deref().unwrap_or_default().trim_start_matches('/').to_owned(),
@@ -99,7 +101,8 @@ fn upstream(
     } else {
         SocketAddr::new(address(settings, network)?, port)
     };
-    Some(Upstream { id: UpstreamId { container: id.clone(), started_at }, addr })
+    let id = UpstreamId { container: id.clone(), started_at };
+    Some(Upstream { id, addr, protocol: Protocol::default() })
 }
 
 /// The first port that a container without our port label says it exposes.

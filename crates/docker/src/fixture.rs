@@ -2,7 +2,7 @@
 
 use dockswap_core::name::{Color, ConfigSha, DeploymentId, ImageId};
 use dockswap_core::ports::{ContainerGroup, Secret};
-use dockswap_core::spec::{ContainerOptions, PullPolicy, RestartPolicy};
+use dockswap_core::spec::{ContainerOptions, Protocol, PullPolicy, RestartPolicy};
 use std::collections::BTreeMap;
 
 /// One blue replica of deployment 1.
@@ -29,6 +29,7 @@ pub(crate) fn variable(name: &str, value: &str) -> (String, Secret) {
 fn options() -> ContainerOptions {
     ContainerOptions {
         expose_port: 8080,
+        protocol: Protocol::Http1,
         environment: BTreeMap::new(),
         environment_overrides: BTreeMap::new(),
         env_file: Vec::new(),

@@ -2,6 +2,7 @@
 
 use dockswap_core::name::{AppName, Color, ConfigSha, DeploymentId};
 use dockswap_core::ports::{ContainerGroup, DeploymentFilter, Selector};
+use dockswap_core::spec::Protocol;
 use std::collections::HashMap;
 
 /// Set to [`TRUE`] on everything that dockswap makes.
@@ -19,6 +20,8 @@ pub(crate) const REPLICA: &str = "dockswap.replica";
 /// Where the app listens inside: an image may expose other ports too, and a container must be
 /// understood without its app file.
 pub(crate) const PORT: &str = "dockswap.port";
+/// What the app speaks there, when it is not HTTP/1.1.
+pub(crate) const PROTOCOL: &str = "dockswap.protocol";
 /// The value of [`MANAGED`].
 pub(crate) const TRUE: &str = "true";
 
@@ -32,6 +35,7 @@ pub(crate) struct Identity {
     pub(crate) config: ConfigSha,
     /// Absent when the container was made by hand.
     pub(crate) port: Option<u16>,
+    pub(crate) protocol: Protocol,
 }
 
 impl Identity {
@@ -44,6 +48,7 @@ impl Identity {
             replica,
             config: group.config_sha.clone(),
             port: Some(group.options.expose_port),
+            protocol: group.options.protocol,
         }
     }
 
@@ -59,6 +64,10 @@ impl Identity {
             replica: labels.get(REPLICA)?.parse().ok()?,
             config: ConfigSha(labels.get(CONFIG_SHA)?.clone()),
             port: labels.get(PORT).and_then(|port| port.parse().ok()),
+            protocol: match labels.get(PROTOCOL).map(String::as_str) {
+                Some("h2c") => Protocol::H2c,
+                _ => Protocol::Http1,
+            },
         })
     }
 
@@ -73,7 +82,9 @@ impl Identity {
             (REPLICA, self.replica.to_string()),
         ];
         let port = self.port.map(|port| (PORT, port.to_string()));
-        labels.into_iter().chain(port).map(|(key, value)| (key.to_owned(), value)).collect()
+        let protocol =
+            (self.protocol != Protocol::default()).then(|| (PROTOCOL, self.protocol.as_str().to_owned()));
+        labels.into_iter().chain(port).chain(protocol).map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
     /// `<app>-<color>-<deployment>`, from the second replica on with `-2`. Deployment ids are never
@@ -118,6 +129,7 @@ mod tests {
             replica,
             config: ConfigSha("ab12".to_owned()),
             port: Some(8080),
+            protocol: Protocol::Http1,
         }
     }
 
@@ -129,7 +141,10 @@ mod tests {
 
     #[test]
     fn labels_are_read_as_they_were_written() {
-        assert_eq!(Identity::read(&identity(3).write()), Some(identity(3)));
+        let grpc = Identity { protocol: Protocol::H2c, ..identity(1) };
+        for identity in [identity(3), grpc] {
+            assert_eq!(Identity::read(&identity.write()), Some(identity));
+        }
     }
 
     #[test]

@@ -2,40 +2,24 @@
 //! Holds the rules for when a request may be sent once more; doing so is its caller's business.
 
 use crate::answer::Loan;
-use crate::dialer::Dialer;
+use crate::form;
 use crate::limits::Limits;
 use crate::pages::Page;
 use crate::pool::Sender;
 use crate::proxy::{Entry, Proxy};
+use crate::reach::{Over, reach};
 use crate::request_body::{Fault, RequestBody};
 use crate::upstream::Upstream;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use std::io;
 use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
-
-/// What one connection to an upstream may hold: the longest head of an answer, and the largest read.
-const BUFFER: usize = 64 * 1024;
 
 /// A request as an upstream gets it.
 pub(crate) type Outgoing = Request<RequestBody>;
 
 /// An answer as an upstream gives it.
 pub(crate) type Incame = Response<Incoming>;
-
-/// Over which connection a request goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Over {
-    /// An idle one, if there is any.
-    Any,
-    /// One that nothing was sent over before.
-    Fresh,
-}
 
 /// What came of it.
 pub(crate) enum Exchange {
@@ -62,21 +46,13 @@ enum Sent {
 /// Sends `request` to where `entry` leads.
 pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: Outgoing, over: Over) -> Exchange {
     let upstream = Arc::clone(entry.in_flight.upstream());
-    let reused = match over {
-        Over::Any => upstream.pool().take(),
-        Over::Fresh => None,
-    };
-    let was_reused = reused.is_some();
-    let mut sender = match reused {
-        Some(sender) => sender,
-        None => match connect(proxy, &upstream).await {
-            Ok(sender) => sender,
-            Err(error) => {
-                tracing::debug!(addr = %upstream.addr(), %error, "an upstream refused a connection");
-                upstream.note_refusal();
-                return Exchange::Refused(request, upstream);
-            }
-        },
+    let (mut sender, was_reused) = match reach(proxy, &upstream, over).await {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::debug!(addr = %upstream.addr(), %error, "an upstream refused a connection");
+            upstream.note_refusal();
+            return Exchange::Refused(request, upstream);
+        }
     };
     let was_closed = || upstream.closings() != entry.closings;
     if was_closed() {
@@ -106,42 +82,14 @@ pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: Outgoing, ove
     }
 }
 
-/// Opens a connection to `upstream`.
-async fn connect(proxy: &Proxy, upstream: &Upstream) -> io::Result<Sender> {
-    match &proxy.dialer {
-        Dialer::Tcp => {
-            let stream = timeout(proxy.limits.connect_time, TcpStream::connect(upstream.addr())).await??;
-            stream.set_nodelay(true)?;
-            open(stream, upstream).await
-        }
-        #[cfg(feature = "in-memory")]
-        Dialer::Memory(dial) => open(dial(upstream.addr())?, upstream).await,
-    }
-}
-
-/// Makes a connection to `upstream` of a stream that leads there.
-async fn open(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    upstream: &Upstream,
-) -> io::Result<Sender> {
-    let (sender, connection) = http1::Builder::new()
-        .max_buf_size(BUFFER)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(io::Error::other)?;
-    // How a connection ends shows in the request that it carries; an idle one may end in any way.
-    let task = tokio::spawn(async move { drop(connection.with_upgrades().await) });
-    upstream.hold(task.abort_handle());
-    upstream.note_acceptance();
-    Ok(sender)
-}
-
 /// Sends a request, and waits for the head of its answer as long as the body still moves and
 /// `answer_time` beyond.
 async fn send(limits: &Limits, sender: &mut Sender, request: Outgoing) -> Sent {
     let progress = request.body().progress();
     let come_so_far = || progress.as_ref().map(|progress| progress.moves());
-    let answered = sender.try_send_request(request);
+    let http2 = matches!(sender, Sender::Http2(_));
+    let request = if http2 { form::for_http2(request) } else { request };
+    let answered = sender.send(request);
     tokio::pin!(answered);
     loop {
         let before = come_so_far();
@@ -154,6 +102,7 @@ async fn send(limits: &Limits, sender: &mut Sender, request: Outgoing) -> Sent {
             }
             Ok(Err(mut error)) => {
                 return match error.take_message() {
+                    Some(request) if http2 => Sent::Unsent(form::for_http1(request)),
                     Some(request) => Sent::Unsent(request),
                     None => Sent::Broken(error.into_error()),
                 };

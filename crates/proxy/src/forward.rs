@@ -4,11 +4,12 @@
 use crate::answer::{Answer, AnswerBody, Loan};
 use crate::client_io::{Busy, Trust};
 use crate::connection::Client;
-use crate::exchange::{Exchange, Incame, Outgoing, Over, exchange};
+use crate::exchange::{Exchange, Incame, Outgoing, exchange};
 use crate::headers::{self, BodyFraming, Origin};
 use crate::host;
 use crate::pages::Page;
 use crate::proxy::{Entry, NoEntry, Proxy};
+use crate::reach::Over;
 use crate::request_body::RequestBody;
 use crate::tunnel::{self, Protocol};
 use crate::upstream::{InFlight, Upstream};

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use dockswap_core::name::{Color, ContainerId, DeploymentId};
     use dockswap_core::routes::{self, AppRoutes, RouteTable, Target, UpstreamId};
-    use dockswap_core::spec::{HostPattern, Route};
+    use dockswap_core::spec::{HostPattern, Protocol, Route};
     use dockswap_core::time::Timestamp;
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -119,7 +119,8 @@ mod tests {
     /// A table that leads everything to the upstream of one version, told apart by its port.
     fn table(proxy: &Proxy, version: u16) -> Arc<Table> {
         let id = UpstreamId { container: ContainerId(version.to_string()), started_at: Timestamp::default() };
-        let upstreams = vec![routes::Upstream { id, addr: ([127, 0, 0, 1], version).into() }];
+        let upstreams =
+            vec![routes::Upstream { id, addr: ([127, 0, 0, 1], version).into(), protocol: Protocol::Http1 }];
         let target = Target { color: Color::Blue, deployment: DeploymentId(1), upstreams };
         let any =
             Route { host: HostPattern::Any, path_prefix: "/".into(), strip_prefix: false, listen_port: None };

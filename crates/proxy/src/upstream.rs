@@ -8,6 +8,7 @@ use crate::limits::Limits;
 use crate::pool::Pool;
 use crate::sync::lock;
 use dockswap_core::routes::{self, UpstreamId, UpstreamLoad};
+use dockswap_core::spec::Protocol;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
@@ -28,6 +29,7 @@ const UPGRADED: u64 = 1 << 32;
 pub(crate) struct Upstream {
     id: UpstreamId,
     addr: SocketAddr,
+    protocol: Protocol,
     load: AtomicU64,
     routed: AtomicBool,
     pool: Pool,
@@ -60,6 +62,10 @@ struct Refusal {
 impl Upstream {
     pub(crate) const fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    pub(crate) const fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     pub(crate) const fn pool(&self) -> &Pool {
@@ -206,6 +212,7 @@ impl Upstreams {
             Arc::new(Upstream {
                 id: data.id.clone(),
                 addr: data.addr,
+                protocol: data.protocol,
                 load: AtomicU64::new(0),
                 routed: AtomicBool::new(false),
                 pool: Pool::new(Arc::clone(&self.limits)),

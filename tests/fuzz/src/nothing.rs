@@ -11,7 +11,7 @@ use dockswap_core::ports::{
     Selector,
 };
 use dockswap_core::routes::{RouteTable, Upstream, UpstreamId, UpstreamLoad};
-use dockswap_core::spec::HealthCheck;
+use dockswap_core::spec::{HealthCheck, Protocol};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -54,6 +54,7 @@ fn container(group: &ContainerGroup, replica: u8) -> Container {
         upstream: Some(Upstream {
             id: UpstreamId { container: id, started_at },
             addr: ([127, 0, 0, 1], 1).into(),
+            protocol: Protocol::Http1,
         }),
     }
 }

@@ -4,7 +4,7 @@ use crate::choices::Choices;
 use dockswap_core::Timestamp;
 use dockswap_core::name::{Color, ContainerId, DeploymentId};
 use dockswap_core::routes::{AppRoutes, RouteTable, Target, Upstream, UpstreamId};
-use dockswap_core::spec::{HostPattern, Route};
+use dockswap_core::spec::{HostPattern, Protocol, Route};
 use dockswap_proxy::Limits;
 use dockswap_proxy::memory::{Found, MemoryProxy};
 use std::io;
@@ -53,7 +53,7 @@ fn app(nth: usize, choices: &mut Choices<'_>) -> AppRoutes {
     let target = || {
         let id = UpstreamId { container: ContainerId(nth.to_string()), started_at: Timestamp::default() };
         let port = 1_000 + u16::try_from(nth).expect("few apps");
-        let upstreams = vec![Upstream { id, addr: ([10, 0, 0, 1], port).into() }];
+        let upstreams = vec![Upstream { id, addr: ([10, 0, 0, 1], port).into(), protocol: Protocol::Http1 }];
         Target { color: Color::Blue, deployment: DeploymentId(1), upstreams }
     };
     AppRoutes {

@@ -5,7 +5,7 @@ use crate::message;
 use dockswap_core::Timestamp;
 use dockswap_core::name::{Color, ContainerId, DeploymentId};
 use dockswap_core::routes::{AppRoutes, RouteTable, Target, Upstream, UpstreamId};
-use dockswap_core::spec::{HostPattern, Route};
+use dockswap_core::spec::{HostPattern, Protocol, Route};
 use dockswap_proxy::Limits;
 use dockswap_proxy::memory::MemoryProxy;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -167,7 +167,8 @@ fn head(answer: &[u8]) -> &[u8] {
 /// Everything leads to the upstream.
 fn table() -> RouteTable {
     let id = UpstreamId { container: ContainerId("one".to_owned()), started_at: Timestamp::default() };
-    let upstreams = vec![Upstream { id, addr: UPSTREAM.parse().expect("an address") }];
+    let upstreams =
+        vec![Upstream { id, addr: UPSTREAM.parse().expect("an address"), protocol: Protocol::Http1 }];
     let any =
         Route { host: HostPattern::Any, path_prefix: "/".to_owned(), strip_prefix: false, listen_port: None };
     let target = Target { color: Color::Blue, deployment: DeploymentId(1), upstreams };

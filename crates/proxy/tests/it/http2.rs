@@ -23,14 +23,14 @@ const SHORT: Duration = Duration::from_millis(300);
 const PREFACE: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A body that is sent piece by piece, as the test says.
-struct Pieces(mpsc::UnboundedReceiver<Bytes>);
+pub(crate) struct Pieces(mpsc::UnboundedReceiver<Bytes>);
 
 impl Pieces {
     fn none() -> Self {
         Self(mpsc::unbounded_channel().1)
     }
 
-    fn some() -> (mpsc::UnboundedSender<Bytes>, Self) {
+    pub(crate) fn some() -> (mpsc::UnboundedSender<Bytes>, Self) {
         let (sender, pieces) = mpsc::unbounded_channel();
         (sender, Self(pieces))
     }
@@ -53,20 +53,23 @@ impl Body for Pieces {
 }
 
 /// One client's connection.
-struct Client {
+pub(crate) struct Client {
     sender: SendRequest<Pieces>,
     connection: JoinHandle<hyper::Result<()>>,
 }
 
 impl Client {
-    async fn of(proxy: &Running) -> Self {
+    pub(crate) async fn of(proxy: &Running) -> Self {
         let stream = TcpStream::connect(proxy.addr).await.unwrap();
         let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
         Self { sender, connection: tokio::spawn(connection) }
     }
 
     /// Begins a request, beside those that are under way.
-    fn begin(&self, request: Request<Pieces>) -> JoinHandle<hyper::Result<http::Response<Incoming>>> {
+    pub(crate) fn begin(
+        &self,
+        request: Request<Pieces>,
+    ) -> JoinHandle<hyper::Result<http::Response<Incoming>>> {
         let mut sender = self.sender.clone();
         tokio::spawn(async move {
             sender.ready().await?;
@@ -74,7 +77,7 @@ impl Client {
         })
     }
 
-    async fn get(&self, target: &str) -> (StatusCode, String) {
+    pub(crate) async fn get(&self, target: &str) -> (StatusCode, String) {
         whole(soon(self.begin(get(target))).await.unwrap().unwrap()).await
     }
 
@@ -85,11 +88,11 @@ impl Client {
     }
 }
 
-fn get(target: &str) -> Request<Pieces> {
+pub(crate) fn get(target: &str) -> Request<Pieces> {
     Request::get(format!("http://example.com{target}")).body(Pieces::none()).unwrap()
 }
 
-async fn whole(answer: http::Response<Incoming>) -> (StatusCode, String) {
+pub(crate) async fn whole(answer: http::Response<Incoming>) -> (StatusCode, String) {
     let (head, body) = answer.into_parts();
     let bytes = soon(body.collect()).await.unwrap().to_bytes();
     (head.status, String::from_utf8(bytes.to_vec()).unwrap())

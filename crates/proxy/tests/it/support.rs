@@ -3,7 +3,7 @@
 use dockswap_core::name::{AppName, Color, ContainerId, DeploymentId};
 use dockswap_core::ports::{Router, RouterError};
 use dockswap_core::routes::{AppRoutes, RouteTable, Target, Upstream, UpstreamId};
-use dockswap_core::spec::{HostPattern, Route};
+use dockswap_core::spec::{HostPattern, Protocol, Route};
 use dockswap_core::time::Timestamp;
 use dockswap_proxy::{Limits, ProxyClient, ProxyConfig, ServeError, serve};
 use std::collections::BTreeMap;
@@ -146,7 +146,7 @@ pub(crate) fn upstream(addr: SocketAddr) -> Upstream {
     let life = LIFE.fetch_add(1, Ordering::Relaxed);
     let id =
         UpstreamId { container: ContainerId(format!("c{life}")), started_at: Timestamp::from_micros(life) };
-    Upstream { id, addr }
+    Upstream { id, addr, protocol: Protocol::Http1 }
 }
 
 pub(crate) fn app<'a>(

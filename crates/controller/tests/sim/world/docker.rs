@@ -9,7 +9,7 @@ use dockswap_core::ports::{
     Selector,
 };
 use dockswap_core::routes::{Upstream, UpstreamId};
-use dockswap_core::spec::RestartPolicy;
+use dockswap_core::spec::{Protocol, RestartPolicy};
 use dockswap_core::{AppName, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -293,7 +293,7 @@ impl State {
             _ => DockerHealth::Absent,
         };
         let id = UpstreamId { container: shell.shown.id.clone(), started_at: now };
-        shell.shown.upstream = Some(Upstream { id, addr });
+        shell.shown.upstream = Some(Upstream { id, addr, protocol: Protocol::Http1 });
         let app = shell.shown.app.clone();
         self.hint(&app);
     }
@@ -329,7 +329,7 @@ impl State {
         self.docker.add_foreign(&squatter);
         let addr = self.docker.address();
         let id = UpstreamId { container: ContainerId(squatter.clone()), started_at: self.now() };
-        self.shell(&squatter).shown.upstream = Some(Upstream { id, addr });
+        self.shell(&squatter).shown.upstream = Some(Upstream { id, addr, protocol: Protocol::Http1 });
         self.launch(name);
         self.docker.containers.remove(&squatter);
     }

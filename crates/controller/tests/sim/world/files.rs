@@ -8,7 +8,7 @@ use dockswap_core::ports::{AppFiles, ResolveError, Secret, SpecError};
 use dockswap_core::records::ConfigRow;
 use dockswap_core::spec::{
     ContainerOptions, DeploymentPolicy, HealthCheck, HostPattern, HostPorts, HttpCheck, OnRegression,
-    Promotion, PullPolicy, RestartPolicy, Route,
+    Promotion, Protocol, PullPolicy, RestartPolicy, Route,
 };
 use dockswap_core::{AppName, AppSpec, Color};
 use std::collections::BTreeMap;
@@ -149,6 +149,7 @@ pub(crate) fn read(app: &AppName, bytes: &[u8]) -> AppSpec {
 fn options() -> ContainerOptions {
     ContainerOptions {
         expose_port: 8080,
+        protocol: Protocol::Http1,
         environment: BTreeMap::new(),
         environment_overrides: BTreeMap::new(),
         env_file: Vec::new(),

@@ -1,0 +1,134 @@
+//! A connection to an upstream for one request: one that is there, or one that is opened. What is sent over it is not
+//! its business.
+
+use crate::dialer::Dialer;
+use crate::pool::{STREAMS, Sender};
+use crate::proxy::Proxy;
+use crate::upstream::Upstream;
+use dockswap_core::spec::Protocol;
+use hyper::client::conn::{http1, http2};
+use hyper::rt::Executor;
+use hyper_util::rt::TokioIo;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{interval, timeout};
+
+/// What one HTTP/1.1 connection may hold: the longest head of an answer, and the largest read.
+const BUFFER: usize = 64 * 1024;
+
+/// How far ahead of its client, in bytes, an upstream may be with one answer over HTTP/2; also its longest head.
+const STREAM_WINDOW: u32 = 64 * 1024;
+
+/// The same for all answers on one connection: a client that takes nothing of its own keeps none from another.
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS;
+
+/// How often an HTTP/2 connection is looked at until the upstream has said how many streams it takes.
+const GREETING_TICK: Duration = Duration::from_millis(1);
+
+/// Over which connection a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// One that is there, if there is any.
+    Any,
+    /// One that nothing was sent over before.
+    Fresh,
+}
+
+/// A connection to `upstream`, and whether it was used before.
+pub(crate) async fn reach(proxy: &Proxy, upstream: &Arc<Upstream>, over: Over) -> io::Result<(Sender, bool)> {
+    let pool = upstream.pool();
+    match (upstream.protocol(), over) {
+        (Protocol::Http1, Over::Any) => {
+            if let Some(sender) = pool.take() {
+                return Ok((sender, true));
+            }
+        }
+        (Protocol::H2c, Over::Any) => {
+            if let Some(sender) = pool.share() {
+                return Ok((sender, true));
+            }
+            let _turn = pool.opening().await;
+            // Whose turn it was before has opened one for more than itself.
+            return match pool.share() {
+                Some(sender) => Ok((sender, true)),
+                None => Ok((connect(proxy, upstream).await?, false)),
+            };
+        }
+        (_, Over::Fresh) => {}
+    }
+    Ok((connect(proxy, upstream).await?, false))
+}
+
+async fn connect(proxy: &Proxy, upstream: &Arc<Upstream>) -> io::Result<Sender> {
+    let opening = async {
+        match &proxy.dialer {
+            Dialer::Tcp => {
+                let stream = TcpStream::connect(upstream.addr()).await?;
+                stream.set_nodelay(true)?;
+                open(stream, upstream).await
+            }
+            #[cfg(feature = "in-memory")]
+            Dialer::Memory(dial) => open(dial(upstream.addr())?, upstream).await,
+        }
+    };
+    let sender = timeout(proxy.limits.connect_time, opening).await??;
+    upstream.note_acceptance();
+    Ok(sender)
+}
+
+/// Makes a connection to `upstream` of a stream that leads there. How it ends shows in the requests that it
+/// carries; an idle one may end in any way.
+async fn open(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    upstream: &Arc<Upstream>,
+) -> io::Result<Sender> {
+    let stream = TokioIo::new(stream);
+    match upstream.protocol() {
+        Protocol::Http1 => {
+            let opened = http1::Builder::new().max_buf_size(BUFFER).handshake(stream).await;
+            let (sender, connection) = opened.map_err(io::Error::other)?;
+            Held(Arc::clone(upstream)).execute(connection.with_upgrades());
+            Ok(Sender::Http1(sender))
+        }
+        Protocol::H2c => {
+            let opened = http2::Builder::new(Held(Arc::clone(upstream)))
+                // None until it has said how many it takes.
+                .initial_max_send_streams(0)
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW)
+                .max_header_list_size(STREAM_WINDOW)
+                .handshake(stream)
+                .await;
+            let (sender, mut connection) = opened.map_err(io::Error::other)?;
+            let (tell, mut room) = watch::channel(0);
+            let mut ticks = interval(GREETING_TICK);
+            Held(Arc::clone(upstream)).execute(poll_fn(move |cx| {
+                let polled = Pin::new(&mut connection).poll(cx);
+                let streams = connection.current_max_send_streams();
+                tell.send_if_modified(|room| std::mem::replace(room, streams) != streams);
+                // Nothing else wakes it when that is said.
+                while streams == 0 && ticks.poll_tick(cx).is_ready() {}
+                polled
+            }));
+            let greeted = room.wait_for(|room| *room > 0).await.map(drop);
+            greeted.map_err(|_| io::Error::other("it does not speak HTTP/2"))?;
+            Ok(upstream.pool().put_to_share(sender, room))
+        }
+    }
+}
+
+/// Runs what belongs to connections of an upstream, to be ended when that is closed.
+#[derive(Clone, Debug)]
+struct Held(Arc<Upstream>);
+
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Held {
+    fn execute(&self, connection: F) {
+        self.0.hold(tokio::spawn(connection).abort_handle());
+    }
+}
