@@ -11,7 +11,7 @@ use dockswap_core::name::ImageId;
 use dockswap_core::ports::{
     Container, DeploymentFilter, EngineError, ImageError, ImageRequest, RouterError, Selector,
 };
-use dockswap_core::routes::{AppRoutes, UpstreamId};
+use dockswap_core::routes::{AppRoutes, InFlight, UpstreamId};
 use dockswap_core::spec::RestartPolicy;
 use dockswap_core::{AppName, DeploymentId, Timestamp};
 use std::future::Future;
@@ -268,14 +268,13 @@ impl Work {
                     Vec::new()
                 }
             };
-            let requests = load.iter().map(|load| load.requests).sum();
-            let upgraded = load.iter().map(|load| load.upgraded).sum();
-            (self.show)(Progress::Draining { requests, upgraded });
+            let in_flight: InFlight = load.iter().sum();
+            (self.show)(Progress::Draining { left: in_flight, closed_in: left });
             if left.is_zero() {
                 if let Err(error) = self.shared.ports.router.close(&upstreams).await {
                     tracing::warn!(app = %self.app(), %error, "what was left in flight could not be closed");
                 }
-                return Some(Event::DrainTimedOut { left: requests + upgraded });
+                return Some(Event::DrainTimedOut { left: in_flight.total() });
             }
         }
     }

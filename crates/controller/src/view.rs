@@ -1,9 +1,10 @@
 //! What the controller shows of itself: values for people and programs, no handles.
 
 use dockswap_core::machine::{Machine, Phase, Warmth};
-use dockswap_core::routes::AppRoutes;
+use dockswap_core::routes::{AppRoutes, InFlight};
 use dockswap_core::{AppName, Color, DeploymentId, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// An app as it stands now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,10 +97,12 @@ pub enum Progress {
     },
     /// Waiting for requests in flight.
     Draining {
-        /// Requests.
-        requests: u64,
-        /// Upgraded connections.
-        upgraded: u64,
+        /// What is left.
+        #[serde(flatten)]
+        left: InFlight,
+        /// How long it has until it is closed.
+        #[serde(with = "dockswap_core::time::millis", rename = "closed_in_ms")]
+        closed_in: Duration,
     },
     /// Trying again what did not work.
     Retrying {

@@ -6,7 +6,9 @@ use crate::ports::Container;
 use crate::spec::{Protocol, Route};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::iter::Sum;
 use std::net::SocketAddr;
+use std::ops::AddAssign;
 
 /// What tells one life of one container from every other: Docker hands a freed address to the next
 /// container at once, so an address alone is no identity.
@@ -110,21 +112,62 @@ impl AppRoutes {
     }
 }
 
+/// What is in flight, counted apart by how long it may last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFlight {
+    /// Ordinary requests, from their acceptance until the last byte of the answer.
+    pub requests: u64,
+    /// Requests that are answered by server-sent events (`text/event-stream`).
+    pub event_streams: u64,
+    /// gRPC calls (`application/grpc`).
+    pub calls: u64,
+    /// WebSockets that are open.
+    pub websockets: u64,
+    /// Other upgraded connections.
+    pub tunnels: u64,
+}
+
+impl InFlight {
+    /// All of them.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.requests + self.event_streams + self.calls + self.websockets + self.tunnels
+    }
+}
+
+impl AddAssign for InFlight {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.event_streams += other.event_streams;
+        self.calls += other.calls;
+        self.websockets += other.websockets;
+        self.tunnels += other.tunnels;
+    }
+}
+
+impl<'a> Sum<&'a UpstreamLoad> for InFlight {
+    fn sum<I: Iterator<Item = &'a UpstreamLoad>>(loads: I) -> Self {
+        loads.fold(Self::default(), |mut sum, load| {
+            sum += load.in_flight;
+            sum
+        })
+    }
+}
+
 /// What is in flight on one upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamLoad {
     /// Which upstream.
     pub id: UpstreamId,
-    /// Requests from their acceptance until the last byte of the answer.
-    pub requests: u64,
-    /// Upgraded connections (WebSocket and the like) that are open.
-    pub upgraded: u64,
+    /// What is in flight on it.
+    #[serde(flatten)]
+    pub in_flight: InFlight,
 }
 
 impl UpstreamLoad {
     /// Whether nothing is in flight.
     #[must_use]
     pub const fn is_idle(&self) -> bool {
-        self.requests == 0 && self.upgraded == 0
+        self.in_flight.total() == 0
     }
 }

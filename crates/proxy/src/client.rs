@@ -1,6 +1,7 @@
 //! The controller's side of the control socket.
 
 use crate::sync::lock;
+use crate::upstream::SPREAD;
 use crate::wire::{self, Failure};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -153,6 +154,8 @@ impl Router for ProxyClient {
 
     async fn close(&self, upstreams: &[UpstreamId]) -> Result<(), RouterError> {
         let close = wire::Close { upstreams: upstreams.to_vec() };
-        self.ask(Question::new(Method::POST, wire::CLOSE, &close)?, DEADLINE).await?.done()
+        self.ask(Question::new(Method::POST, wire::CLOSE, &close)?, SPREAD.saturating_add(DEADLINE))
+            .await?
+            .done()
     }
 }

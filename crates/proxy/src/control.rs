@@ -81,7 +81,7 @@ async fn answer(board: Arc<Switchboard>, request: Request<Incoming>) -> Reply {
         (&Method::PUT, wire::TABLE) => put_table(board, request).await,
         (&Method::GET, wire::STATUS) => json(StatusCode::OK, &board.status().await),
         (&Method::POST, wire::DRAINED) => drained(&board, request).await,
-        (&Method::POST, wire::CLOSE) => close(&board, request).await,
+        (&Method::POST, wire::CLOSE) => close(board, request).await,
         (method, path) => Err(Failure::Misunderstood { message: format!("there is no {method} {path}") }),
     };
     done.or_else(|failure| json(failure.status(), &failure)).unwrap_or_else(|_| {
@@ -106,10 +106,13 @@ async fn drained(board: &Switchboard, request: Request<Incoming>) -> Result<Repl
     json(StatusCode::OK, &left)
 }
 
-async fn close(board: &Switchboard, request: Request<Incoming>) -> Result<Reply, Failure> {
+async fn close(board: Arc<Switchboard>, request: Request<Incoming>) -> Result<Reply, Failure> {
     let wire::Close { upstreams } = read(request).await?;
-    board.proxy().upstreams.close(&upstreams);
-    Ok(no_content())
+    // In a task of its own: what was begun is finished, whoever waits for it.
+    match tokio::spawn(async move { board.proxy().upstreams.close(&upstreams).await }).await {
+        Ok(()) => Ok(no_content()),
+        Err(error) => Err(Failure::Refused { message: error.to_string() }),
+    }
 }
 
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Failure> {

@@ -46,7 +46,7 @@ enum Sent {
 /// Sends `request` to where `entry` leads.
 pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: Outgoing, over: Over) -> Exchange {
     let upstream = Arc::clone(entry.in_flight.upstream());
-    let (mut sender, was_reused) = match reach(proxy, &upstream, over).await {
+    let (mut sender, was_reused) = match reach(proxy, &upstream, entry.closings, over).await {
         Ok(found) => found,
         Err(error) => {
             tracing::debug!(addr = %upstream.addr(), %error, "an upstream refused a connection");

@@ -12,7 +12,7 @@ use crate::proxy::{Entry, NoEntry, Proxy};
 use crate::reach::Over;
 use crate::request_body::RequestBody;
 use crate::tunnel::{self, Protocol};
-use crate::upstream::{InFlight, Upstream};
+use crate::upstream::{InFlight, Kind, Upstream};
 use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderValue, Method, Request, StatusCode, Version};
@@ -85,19 +85,25 @@ impl Order {
     async fn carry_out(self, client: &Client) -> Result<Carried, Page> {
         let Self { request, host, upgrade } = self;
         let proxy = &client.proxy;
-        let route = Route { client, host: host.clone(), target: request.uri().clone() };
+        let kind = headers::is_grpc(request.headers()).then_some(Kind::Call);
+        let route = Route { client, host: host.clone(), target: request.uri().clone(), kind };
         let mut entry = route.enter(&[]).map_err(NoEntry::into_page)?;
         let (asked, on_upgrade) = upgrade.unzip();
         let mut request = prepare(client, request, host, asked, &entry)?;
         let mut tried = Vec::new();
         let mut over = Over::Any;
         loop {
+            let closings = entry.closings;
             match exchange(proxy, entry, request, over).await {
                 Exchange::Answered(answer, loan) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                    return switch(proxy, answer, on_upgrade, loan.in_flight);
+                    return switch(proxy, answer, on_upgrade, loan.in_flight, closings);
                 }
                 Exchange::Answered(answer, _) if !headers::has_known_encoding(answer.headers()) => {
                     return Err(Page::BadGateway);
+                }
+                Exchange::Answered(answer, loan) if headers::is_event_stream(answer.headers()) => {
+                    let in_flight = loan.in_flight.is_of(Kind::EventStream);
+                    return Ok(Carried::Answer(answer, Loan { in_flight, ..loan }));
                 }
                 Exchange::Answered(answer, loan) => return Ok(Carried::Answer(answer, loan)),
                 Exchange::Refused(whole, upstream) => {
@@ -122,6 +128,8 @@ struct Route<'a> {
     client: &'a Client,
     host: Option<HeaderValue>,
     target: Uri,
+    /// What it is known to be from the beginning.
+    kind: Option<Kind>,
 }
 
 impl Route<'_> {
@@ -132,7 +140,11 @@ impl Route<'_> {
             "*" => "/",
             path => path,
         };
-        self.client.proxy.enter(self.client.door, host, path, tried)
+        let entry = self.client.proxy.enter(self.client.door, host, path, tried)?;
+        Ok(match self.kind {
+            Some(kind) => Entry { in_flight: entry.in_flight.is_of(kind), ..entry },
+            None => entry,
+        })
     }
 }
 
@@ -242,11 +254,12 @@ fn switch(
     mut answer: Incame,
     client: Option<OnUpgrade>,
     in_flight: InFlight,
+    closings: u64,
 ) -> Result<Carried, Page> {
     // Nobody asked for another protocol: this is no answer to the request.
     let Some(client) = client else { return Err(Page::BadGateway) };
     let upstream = hyper::upgrade::on(&mut answer);
     let protocol = Protocol::of(answer.headers());
-    tunnel::start(proxy, protocol, client, upstream, in_flight.upgrade());
+    tunnel::start(proxy, protocol, (client, upstream), in_flight, closings);
     Ok(Carried::Switched(answer))
 }

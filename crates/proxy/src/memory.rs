@@ -70,6 +70,6 @@ impl MemoryProxy {
     /// What is in flight on all upstreams, requests and tunnels.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
-        self.proxy.upstreams.loads().iter().map(|load| load.requests + load.upgraded).sum()
+        self.proxy.upstreams.loads().iter().map(|load| load.in_flight.total()).sum()
     }
 }

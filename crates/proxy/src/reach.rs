@@ -4,7 +4,7 @@
 use crate::dialer::Dialer;
 use crate::pool::{STREAMS, Sender};
 use crate::proxy::Proxy;
-use crate::upstream::Upstream;
+use crate::upstream::{Hold, Upstream};
 use dockswap_core::spec::Protocol;
 use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
@@ -41,7 +41,14 @@ pub(crate) enum Over {
 }
 
 /// A connection to `upstream`, and whether it was used before.
-pub(crate) async fn reach(proxy: &Proxy, upstream: &Arc<Upstream>, over: Over) -> io::Result<(Sender, bool)> {
+/// `closings`: how often the upstream had been closed when the request was counted in.
+pub(crate) async fn reach(
+    proxy: &Proxy,
+    upstream: &Arc<Upstream>,
+    closings: u64,
+    over: Over,
+) -> io::Result<(Sender, bool)> {
+    let connect = || connect(proxy, Held { upstream: Arc::clone(upstream), closings });
     let pool = upstream.pool();
     match (upstream.protocol(), over) {
         (Protocol::Http1, Over::Any) => {
@@ -57,24 +64,25 @@ pub(crate) async fn reach(proxy: &Proxy, upstream: &Arc<Upstream>, over: Over) -
             // Whose turn it was before has opened one for more than itself.
             return match pool.share() {
                 Some(sender) => Ok((sender, true)),
-                None => Ok((connect(proxy, upstream).await?, false)),
+                None => Ok((connect().await?, false)),
             };
         }
         (_, Over::Fresh) => {}
     }
-    Ok((connect(proxy, upstream).await?, false))
+    Ok((connect().await?, false))
 }
 
-async fn connect(proxy: &Proxy, upstream: &Arc<Upstream>) -> io::Result<Sender> {
+async fn connect(proxy: &Proxy, held: Held) -> io::Result<Sender> {
+    let upstream = Arc::clone(&held.upstream);
     let opening = async {
         match &proxy.dialer {
             Dialer::Tcp => {
                 let stream = TcpStream::connect(upstream.addr()).await?;
                 stream.set_nodelay(true)?;
-                open(stream, upstream).await
+                open(stream, held).await
             }
             #[cfg(feature = "in-memory")]
-            Dialer::Memory(dial) => open(dial(upstream.addr())?, upstream).await,
+            Dialer::Memory(dial) => open(dial(upstream.addr())?, held).await,
         }
     };
     let sender = timeout(proxy.limits.connect_time, opening).await??;
@@ -82,22 +90,22 @@ async fn connect(proxy: &Proxy, upstream: &Arc<Upstream>) -> io::Result<Sender> 
     Ok(sender)
 }
 
-/// Makes a connection to `upstream` of a stream that leads there. How it ends shows in the requests that it
+/// Makes a connection to an upstream of a stream that leads there. How it ends shows in the requests that it
 /// carries; an idle one may end in any way.
 async fn open(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    upstream: &Arc<Upstream>,
+    held: Held,
 ) -> io::Result<Sender> {
     let stream = TokioIo::new(stream);
-    match upstream.protocol() {
+    match held.upstream.protocol() {
         Protocol::Http1 => {
             let opened = http1::Builder::new().max_buf_size(BUFFER).handshake(stream).await;
             let (sender, connection) = opened.map_err(io::Error::other)?;
-            Held(Arc::clone(upstream)).execute(connection.with_upgrades());
+            held.execute(connection.with_upgrades());
             Ok(Sender::Http1(sender))
         }
         Protocol::H2c => {
-            let opened = http2::Builder::new(Held(Arc::clone(upstream)))
+            let opened = http2::Builder::new(held.clone())
                 // None until it has said how many it takes.
                 .initial_max_send_streams(0)
                 .initial_stream_window_size(STREAM_WINDOW)
@@ -108,7 +116,7 @@ async fn open(
             let (sender, mut connection) = opened.map_err(io::Error::other)?;
             let (tell, mut room) = watch::channel(0);
             let mut ticks = interval(GREETING_TICK);
-            Held(Arc::clone(upstream)).execute(poll_fn(move |cx| {
+            held.execute(poll_fn(move |cx| {
                 let polled = Pin::new(&mut connection).poll(cx);
                 let streams = connection.current_max_send_streams();
                 tell.send_if_modified(|room| std::mem::replace(room, streams) != streams);
@@ -118,17 +126,21 @@ async fn open(
             }));
             let greeted = room.wait_for(|room| *room > 0).await.map(drop);
             greeted.map_err(|_| io::Error::other("it does not speak HTTP/2"))?;
-            Ok(upstream.pool().put_to_share(sender, room))
+            Ok(held.upstream.pool().put_to_share(sender, room))
         }
     }
 }
 
 /// Runs what belongs to connections of an upstream, to be ended when that is closed.
 #[derive(Clone, Debug)]
-struct Held(Arc<Upstream>);
+struct Held {
+    upstream: Arc<Upstream>,
+    closings: u64,
+}
 
 impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Held {
     fn execute(&self, connection: F) {
-        self.0.hold(tokio::spawn(connection).abort_handle());
+        let task = tokio::spawn(connection).abort_handle();
+        self.upstream.hold(Hold::Task(task), self.closings);
     }
 }

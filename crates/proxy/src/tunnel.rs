@@ -5,7 +5,7 @@
 use crate::client_io::ClientIo;
 use crate::dialer::Dialer;
 use crate::proxy::Proxy;
-use crate::upstream::InFlight;
+use crate::upstream::{Hold, InFlight, Kind};
 use crate::websocket::{Frames, GOING_AWAY};
 use bytes::Bytes;
 use http::HeaderMap;
@@ -39,35 +39,40 @@ impl Protocol {
 }
 
 /// Carries bytes between `client` and `upstream`, in a task of its own, once both have upgraded.
-/// `in_flight` counts until the tunnel is closed.
+/// `in_flight` counts until the tunnel is closed; `closings` is how often its upstream had been closed when it was
+/// counted in.
 pub(crate) fn start(
     proxy: &Arc<Proxy>,
     protocol: Protocol,
-    client: OnUpgrade,
-    upstream: OnUpgrade,
+    ends: (OnUpgrade, OnUpgrade),
     in_flight: InFlight,
+    closings: u64,
 ) {
     let shared = Arc::clone(proxy);
-    // Here and now: a close from now on is meant for this tunnel too.
-    let farewell = in_flight.upstream().farewell();
-    proxy.connections.spawn(async move {
+    let in_flight = in_flight.is_of(match protocol {
+        Protocol::WebSocket => Kind::WebSocket,
+        Protocol::Other => Kind::Tunnel,
+    });
+    let held_by = Arc::clone(in_flight.upstream());
+    let farewell = CancellationToken::new();
+    let told = farewell.clone();
+    let tunnel = proxy.connections.spawn(async move {
         match &shared.dialer {
-            Dialer::Tcp => run::<TcpStream>(&shared, protocol, client, upstream, (in_flight, farewell)).await,
+            Dialer::Tcp => run::<TcpStream>(&shared, protocol, ends, (in_flight, told)).await,
             #[cfg(feature = "in-memory")]
             Dialer::Memory(_) => {
-                run::<tokio::io::DuplexStream>(&shared, protocol, client, upstream, (in_flight, farewell))
-                    .await;
+                run::<tokio::io::DuplexStream>(&shared, protocol, ends, (in_flight, told)).await;
             }
         }
     });
+    held_by.hold(Hold::Tunnel(tunnel.abort_handle(), farewell), closings);
 }
 
 /// Both sides are streams of the kind `S`.
 async fn run<S>(
     proxy: &Proxy,
     protocol: Protocol,
-    client: OnUpgrade,
-    upstream: OnUpgrade,
+    (client, upstream): (OnUpgrade, OnUpgrade),
     (in_flight, farewell): (InFlight, CancellationToken),
 ) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,

@@ -16,13 +16,26 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-/// One request in [`Upstream::load`]; upgraded connections are counted in its upper half, so that
-/// both are read, and moved from one to the other, in one step.
-const REQUEST: u64 = 1;
-const UPGRADED: u64 = 1 << 32;
+/// What something in flight turned out to be: at first, everything is an ordinary request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    EventStream,
+    Call,
+    WebSocket,
+    Tunnel,
+}
+
+/// How many kinds there are.
+const KINDS: usize = Kind::Tunnel as usize + 1;
+
+/// Closing connections takes at most this long: their clients come back one after the other and not all at once.
+pub(crate) const SPREAD: Duration = Duration::from_secs(3);
+
+/// Between two of few that are closed.
+const LONGEST_GAP: Duration = Duration::from_millis(50);
 
 /// Where requests go.
 #[derive(Debug)]
@@ -30,17 +43,41 @@ pub(crate) struct Upstream {
     id: UpstreamId,
     addr: SocketAddr,
     protocol: Protocol,
+    /// Everything in flight.
     load: AtomicU64,
+    /// How much of it is of each kind.
+    kinds: [AtomicU64; KINDS],
     routed: AtomicBool,
     pool: Pool,
-    /// Tasks that hold its connections: ending them ends what is in flight.
-    tasks: Mutex<Vec<AbortHandle>>,
-    /// Tells its tunnels to end.
-    farewell: Mutex<CancellationToken>,
+    /// What holds its connections: ending them ends what is in flight.
+    holds: Mutex<Vec<Hold>>,
     /// How often it was closed: a request that began before the last time must not start.
     closings: AtomicU64,
     refusal: Refusal,
     drains: Arc<Drains>,
+}
+
+/// Something that holds a connection.
+#[derive(Debug)]
+pub(crate) enum Hold {
+    /// A task that can be ended anywhere.
+    Task(AbortHandle),
+    /// One that ends in order when it is told to.
+    Tunnel(AbortHandle, CancellationToken),
+}
+
+impl Hold {
+    fn is_over(&self) -> bool {
+        let (Self::Task(task) | Self::Tunnel(task, _)) = self;
+        task.is_finished()
+    }
+
+    fn end(&self) {
+        match self {
+            Self::Task(task) => task.abort(),
+            Self::Tunnel(_, farewell) => farewell.cancel(),
+        }
+    }
 }
 
 /// Wakes those who wait for a count to reach zero.
@@ -72,10 +109,9 @@ impl Upstream {
         &self.pool
     }
 
-    /// Requests and upgraded connections in flight.
+    /// How much is in flight.
     pub(crate) fn in_flight(&self) -> u64 {
-        let load = self.load.load(Ordering::SeqCst);
-        (load & (UPGRADED - 1)) + (load >> 32)
+        self.load.load(Ordering::SeqCst)
     }
 
     /// Whether the table in force leads here.
@@ -104,18 +140,17 @@ impl Upstream {
         self.closings.load(Ordering::SeqCst)
     }
 
-    /// Remembers a task that holds a connection, to be ended by [`Upstreams::close`].
-    pub(crate) fn hold(&self, task: AbortHandle) {
-        let mut tasks = lock(&self.tasks);
-        if tasks.len() == tasks.capacity() {
-            tasks.retain(|task| !task.is_finished());
+    /// Remembers what holds a connection, to be ended by [`Upstreams::close`]. `closings`: see
+    /// [`Upstream::closings`]; what began before the last one ends here.
+    pub(crate) fn hold(&self, hold: Hold, closings: u64) {
+        let mut holds = lock(&self.holds);
+        if self.closings() != closings {
+            return hold.end();
         }
-        tasks.push(task);
-    }
-
-    /// What tells a tunnel that begins now when it is closed.
-    pub(crate) fn farewell(&self) -> CancellationToken {
-        lock(&self.farewell).clone()
+        if holds.len() == holds.capacity() {
+            holds.retain(|hold| !hold.is_over());
+        }
+        holds.push(hold);
     }
 
     fn is_idle(&self) -> bool {
@@ -123,24 +158,30 @@ impl Upstream {
     }
 
     fn load(&self) -> UpstreamLoad {
-        let load = self.load.load(Ordering::SeqCst);
-        UpstreamLoad { id: self.id.clone(), requests: load & (UPGRADED - 1), upgraded: load >> 32 }
+        let [event_streams, calls, websockets, tunnels] =
+            [Kind::EventStream, Kind::Call, Kind::WebSocket, Kind::Tunnel]
+                .map(|kind| self.kinds[kind as usize].load(Ordering::SeqCst));
+        // Read one after the other, so that they may not fit together for a moment; that nothing is left is read at
+        // once.
+        let requests = self.in_flight().saturating_sub(event_streams + calls + websockets + tunnels);
+        let in_flight = routes::InFlight { requests, event_streams, calls, websockets, tunnels };
+        UpstreamLoad { id: self.id.clone(), in_flight }
     }
 
-    fn count_out(&self, what: u64) {
-        let before = self.load.fetch_sub(what, Ordering::SeqCst);
-        if before == what && self.drains.waiting.load(Ordering::SeqCst) > 0 {
+    fn count_out(&self) {
+        let before = self.load.fetch_sub(1, Ordering::SeqCst);
+        if before == 1 && self.drains.waiting.load(Ordering::SeqCst) > 0 {
             self.drains.emptied.notify_waiters();
         }
     }
 
-    fn close(&self) {
+    /// Lets nothing go on that has not begun; what has to be ended so that all ends.
+    fn begin_close(&self) -> Vec<Hold> {
+        let mut holds = lock(&self.holds);
         self.closings.fetch_add(1, Ordering::SeqCst);
-        std::mem::take(&mut *lock(&self.farewell)).cancel();
-        for task in lock(&self.tasks).drain(..) {
-            task.abort();
-        }
         self.pool.clear();
+        holds.retain(|hold| !hold.is_over());
+        std::mem::take(&mut *holds)
     }
 }
 
@@ -158,35 +199,38 @@ fn as_millis(duration: Duration) -> u64 {
 #[derive(Debug)]
 pub(crate) struct InFlight {
     upstream: Arc<Upstream>,
-    weight: u64,
+    kind: Option<Kind>,
 }
 
 impl InFlight {
     /// Counts a request in. Whoever calls this must afterwards read the table in force once more,
     /// and let go when it has changed.
     pub(crate) fn begin(upstream: &Arc<Upstream>) -> Self {
-        upstream.load.fetch_add(REQUEST, Ordering::SeqCst);
+        upstream.load.fetch_add(1, Ordering::SeqCst);
         // Pairs with the fence in `Upstreams::route_only`: either the caller sees the new table, or
         // the one who swapped it sees this request.
         fence(Ordering::SeqCst);
-        Self { upstream: Arc::clone(upstream), weight: REQUEST }
+        Self { upstream: Arc::clone(upstream), kind: None }
     }
 
     pub(crate) const fn upstream(&self) -> &Arc<Upstream> {
         &self.upstream
     }
 
-    /// The request became a tunnel.
-    pub(crate) fn upgrade(mut self) -> Self {
-        self.upstream.load.fetch_add(UPGRADED - self.weight, Ordering::SeqCst);
-        self.weight = UPGRADED;
+    /// It turned out to be of this kind; said once.
+    pub(crate) fn is_of(mut self, kind: Kind) -> Self {
+        self.upstream.kinds[kind as usize].fetch_add(1, Ordering::SeqCst);
+        self.kind = Some(kind);
         self
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.upstream.count_out(self.weight);
+        if let Some(kind) = self.kind {
+            self.upstream.kinds[kind as usize].fetch_sub(1, Ordering::SeqCst);
+        }
+        self.upstream.count_out();
     }
 }
 
@@ -214,10 +258,10 @@ impl Upstreams {
                 addr: data.addr,
                 protocol: data.protocol,
                 load: AtomicU64::new(0),
+                kinds: Default::default(),
                 routed: AtomicBool::new(false),
                 pool: Pool::new(Arc::clone(&self.limits)),
-                tasks: Mutex::default(),
-                farewell: Mutex::default(),
+                holds: Mutex::default(),
                 closings: AtomicU64::new(0),
                 refusal: Refusal {
                     born: Instant::now(),
@@ -276,10 +320,21 @@ impl Upstreams {
         }
     }
 
-    /// Ends what is in flight on `ids`, by closing the connections.
-    pub(crate) fn close(&self, ids: &[UpstreamId]) {
-        for upstream in lock(&self.known).values().filter(|upstream| ids.contains(&upstream.id)) {
-            upstream.close();
+    /// Ends what is in flight on `ids`, by closing the connections one after the other, which takes at most
+    /// [`SPREAD`]. What comes meanwhile is refused.
+    pub(crate) async fn close(&self, ids: &[UpstreamId]) {
+        let holds: Vec<Hold> = {
+            let known = lock(&self.known);
+            let closed = known.values().filter(|upstream| ids.contains(&upstream.id));
+            closed.flat_map(|upstream| upstream.begin_close()).collect()
+        };
+        let gap = SPREAD.checked_div(u32::try_from(holds.len()).unwrap_or(u32::MAX));
+        let gap = gap.map_or(LONGEST_GAP, |gap| gap.min(LONGEST_GAP));
+        let mut next = Instant::now();
+        for hold in holds {
+            sleep_until(next).await;
+            hold.end();
+            next += gap;
         }
     }
 
@@ -294,10 +349,7 @@ impl Upstreams {
         for upstream in lock(&self.known).values().filter(|upstream| wanted(&upstream.id)) {
             let load = upstream.load();
             match loads.last_mut().filter(|last| last.id == load.id) {
-                Some(last) => {
-                    last.requests += load.requests;
-                    last.upgraded += load.upgraded;
-                }
+                Some(last) => last.in_flight += load.in_flight,
                 None => loads.push(load),
             }
         }

@@ -7,6 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use dockswap_controller::{AppView, FileStatus};
 use dockswap_core::ports::{Router, RouterStatus};
+use dockswap_core::routes::InFlight;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -93,12 +94,16 @@ fn text(apps: &[AppView], proxy: Option<&RouterStatus>, writable: bool) -> Strin
         &[(String::new(), u64::from(proxy.is_some()))],
     );
     if let Some(proxy) = proxy {
-        let requests = proxy.load.iter().map(|load| load.requests).sum();
-        let upgraded = proxy.load.iter().map(|load| load.upgraded).sum();
-        let about = "Requests, and upgraded connections, in flight in the proxy.";
-        let kinds =
-            [("{kind=\"request\"}".to_owned(), requests), ("{kind=\"upgraded\"}".to_owned(), upgraded)];
-        gauge(&mut out, "dockswap_proxy_in_flight", about, &kinds);
+        let InFlight { requests, event_streams, calls, websockets, tunnels } = proxy.load.iter().sum();
+        let kinds = [
+            ("request", requests),
+            ("event_stream", event_streams),
+            ("grpc_call", calls),
+            ("websocket", websockets),
+            ("tunnel", tunnels),
+        ];
+        let kinds = kinds.map(|(kind, count)| (format!("{{kind=\"{kind}\"}}"), count));
+        gauge(&mut out, "dockswap_proxy_in_flight", "What is in flight in the proxy, by its kind.", &kinds);
     }
     out
 }

@@ -5,7 +5,9 @@ use crate::api::wire;
 use dockswap_controller::Progress;
 use dockswap_core::machine::{Event, Order, OrderReason, OrderTarget};
 use dockswap_core::ports::RouterStatus;
+use dockswap_core::routes::InFlight;
 use dockswap_core::spec::HealthCheck;
+use std::time::Duration;
 
 /// What happened, in a sentence without its subject: `image app:v2 is on the host`.
 pub(crate) fn of_event(event: &wire::Event) -> String {
@@ -18,6 +20,21 @@ pub(crate) fn of_event(event: &wire::Event) -> String {
         Some(decoded) => sentence(&decoded, &color, event),
         None => event.name.replace('_', " "),
     }
+}
+
+/// What is in flight: `3 requests, 2 WebSockets`.
+fn of_in_flight(in_flight: &InFlight) -> String {
+    let InFlight { requests, event_streams, calls, websockets, tunnels } = *in_flight;
+    let kinds = [
+        (requests, "request"),
+        (event_streams, "event stream"),
+        (calls, "gRPC call"),
+        (websockets, "WebSocket"),
+        (tunnels, "upgraded connection"),
+    ];
+    let there =
+        kinds.iter().filter(|(number, noun)| *number > 0 || (*noun == "request" && in_flight.total() == 0));
+    there.map(|(number, noun)| count(*number, noun)).collect::<Vec<_>>().join(", ")
 }
 
 /// Why something was refused, by the command that asked for it instead of the machine's event.
@@ -128,14 +145,11 @@ pub(crate) fn of_progress(progress: &Progress) -> String {
         Progress::Probing { probes, last: Some(last) } => {
             format!("probing: {}, the last one: {last}", count(u64::from(*probes), "probe"))
         }
-        Progress::Draining { requests, upgraded: 0 } => {
-            format!("draining: {} in flight", count(*requests, "request"))
+        Progress::Draining { left, closed_in } => {
+            // Of a tenth of a second nobody wants to know.
+            let seconds = Duration::from_secs(closed_in.as_secs());
+            format!("draining: {} left, {}", of_in_flight(left), duration(seconds))
         }
-        Progress::Draining { requests, upgraded } => format!(
-            "draining: {} and {} in flight",
-            count(*requests, "request"),
-            count(*upgraded, "upgraded connection")
-        ),
         Progress::Retrying { reason } => format!("trying again: {reason}"),
     }
 }
@@ -214,7 +228,9 @@ mod tests {
     use super::{of_event, of_progress};
     use crate::api::wire;
     use dockswap_controller::Progress;
+    use dockswap_core::routes::InFlight;
     use serde_json::json;
+    use std::time::Duration;
 
     fn event(name: &str, payload: &serde_json::Value) -> wire::Event {
         serde_json::from_value(json!({
@@ -266,6 +282,7 @@ mod tests {
 
     #[test]
     fn progress_in_words() {
+        let draining = |left| Progress::Draining { left, closed_in: Duration::from_millis(41_900) };
         for (progress, words) in [
             (
                 Progress::Pulling { done_bytes: 12_300_000, total_bytes: 45_000_000 },
@@ -276,11 +293,15 @@ mod tests {
                 Progress::Probing { probes: 1, last: Some("GET /health answered 500".to_owned()) },
                 "probing: 1 probe, the last one: GET /health answered 500",
             ),
-            (Progress::Draining { requests: 3, upgraded: 0 }, "draining: 3 requests in flight"),
             (
-                Progress::Draining { requests: 1, upgraded: 2 },
-                "draining: 1 request and 2 upgraded connections in flight",
+                draining(InFlight { requests: 3, websockets: 2, ..InFlight::default() }),
+                "draining: 3 requests, 2 WebSockets left, 41s",
             ),
+            (
+                draining(InFlight { event_streams: 1, calls: 2, tunnels: 1, ..InFlight::default() }),
+                "draining: 1 event stream, 2 gRPC calls, 1 upgraded connection left, 41s",
+            ),
+            (draining(InFlight::default()), "draining: 0 requests left, 41s"),
         ] {
             assert_eq!(of_progress(&progress), words);
         }

@@ -218,7 +218,7 @@ async fn px_sse_transfers_that_a_switch_overtakes_end_whole() {
     }
     let ids = [blue.upstream.id.clone()];
     let left = proxy.control.drained(&ids, Duration::ZERO).await.unwrap();
-    assert_eq!(left.iter().map(|load| load.requests).sum::<u64>(), 50);
+    assert_eq!(left.iter().map(|load| load.in_flight.total()).sum::<u64>(), 50);
     go.send(true).unwrap();
     while let Some(whole) = soon(transfers.join_next()).await {
         if whole.unwrap() { proof.kept() } else { proof.broken("a transfer was cut or mixed up") }
@@ -276,7 +276,7 @@ async fn px_ws_live_through_switches_until_the_drain_ends_and_are_told_good_bye(
     }
     let ids = [blue.upstream.id.clone()];
     let left = proxy.control.drained(&ids, Duration::ZERO).await.unwrap();
-    assert_eq!(left.iter().map(|load| load.upgraded).sum::<u64>(), 100);
+    assert_eq!(left.iter().map(|load| load.in_flight.websockets).sum::<u64>(), 100);
     proxy.control.close(&ids).await.unwrap();
     assert_eq!(proxy.control.drained(&ids, PATIENCE).await.unwrap(), []);
     for (index, wire) in sockets.iter_mut().enumerate() {

@@ -219,7 +219,7 @@ async fn a_switch_drains_streams_and_the_end_of_the_drain_cuts_them() {
 
     let ids = [old.upstream.id.clone()];
     let left = proxy.control.drained(&ids, Duration::ZERO).await.unwrap();
-    assert_eq!(left.iter().map(|load| load.requests).sum::<u64>(), 1);
+    assert_eq!(left.iter().map(|load| load.in_flight.total()).sum::<u64>(), 1);
     proxy.control.close(&ids).await.unwrap();
     assert!(soon(streaming.body_mut().frame()).await.unwrap().is_err());
     eventually("nothing is in flight", || async { proxy.in_flight().await == (0, 0) }).await;

@@ -2,7 +2,7 @@
 
 use dockswap_core::name::{AppName, Color, ContainerId, DeploymentId};
 use dockswap_core::ports::{Router, RouterError};
-use dockswap_core::routes::{AppRoutes, RouteTable, Target, Upstream, UpstreamId};
+use dockswap_core::routes::{AppRoutes, InFlight, RouteTable, Target, Upstream, UpstreamId};
 use dockswap_core::spec::{HostPattern, Protocol, Route};
 use dockswap_core::time::Timestamp;
 use dockswap_proxy::{Limits, ProxyClient, ProxyConfig, ServeError, serve};
@@ -111,7 +111,9 @@ impl Running {
 
     pub(crate) async fn in_flight(&self) -> (u64, u64) {
         let load = self.control.status().await.unwrap().load;
-        (load.iter().map(|load| load.requests).sum(), load.iter().map(|load| load.upgraded).sum())
+        let in_flight: InFlight = load.iter().sum();
+        let upgraded = in_flight.websockets + in_flight.tunnels;
+        (in_flight.total() - upgraded, upgraded)
     }
 
     /// Begins the graceful end.

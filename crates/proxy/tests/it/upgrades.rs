@@ -3,6 +3,7 @@
 use crate::support::{PATIENCE, Running, Wire, app, eventually, host};
 use crate::upstreams::App;
 use dockswap_core::ports::Router;
+use dockswap_core::routes::InFlight;
 use std::time::Duration;
 
 /// An app that agrees to every change of protocol, greets, and then sends back what it gets.
@@ -40,6 +41,74 @@ async fn say(wire: &mut Wire, text: &str) -> String {
 }
 
 #[tokio::test]
+async fn what_is_in_flight_is_counted_by_its_kind() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = Running::start(&dir).await;
+    // Answers heads, and never ends what it began.
+    let app = App::start_with(|mut wire| async move {
+        let request = wire.try_message().await.unwrap();
+        let answer = match request.first_line.split(' ').nth(1).unwrap() {
+            "/events" => "200 OK\r\nContent-Type: Text/Event-Stream; charset=utf-8\r\nContent-Length: 9",
+            "/ws" => "101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade",
+            "/other" => "101 Switching Protocols\r\nUpgrade: chat/1\r\nConnection: Upgrade",
+            _ => "200 OK\r\nContent-Length: 9",
+        };
+        wire.send(format!("HTTP/1.1 {answer}\r\n\r\n")).await;
+        wire.rest().await;
+    })
+    .await;
+    proxy.lead_to([&app.upstream]).await;
+    let mut open = Vec::new();
+    for (path, fields) in [
+        ("/", ""),
+        ("/events", ""),
+        ("/call", "Content-Type: application/grpc+proto\r\n"),
+        ("/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n"),
+        ("/other", "Connection: Upgrade\r\nUpgrade: chat/1\r\n"),
+    ] {
+        let mut wire = proxy.connect().await;
+        wire.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).await;
+        wire.head().await.unwrap();
+        open.push(wire);
+    }
+    let in_flight = || async { proxy.control.status().await.unwrap().load.iter().sum::<InFlight>() };
+    let one_each = InFlight { requests: 1, event_streams: 1, calls: 1, websockets: 1, tunnels: 1 };
+    assert_eq!(in_flight().await, one_each);
+    drop(open);
+    eventually("nothing is in flight", || async { in_flight().await == InFlight::default() }).await;
+}
+
+/// A client that lost its connection comes back: thousands at the same moment would be an attack on the new color.
+#[tokio::test]
+async fn what_a_drain_has_left_is_closed_one_after_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = Running::start(&dir).await;
+    let app = echo("app").await;
+    proxy.lead_to([&app.upstream]).await;
+    let mut open = Vec::new();
+    for _ in 0..50 {
+        let mut wire = proxy.connect().await;
+        upgrade(&mut wire, "chat", "chat/1").await;
+        assert_eq!([wire.line().await, wire.line().await].map(Option::unwrap), ["app", "app early"]);
+        open.push(wire);
+    }
+    let next = App::start("next").await;
+    proxy.lead_to([&next.upstream]).await;
+    let ids = [app.upstream.id.clone()];
+    let mut last = open.pop().unwrap();
+    let seen = async {
+        open[0].rest().await;
+        assert_eq!(say(&mut last, "still there?").await, "app still there?");
+        for wire in open.iter_mut().chain([&mut last]) {
+            wire.rest().await;
+        }
+    };
+    let (closed, ()) = tokio::join!(proxy.control.close(&ids), seen);
+    closed.unwrap();
+    assert_eq!(proxy.control.drained(&ids, PATIENCE).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn scar_p07_an_open_websocket_survives_its_own_and_other_apps_switches() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
@@ -69,7 +138,8 @@ async fn scar_p07_an_open_websocket_survives_its_own_and_other_apps_switches() {
     // The drain waits for the tunnel, and for nothing else.
     let ids = [blue.upstream.id.clone()];
     let left = proxy.control.drained(&ids, Duration::ZERO).await.unwrap();
-    assert_eq!(left.iter().map(|load| (load.requests, load.upgraded)).collect::<Vec<_>>(), [(0, 1)]);
+    let one = InFlight { websockets: 1, ..InFlight::default() };
+    assert_eq!(left.iter().map(|load| load.in_flight).collect::<Vec<_>>(), [one]);
     drop(old);
     assert_eq!(proxy.control.drained(&ids, PATIENCE).await.unwrap(), []);
     assert_eq!(new.line().await.as_deref(), Some("green early"));

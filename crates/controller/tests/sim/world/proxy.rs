@@ -4,7 +4,7 @@ use super::faults::{Call, Fault};
 use super::{State, World};
 use async_trait::async_trait;
 use dockswap_core::ports::{Router, RouterError, RouterStatus};
-use dockswap_core::routes::{RouteTable, UpstreamId, UpstreamLoad};
+use dockswap_core::routes::{InFlight, RouteTable, UpstreamId, UpstreamLoad};
 use dockswap_core::{AppName, DeploymentId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -68,7 +68,10 @@ impl Proxy {
             *load.entry(&request.upstream).or_default() += 1;
         }
         load.into_iter()
-            .map(|(id, requests)| UpstreamLoad { id: id.clone(), requests, upgraded: 0 })
+            .map(|(id, requests)| UpstreamLoad {
+                id: id.clone(),
+                in_flight: InFlight { requests, ..InFlight::default() },
+            })
             .collect()
     }
 
