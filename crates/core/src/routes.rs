@@ -114,6 +114,7 @@ impl AppRoutes {
 
 /// What is in flight, counted apart by how long it may last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct InFlight {
     /// Ordinary requests, from their acceptance until the last byte of the answer.
     pub requests: u64,
@@ -121,7 +122,7 @@ pub struct InFlight {
     pub event_streams: u64,
     /// gRPC calls (`application/grpc`).
     pub calls: u64,
-    /// WebSockets that are open.
+    /// Open `WebSocket`s.
     pub websockets: u64,
     /// Other upgraded connections.
     pub tunnels: u64,

@@ -3,12 +3,14 @@
 
 use crate::client_io::Busy;
 use crate::pool::Sender;
+use crate::request_body::Progress;
 use crate::silence::Silence;
 use crate::stall;
 use crate::upstream::InFlight;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -37,8 +39,22 @@ impl Loan {
 #[derive(Debug)]
 pub(crate) struct AnswerBody {
     source: Source,
+    /// Of an HTTP/2 stream: its pieces are small, and its request body ends with it.
+    stream: Option<Stream>,
     _busy: Busy,
 }
+
+/// What an answer over HTTP/2 has besides.
+#[derive(Debug, Default)]
+struct Stream {
+    /// What came in one piece and was not handed over yet.
+    rest: Bytes,
+    request: Option<Arc<Progress>>,
+}
+
+/// What is handed over at a time on an HTTP/2 stream, in bytes: the client's window holds it up, and each piece that
+/// the client takes buys the next its time.
+const PIECE: usize = 16 * 1024;
 
 #[derive(Debug)]
 enum Source {
@@ -61,18 +77,55 @@ pub(crate) enum BrokenAnswer {
 
 impl AnswerBody {
     pub(crate) const fn page(text: Bytes, busy: Busy) -> Self {
-        Self { source: Source::Page(Some(text)), _busy: busy }
+        Self { source: Source::Page(Some(text)), stream: None, _busy: busy }
     }
 
     pub(crate) const fn empty(busy: Busy) -> Self {
-        Self { source: Source::Page(None), _busy: busy }
+        Self { source: Source::Page(None), stream: None, _busy: busy }
+    }
+
+    /// Nothing of it but its end.
+    pub(crate) fn without_text(self) -> Self {
+        Self { source: Source::Page(None), ..self }
     }
 
     /// An upstream's, given up when nothing of it came for `silence`.
     pub(crate) fn upstream(body: Incoming, loan: Loan, busy: Busy, silence: Duration) -> Self {
         let mut source = Source::Upstream(body, Some(loan), Silence::at_most(silence));
         source.settle();
-        Self { source, _busy: busy }
+        Self { source, stream: None, _busy: busy }
+    }
+
+    /// The answer goes over an HTTP/2 stream; `request` is the body that came over it, if one did.
+    pub(crate) fn on_stream(mut self, request: Option<Arc<Progress>>) -> Self {
+        self.stream = Some(Stream { rest: Bytes::new(), request });
+        self
+    }
+
+    /// Keeps back what is more than a piece.
+    fn cut(stream: Option<&mut Stream>, frame: Frame<Bytes>) -> Frame<Bytes> {
+        let Some(stream) = stream else { return frame };
+        match frame.into_data() {
+            Ok(mut data) => {
+                stream.rest = data.split_off(data.len().min(PIECE));
+                Frame::data(data)
+            }
+            Err(frame) => frame,
+        }
+    }
+}
+
+impl AnswerBody {
+    fn has_rest(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| !stream.rest.is_empty())
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Some(request) = &self.request {
+            request.over();
+        }
     }
 }
 
@@ -96,7 +149,12 @@ impl Body for AnswerBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenAnswer>>> {
-        let source = &mut self.get_mut().source;
+        let Self { source, stream, .. } = self.get_mut();
+        if let Some(stream) = stream.as_mut().filter(|stream| !stream.rest.is_empty()) {
+            stall::handed_over();
+            let piece = stream.rest.split_to(stream.rest.len().min(PIECE));
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
         let (body, loan, silence) = match source {
             Source::Page(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Source::Upstream(body, loan, silence) => (body, loan, silence),
@@ -122,13 +180,13 @@ impl Body for AnswerBody {
             Some(Err(_)) => *loan = None,
             Some(Ok(_)) => source.settle(),
         }
-        Poll::Ready(polled)
+        Poll::Ready(polled.map(|frame| frame.map(|frame| Self::cut(stream.as_mut(), frame))))
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Page(text) => text.is_none(),
-            Source::Upstream(body, ..) => body.is_end_stream(),
+            Source::Upstream(body, ..) => body.is_end_stream() && !self.has_rest(),
         }
     }
 

@@ -110,6 +110,9 @@ pub(crate) struct ClientIo<S> {
     /// What `reading` was set for: the phase, and which head, which request or how many bytes it was.
     reading_for: Option<(Phase, u64)>,
     received: u64,
+    sent: u64,
+    /// Both, when `reading` was set.
+    then: (u64, u64),
     writing: Alarm,
     stalled: bool,
     /// Bytes that came since the connection began to close.
@@ -134,6 +137,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             reading: Alarm::default(),
             reading_for: None,
             received: 0,
+            sent: 0,
+            then: (0, 0),
             writing: Alarm::default(),
             stalled: false,
             lingered: None,
@@ -172,6 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         };
         if self.reading_for != Some(key) {
             self.reading_for = Some(key);
+            self.then = (self.received, self.sent);
             self.reading.set(match phase {
                 Phase::Head => self.limits.head_time,
                 Phase::Body => self.limits.stall_time,
@@ -180,9 +186,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         }
         loop {
             ready!(self.reading.poll(cx));
-            let excused = phase == Phase::Between && self.shared.is_busy();
+            let (received, sent) = (self.received - self.then.0, self.sent - self.then.1);
+            // The end of an answer may be long on its way after it was handed over. (What only answers the client's
+            // own frames is no more than those.)
+            let delivers = matches!(self.rules, Rules::Http2) && sent > received;
+            let excused = phase == Phase::Between && (self.shared.is_busy() || delivers);
             match &self.rules {
-                _ if excused => self.reading.set(self.limits.idle_time),
+                _ if excused => {
+                    self.then = (self.received, self.sent);
+                    self.reading.set(self.limits.idle_time);
+                }
                 // To be told, and to hear of it.
                 Rules::Http2 if !self.shared.parting.swap(true, Ordering::Relaxed) => {
                     self.reading.set(self.limits.linger_time);
@@ -194,9 +207,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
 
     /// The outcome of a write: an error instead of waiting when the client has taken nothing for
     /// too long.
-    fn limit_stall<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
+    fn limit_stall(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(result) = &written {
             self.stalled = false;
+            self.sent += result.as_ref().map_or(0, |count| *count as u64);
             return written;
         }
         if !self.stalled {

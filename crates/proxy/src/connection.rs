@@ -7,6 +7,7 @@ use crate::framing::Framing;
 use crate::http2::{self, Parting};
 use crate::proxy::Proxy;
 use crate::sniff::{Spoken, sniff};
+use crate::stall;
 use crate::stop::{Stop, run_until};
 use crate::table::Door;
 use bytes::Bytes;
@@ -82,7 +83,10 @@ async fn serve(
         let client = Arc::clone(&asked);
         async move {
             let (busy, trust) = client.shared.begin();
-            Ok::<_, Infallible>(forward::answer(&client, request, busy, trust).await)
+            let answer = forward::answer(&client, request, busy, trust).await;
+            // From now on it is the client's turn, also before the first piece.
+            stall::handed_over();
+            Ok::<_, Infallible>(answer)
         }
     });
     let gentle = [listener, &proxy.draining];

@@ -10,7 +10,7 @@ use crate::host;
 use crate::pages::Page;
 use crate::proxy::{Entry, NoEntry, Proxy};
 use crate::reach::Over;
-use crate::request_body::RequestBody;
+use crate::request_body::{Progress, RequestBody};
 use crate::tunnel::{self, Protocol};
 use crate::upstream::{InFlight, Kind, Upstream};
 use http::header::{CONTENT_LENGTH, HOST};
@@ -22,22 +22,28 @@ use std::sync::Arc;
 
 /// Answers `request`, whatever happens.
 pub(crate) async fn answer(client: &Client, request: Request<Incoming>, busy: Busy, trust: Trust) -> Answer {
-    let order = match Order::read(&client.proxy, request, trust) {
-        Ok(order) => order,
-        Err(page) => return page.answer(busy),
+    let on_stream = request.version() == Version::HTTP_2;
+    let is_head = request.method() == Method::HEAD;
+    let mut request_body = None;
+    let carried = match Order::read(&client.proxy, request, trust) {
+        Ok(order) => order.carry_out(client, &mut request_body).await,
+        Err(page) => Err(page),
     };
-    match order.carry_out(client).await {
+    match carried {
         Ok(Carried::Answer(answer, loan)) => {
             let (mut head, body) = answer.into_parts();
             head.version = Version::HTTP_11;
             headers::prepare_answer(&mut head.headers);
-            Answer::from_parts(head, AnswerBody::upstream(body, loan, busy, client.proxy.limits.silence_time))
+            let body = AnswerBody::upstream(body, loan, busy, client.proxy.limits.silence_time);
+            Answer::from_parts(head, if on_stream { body.on_stream(request_body) } else { body })
         }
         Ok(Carried::Switched(answer)) => {
             let (mut head, _) = answer.into_parts();
             headers::prepare_switch(&mut head.headers);
             Answer::from_parts(head, AnswerBody::empty(busy))
         }
+        // Over HTTP/1.1 the connection sees to it that such an answer has no body.
+        Err(page) if is_head && on_stream => page.head(busy),
         Err(page) => page.answer(busy),
     }
 }
@@ -82,7 +88,8 @@ impl Order {
         Ok(Self { request, host, upgrade })
     }
 
-    async fn carry_out(self, client: &Client) -> Result<Carried, Page> {
+    /// `body` is told of the body that is sent.
+    async fn carry_out(self, client: &Client, body: &mut Option<Arc<Progress>>) -> Result<Carried, Page> {
         let Self { request, host, upgrade } = self;
         let proxy = &client.proxy;
         let kind = headers::is_grpc(request.headers()).then_some(Kind::Call);
@@ -90,6 +97,7 @@ impl Order {
         let mut entry = route.enter(&[]).map_err(NoEntry::into_page)?;
         let (asked, on_upgrade) = upgrade.unzip();
         let mut request = prepare(client, request, host, asked, &entry)?;
+        *body = request.body().progress();
         let mut tried = Vec::new();
         let mut over = Over::Any;
         loop {
@@ -102,7 +110,7 @@ impl Order {
                     return Err(Page::BadGateway);
                 }
                 Exchange::Answered(answer, loan) if headers::is_event_stream(answer.headers()) => {
-                    let in_flight = loan.in_flight.is_of(Kind::EventStream);
+                    let in_flight = loan.in_flight.counted_as(Kind::EventStream);
                     return Ok(Carried::Answer(answer, Loan { in_flight, ..loan }));
                 }
                 Exchange::Answered(answer, loan) => return Ok(Carried::Answer(answer, loan)),
@@ -142,7 +150,7 @@ impl Route<'_> {
         };
         let entry = self.client.proxy.enter(self.client.door, host, path, tried)?;
         Ok(match self.kind {
-            Some(kind) => Entry { in_flight: entry.in_flight.is_of(kind), ..entry },
+            Some(kind) => Entry { in_flight: entry.in_flight.counted_as(kind), ..entry },
             None => entry,
         })
     }
@@ -243,6 +251,9 @@ fn prepare(
 /// Path and query alone, without the first `strip` bytes of the path.
 fn origin_form(uri: &Uri, strip: usize) -> Option<Uri> {
     let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    if target == "*" {
+        return Some(Uri::from(PathAndQuery::from_static("*")));
+    }
     let rest = &target[strip..];
     let target = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
     PathAndQuery::try_from(target).ok().map(Uri::from)

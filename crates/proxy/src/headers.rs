@@ -66,6 +66,7 @@ pub(crate) fn prepare_request(
     if framing == BodyFraming::Chunked {
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
+    say_length_once(headers);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.append(CONNECTION, HeaderValue::from_static("te"));
@@ -106,7 +107,9 @@ pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
 
 fn has_type(headers: &HeaderMap, wanted: &[u8]) -> bool {
     let given = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    given.get(..wanted.len()).is_some_and(|given| given.eq_ignore_ascii_case(wanted))
+    let (name, more) = given.split_at(given.len().min(wanted.len()));
+    // `application/grpc+proto` is gRPC, `application/grpc-web` is not.
+    name.eq_ignore_ascii_case(wanted) && matches!(more.first(), None | Some(b';' | b'+' | b' '))
 }
 
 /// Whether an upstream's body can be read as its head says: in chunks, by its length, or to the end of the

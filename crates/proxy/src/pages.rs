@@ -3,7 +3,7 @@
 use crate::answer::{Answer, AnswerBody};
 use crate::client_io::Busy;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
 /// Why the proxy answers a request itself.
@@ -54,6 +54,13 @@ impl Page {
             Self::BadGateway => "502 Bad Gateway: the application did not answer.\n",
             Self::GatewayTimeout => "504 Gateway Timeout: the application did not answer in time.\n",
         }
+    }
+
+    /// The page as an answer to `HEAD`.
+    pub(crate) fn head(self, busy: Busy) -> Answer {
+        let mut answer = self.answer(busy).map(AnswerBody::without_text);
+        answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(self.text().len()));
+        answer
     }
 
     /// The page as an answer.

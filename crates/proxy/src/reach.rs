@@ -8,7 +8,7 @@ use crate::upstream::{Hold, Upstream};
 use dockswap_core::spec::Protocol;
 use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// What one HTTP/1.1 connection may hold: the longest head of an answer, and the largest read.
 const BUFFER: usize = 64 * 1024;
@@ -30,6 +30,11 @@ const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS;
 
 /// How often an HTTP/2 connection is looked at until the upstream has said how many streams it takes.
 const GREETING_TICK: Duration = Duration::from_millis(1);
+
+/// How long an HTTP/2 connection with requests in flight may be silent before it is asked whether it lives, and how long
+/// it may take to say so.
+const PING_AFTER: Duration = Duration::from_secs(20);
+const PONG_WITHIN: Duration = Duration::from_secs(10);
 
 /// Over which connection a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,44 +55,41 @@ pub(crate) async fn reach(
 ) -> io::Result<(Sender, bool)> {
     let connect = || connect(proxy, Held { upstream: Arc::clone(upstream), closings });
     let pool = upstream.pool();
-    match (upstream.protocol(), over) {
-        (Protocol::Http1, Over::Any) => {
-            if let Some(sender) = pool.take() {
-                return Ok((sender, true));
-            }
-        }
-        (Protocol::H2c, Over::Any) => {
-            if let Some(sender) = pool.share() {
-                return Ok((sender, true));
-            }
-            let _turn = pool.opening().await;
-            // Whose turn it was before has opened one for more than itself.
-            return match pool.share() {
-                Some(sender) => Ok((sender, true)),
-                None => Ok((connect().await?, false)),
+    let reaching = async {
+        if upstream.protocol() == Protocol::Http1 {
+            return match (over, pool.take()) {
+                (Over::Any, Some(sender)) => Ok((sender, true)),
+                (Over::Any, None) | (Over::Fresh, _) => Ok((connect().await?, false)),
             };
         }
-        (_, Over::Fresh) => {}
-    }
-    Ok((connect().await?, false))
+        if let (Over::Any, Some(sender)) = (over, pool.share()) {
+            return Ok((sender, true));
+        }
+        let _turn = pool.opening().await;
+        if upstream.closings() != closings {
+            return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
+        }
+        // Whose turn it was before has opened one for more than itself; one that broke is not among them.
+        match pool.share() {
+            Some(sender) => Ok((sender, over == Over::Any)),
+            None => Ok((connect().await?, false)),
+        }
+    };
+    let reached = timeout(proxy.limits.connect_time, reaching).await??;
+    upstream.note_acceptance();
+    Ok(reached)
 }
 
 async fn connect(proxy: &Proxy, held: Held) -> io::Result<Sender> {
-    let upstream = Arc::clone(&held.upstream);
-    let opening = async {
-        match &proxy.dialer {
-            Dialer::Tcp => {
-                let stream = TcpStream::connect(upstream.addr()).await?;
-                stream.set_nodelay(true)?;
-                open(stream, held).await
-            }
-            #[cfg(feature = "in-memory")]
-            Dialer::Memory(dial) => open(dial(upstream.addr())?, held).await,
+    match &proxy.dialer {
+        Dialer::Tcp => {
+            let stream = TcpStream::connect(held.upstream.addr()).await?;
+            stream.set_nodelay(true)?;
+            open(stream, held).await
         }
-    };
-    let sender = timeout(proxy.limits.connect_time, opening).await??;
-    upstream.note_acceptance();
-    Ok(sender)
+        #[cfg(feature = "in-memory")]
+        Dialer::Memory(dial) => open(dial(held.upstream.addr())?, held).await,
+    }
 }
 
 /// Makes a connection to an upstream of a stream that leads there. How it ends shows in the requests that it
@@ -111,17 +113,24 @@ async fn open(
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(CONNECTION_WINDOW)
                 .max_header_list_size(STREAM_WINDOW)
+                // One that is dead is not shared until TCP has noticed.
+                .timer(TokioTimer::new())
+                .keep_alive_interval(PING_AFTER)
+                .keep_alive_timeout(PONG_WITHIN)
                 .handshake(stream)
                 .await;
             let (sender, mut connection) = opened.map_err(io::Error::other)?;
             let (tell, mut room) = watch::channel(0);
             let mut ticks = interval(GREETING_TICK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut greeted = false;
             held.execute(poll_fn(move |cx| {
                 let polled = Pin::new(&mut connection).poll(cx);
                 let streams = connection.current_max_send_streams();
                 tell.send_if_modified(|room| std::mem::replace(room, streams) != streams);
+                greeted |= streams > 0;
                 // Nothing else wakes it when that is said.
-                while streams == 0 && ticks.poll_tick(cx).is_ready() {}
+                while !greeted && ticks.poll_tick(cx).is_ready() {}
                 polled
             }));
             let greeted = room.wait_for(|room| *room > 0).await.map(drop);

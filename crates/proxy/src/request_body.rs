@@ -2,6 +2,7 @@
 
 use crate::silence::Silence;
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::error::Error;
 use std::io;
@@ -17,6 +18,9 @@ pub(crate) struct Progress {
     moves: AtomicU64,
     fault: OnceLock<Fault>,
     answered: AtomicBool,
+    over: AtomicBool,
+    /// Who sends the body.
+    sender: AtomicWaker,
 }
 
 /// Why a body will not be whole. It is the client's doing, and not the upstream's.
@@ -37,6 +41,12 @@ impl Progress {
     /// The answer has begun: from now on its sender knows what it waits for.
     pub(crate) fn answered(&self) {
         self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// The answer has ended, or will never: what is left of the body is nobody's concern.
+    pub(crate) fn over(&self) {
+        self.over.store(true, Ordering::Release);
+        self.sender.wake();
     }
 
     fn is_answered(&self) -> bool {
@@ -67,6 +77,12 @@ pub(crate) enum BrokenRequest {
     /// It did not go on.
     #[error("the client sent nothing for too long")]
     Silent,
+    /// It was reset.
+    #[error("the client gave up its request")]
+    GivenUp,
+    /// Nobody waits for the rest.
+    #[error("the request was answered before it had ended")]
+    Over,
 }
 
 impl RequestBody {
@@ -94,7 +110,14 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenRequest>>> {
         let Self::Streamed(incoming, progress, silence) = self.get_mut() else { return Poll::Ready(None) };
-        let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
+        // An HTTP/2 stream is reset only when both of its ends are let go.
+        if silence.is_some() {
+            progress.sender.register(cx.waker());
+            if progress.over.load(Ordering::Acquire) {
+                return Poll::Ready(Some(Err(BrokenRequest::Over)));
+            }
+        }
+        let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
             if let Some(silence) = silence.as_mut().filter(|_| !progress.is_answered()) {
                 ready!(silence.poll(cx));
                 progress.fault.get_or_init(|| Fault::Stalled);
@@ -104,6 +127,11 @@ impl Body for RequestBody {
         };
         if let Some(silence) = silence {
             silence.broken();
+            // A stream that was reset without an error looks like one that has ended.
+            if frame.is_none() && !incoming.is_end_stream() {
+                progress.fault.get_or_init(|| Fault::Broken);
+                return Poll::Ready(Some(Err(BrokenRequest::GivenUp)));
+            }
         }
         progress.moves.fetch_add(1, Ordering::Relaxed);
         Poll::Ready(match frame {

@@ -4,9 +4,8 @@
 use crate::limits::Limits;
 use bytes::BytesMut;
 use std::io;
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 /// How an HTTP/2 connection begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -28,9 +27,10 @@ pub(crate) async fn sniff(
     limits: &Limits,
 ) -> io::Result<(Spoken, BytesMut)> {
     let mut early = BytesMut::with_capacity(ROOM);
-    more(stream, &mut early, limits.idle_time).await?;
+    more(stream, &mut early, Instant::now() + limits.idle_time).await?;
+    let deadline = Instant::now() + limits.head_time;
     while early.len() < PREFACE.len() && PREFACE.starts_with(&early) {
-        more(stream, &mut early, limits.head_time).await?;
+        more(stream, &mut early, deadline).await?;
     }
     let spoken = if early.starts_with(PREFACE) { Spoken::Http2 } else { Spoken::Http1 };
     Ok((spoken, early))
@@ -39,9 +39,9 @@ pub(crate) async fn sniff(
 async fn more(
     stream: &mut (impl AsyncRead + Unpin),
     early: &mut BytesMut,
-    patience: Duration,
+    deadline: Instant,
 ) -> io::Result<()> {
-    match timeout(patience, stream.read_buf(early)).await?? {
+    match timeout_at(deadline, stream.read_buf(early)).await?? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(()),
     }

@@ -49,7 +49,7 @@ pub(crate) fn start(
     closings: u64,
 ) {
     let shared = Arc::clone(proxy);
-    let in_flight = in_flight.is_of(match protocol {
+    let in_flight = in_flight.counted_as(match protocol {
         Protocol::WebSocket => Kind::WebSocket,
         Protocol::Other => Kind::Tunnel,
     });

@@ -217,10 +217,12 @@ impl InFlight {
         &self.upstream
     }
 
-    /// It turned out to be of this kind; said once.
-    pub(crate) fn is_of(mut self, kind: Kind) -> Self {
+    /// Counts it as one of this kind from now on, whatever it was taken for before.
+    pub(crate) fn counted_as(mut self, kind: Kind) -> Self {
         self.upstream.kinds[kind as usize].fetch_add(1, Ordering::SeqCst);
-        self.kind = Some(kind);
+        if let Some(before) = self.kind.replace(kind) {
+            self.upstream.kinds[before as usize].fetch_sub(1, Ordering::SeqCst);
+        }
         self
     }
 }
@@ -293,6 +295,10 @@ impl Upstreams {
     pub(crate) fn tidy(&self) {
         lock(&self.known).retain(|_, upstream| {
             upstream.pool.prune();
+            if !upstream.is_routed() {
+                // A connection to be shared may have been opened after the route had left.
+                upstream.pool.clear();
+            }
             upstream.is_routed() || !upstream.is_idle()
         });
     }
@@ -321,7 +327,7 @@ impl Upstreams {
     }
 
     /// Ends what is in flight on `ids`, by closing the connections one after the other, which takes at most
-    /// [`SPREAD`]. What comes meanwhile is refused.
+    /// [`SPREAD`]. What was counted in before and has not begun does not begin any more.
     pub(crate) async fn close(&self, ids: &[UpstreamId]) {
         let holds: Vec<Hold> = {
             let known = lock(&self.known);
@@ -332,6 +338,9 @@ impl Upstreams {
         let gap = gap.map_or(LONGEST_GAP, |gap| gap.min(LONGEST_GAP));
         let mut next = Instant::now();
         for hold in holds {
+            if hold.is_over() {
+                continue;
+            }
             sleep_until(next).await;
             hold.end();
             next += gap;

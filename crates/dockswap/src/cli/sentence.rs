@@ -7,7 +7,6 @@ use dockswap_core::machine::{Event, Order, OrderReason, OrderTarget};
 use dockswap_core::ports::RouterStatus;
 use dockswap_core::routes::InFlight;
 use dockswap_core::spec::HealthCheck;
-use std::time::Duration;
 
 /// What happened, in a sentence without its subject: `image app:v2 is on the host`.
 pub(crate) fn of_event(event: &wire::Event) -> String {
@@ -146,9 +145,7 @@ pub(crate) fn of_progress(progress: &Progress) -> String {
             format!("probing: {}, the last one: {last}", count(u64::from(*probes), "probe"))
         }
         Progress::Draining { left, closed_in } => {
-            // Of a tenth of a second nobody wants to know.
-            let seconds = Duration::from_secs(closed_in.as_secs());
-            format!("draining: {} left, {}", of_in_flight(left), duration(seconds))
+            format!("draining: {} in flight, closed in {} s", of_in_flight(left), closed_in.as_secs())
         }
         Progress::Retrying { reason } => format!("trying again: {reason}"),
     }
@@ -295,13 +292,13 @@ mod tests {
             ),
             (
                 draining(InFlight { requests: 3, websockets: 2, ..InFlight::default() }),
-                "draining: 3 requests, 2 WebSockets left, 41s",
+                "draining: 3 requests, 2 WebSockets in flight, closed in 41 s",
             ),
             (
                 draining(InFlight { event_streams: 1, calls: 2, tunnels: 1, ..InFlight::default() }),
-                "draining: 1 event stream, 2 gRPC calls, 1 upgraded connection left, 41s",
+                "draining: 1 event stream, 2 gRPC calls, 1 upgraded connection in flight, closed in 41 s",
             ),
-            (draining(InFlight::default()), "draining: 0 requests left, 41s"),
+            (draining(InFlight::default()), "draining: 0 requests in flight, closed in 41 s"),
         ] {
             assert_eq!(of_progress(&progress), words);
         }

@@ -1,6 +1,6 @@
 //! Apps that speak HTTP/2 on their port, as gRPC servers do.
 
-use crate::http2::{Client, Pieces, get, whole};
+use crate::http2::client::{Client, Pieces, get, whole};
 use crate::support::{Running, eventually, soon, upstream};
 use bytes::Bytes;
 use dockswap_core::ports::Router;
@@ -14,20 +14,26 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// An app that echoes every body, piece by piece, and ends with a trailer as gRPC does; at `/held` it answers
-/// when it is let.
+const SHORT: Duration = Duration::from_millis(300);
+
+/// An app that echoes every body, piece by piece, and ends with a trailer as gRPC does. At `/held` it answers
+/// when it is let, at `/large` with far more than any window holds.
 struct H2c {
     upstream: Upstream,
     connections: Arc<AtomicUsize>,
     seen: mpsc::UnboundedReceiver<http::request::Parts>,
     gate: Arc<Semaphore>,
+    /// Answers that have not ended.
+    echoing: Arc<AtomicUsize>,
     serving: JoinHandle<()>,
 }
 
@@ -52,13 +58,17 @@ impl H2c {
         let (sender, seen) = mpsc::unbounded_channel();
         let (connections, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
         let (counter, let_through) = (Arc::clone(&connections), Arc::clone(&gate));
+        let echoing = Arc::new(AtomicUsize::new(0));
+        let echoes = Arc::clone(&echoing);
         let serving = tokio::spawn(async move {
             let mut tasks = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 counter.fetch_add(1, Ordering::SeqCst);
-                let (sender, gate) = (sender.clone(), Arc::clone(&let_through));
-                let service = service_fn(move |request| answer(request, sender.clone(), Arc::clone(&gate)));
+                let (sender, gate, echoes) = (sender.clone(), Arc::clone(&let_through), Arc::clone(&echoes));
+                let service = service_fn(move |request| {
+                    answer(request, sender.clone(), Arc::clone(&gate), Arc::clone(&echoes))
+                });
                 tasks.spawn(
                     http2::Builder::new(TokioExecutor::new())
                         .max_concurrent_streams(streams)
@@ -66,7 +76,7 @@ impl H2c {
                 );
             }
         });
-        Self { upstream, connections, seen, gate, serving }
+        Self { upstream, connections, seen, gate, echoing, serving }
     }
 }
 
@@ -74,20 +84,31 @@ async fn answer(
     request: Request<Incoming>,
     seen: mpsc::UnboundedSender<http::request::Parts>,
     gate: Arc<Semaphore>,
+    echoing: Arc<AtomicUsize>,
 ) -> Result<Response<Echo>, Infallible> {
     let (head, body) = request.into_parts();
-    let waits = head.uri.path() == "/held";
+    let path = head.uri.path().to_owned();
     let _nobody_looks = seen.send(head);
-    if waits {
+    if path == "/held" {
         gate.acquire().await.unwrap().forget();
     }
-    Ok(Response::new(Echo { body, ended: false }))
+    let before = if path == "/large" { 64 << 20 } else { 0 };
+    echoing.fetch_add(1, Ordering::SeqCst);
+    Ok(Response::new(Echo { before, body, ended: false, echoing }))
 }
 
-/// What came, and `grpc-status: 0` behind it.
+/// Some bytes of its own, what came, and `grpc-status: 0` behind it.
 struct Echo {
+    before: usize,
     body: Incoming,
     ended: bool,
+    echoing: Arc<AtomicUsize>,
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.echoing.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl hyper::body::Body for Echo {
@@ -95,22 +116,23 @@ impl hyper::body::Body for Echo {
     type Error = hyper::Error;
 
     fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if self.ended {
-            return std::task::Poll::Ready(None);
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if self.before > 0 {
+            let piece = self.before.min(64 * 1024);
+            self.before -= piece;
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::from(vec![b'x'; piece])))));
         }
-        let frame = std::task::ready!(std::pin::Pin::new(&mut self.body).poll_frame(cx));
-        std::task::Poll::Ready(Some(match frame {
-            Some(frame) => frame,
-            None => {
-                self.ended = true;
-                let trailers =
-                    [(http::HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))];
-                Ok(Frame::trailers(HeaderMap::from_iter(trailers)))
-            }
-        }))
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        Poll::Ready(Some(frame.unwrap_or_else(|| {
+            self.ended = true;
+            let trailers = [(http::HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))];
+            Ok(Frame::trailers(HeaderMap::from_iter(trailers)))
+        })))
     }
 }
 
@@ -228,16 +250,9 @@ async fn a_switch_drains_streams_and_the_end_of_the_drain_cuts_them() {
 
 #[tokio::test]
 async fn a_client_that_takes_nothing_keeps_nothing_from_the_others() {
-    let (_dir, proxy, _app) =
-        start(Limits { stall_time: Duration::from_secs(60), ..Limits::default() }, 200).await;
+    let (_dir, proxy, app) = start(Limits::default(), 200).await;
     let stuck = Client::of(&proxy).await;
-    let (pieces, body) = Pieces::some();
-    // Far more than the windows of both sides hold, echoed to one who does not read.
-    for _ in 0..64 {
-        pieces.send(Bytes::from(vec![b'x'; 64 * 1024])).unwrap();
-    }
-    let request = Request::post("http://example.com/").body(body).unwrap();
-    let _untaken = soon(stuck.begin(request)).await.unwrap().unwrap();
+    let _untaken = soon(stuck.begin(get("/large"))).await.unwrap().unwrap();
     let other = Client::of(&proxy).await;
     for _ in 0..20 {
         let (pieces, body) = Pieces::some();
@@ -247,4 +262,42 @@ async fn a_client_that_takes_nothing_keeps_nothing_from_the_others() {
         let (status, text) = whole(soon(other.begin(request)).await.unwrap().unwrap()).await;
         assert_eq!((status, text.len()), (StatusCode::OK, 256 * 1024));
     }
+    assert_eq!(app.connections.load(Ordering::SeqCst), 1, "over the same connection");
+    assert_eq!(app.echoing.load(Ordering::SeqCst), 1, "the stuck one waits");
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_ends_at_the_app_too() {
+    let (_dir, proxy, app) = start(Limits { stall_time: SHORT, ..Limits::default() }, 200).await;
+    let client = Client::of(&proxy).await;
+    // Its body stays open, and nothing of the answer is taken.
+    let (_pieces, body) = Pieces::some();
+    let request = Request::post("http://example.com/large").body(body).unwrap();
+    let untaken = soon(client.begin(request)).await.unwrap().unwrap();
+    assert_eq!(app.echoing.load(Ordering::SeqCst), 1);
+    eventually("the app hears of it", || async { app.echoing.load(Ordering::SeqCst) == 0 }).await;
+    assert_eq!(proxy.in_flight().await, (0, 0));
+    drop(untaken);
+}
+
+#[tokio::test]
+async fn an_app_that_says_nothing_keeps_nobody_waiting_in_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = Running::start_with(&dir, Limits { connect_time: SHORT, ..Limits::default() }).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = Upstream { protocol: Protocol::H2c, ..upstream(listener.local_addr().unwrap()) };
+    let accepting = tokio::spawn(async move {
+        let mut open = Vec::new();
+        loop {
+            open.push(listener.accept().await.unwrap());
+        }
+    });
+    proxy.lead_to([&silent]).await;
+    let client = Client::of(&proxy).await;
+    // One after the other they would take longer than anybody waits here.
+    let begun: Vec<_> = (0..100).map(|_| client.begin(get("/"))).collect();
+    for answer in begun {
+        assert_eq!(soon(answer).await.unwrap().unwrap().status(), StatusCode::BAD_GATEWAY);
+    }
+    accepting.abort();
 }

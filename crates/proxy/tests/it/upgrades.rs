@@ -62,6 +62,9 @@ async fn what_is_in_flight_is_counted_by_its_kind() {
     for (path, fields) in [
         ("/", ""),
         ("/events", ""),
+        // What it was taken for, it is not.
+        ("/events", "Content-Type: application/grpc\r\n"),
+        ("/ws", "Content-Type: application/grpc\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"),
         ("/call", "Content-Type: application/grpc+proto\r\n"),
         ("/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n"),
         ("/other", "Connection: Upgrade\r\nUpgrade: chat/1\r\n"),
@@ -72,8 +75,8 @@ async fn what_is_in_flight_is_counted_by_its_kind() {
         open.push(wire);
     }
     let in_flight = || async { proxy.control.status().await.unwrap().load.iter().sum::<InFlight>() };
-    let one_each = InFlight { requests: 1, event_streams: 1, calls: 1, websockets: 1, tunnels: 1 };
-    assert_eq!(in_flight().await, one_each);
+    let expected = InFlight { requests: 1, event_streams: 2, calls: 1, websockets: 2, tunnels: 1 };
+    assert_eq!(in_flight().await, expected);
     drop(open);
     eventually("nothing is in flight", || async { in_flight().await == InFlight::default() }).await;
 }
