@@ -1,19 +1,15 @@
 //! The controller's side of the control socket.
 
+use crate::question::{Question, Reply};
 use crate::sync::lock;
 use crate::upstream::SPREAD;
-use crate::wire::{self, Failure};
 use async_trait::async_trait;
 use bytes::Bytes;
 use dockswap_core::ports::{Router, RouterError, RouterStatus};
 use dockswap_core::routes::{RouteTable, UpstreamId, UpstreamLoad};
-use http::header::HOST;
-use http::{HeaderValue, Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -35,17 +31,8 @@ pub struct ProxyClient {
 
 type Connection = SendRequest<Full<Bytes>>;
 
-/// A question, so that it can be asked again.
-struct Question {
-    method: Method,
-    path: &'static str,
-    body: Bytes,
-}
-
-/// An answer, read to its end.
-struct Reply {
-    status: StatusCode,
-    body: Bytes,
+async fn ask(connection: &mut Connection, question: &Question) -> hyper::Result<Reply> {
+    Reply::read(connection.send_request(question.to_request()).await?).await
 }
 
 impl ProxyClient {
@@ -55,8 +42,8 @@ impl ProxyClient {
         Self { socket, idle: Mutex::new(None) }
     }
 
-    async fn ask(&self, question: Question, deadline: Duration) -> Result<Reply, RouterError> {
-        match timeout(deadline, self.ask_twice(&question)).await {
+    async fn ask(&self, question: &Question, deadline: Duration) -> Result<Reply, RouterError> {
+        match timeout(deadline, self.ask_twice(question)).await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(message)) => Err(RouterError::Unavailable { message }),
             Err(_) => {
@@ -71,7 +58,7 @@ impl ProxyClient {
     async fn ask_twice(&self, question: &Question) -> Result<Reply, String> {
         let idle = lock(&self.idle).take();
         if let Some(mut connection) = idle.filter(SendRequest::is_ready)
-            && let Ok(reply) = question.ask(&mut connection).await
+            && let Ok(reply) = ask(&mut connection, question).await
         {
             self.keep(connection);
             return Ok(reply);
@@ -82,7 +69,7 @@ impl ProxyClient {
         let (mut connection, driver) =
             handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
         tokio::spawn(async move { drop(driver.await) });
-        let reply = question.ask(&mut connection).await.map_err(|error| error.to_string())?;
+        let reply = ask(&mut connection, question).await.map_err(|error| error.to_string())?;
         self.keep(connection);
         Ok(reply)
     }
@@ -92,54 +79,14 @@ impl ProxyClient {
     }
 }
 
-impl Question {
-    fn new<T: Serialize>(method: Method, path: &'static str, body: &T) -> Result<Self, RouterError> {
-        let body =
-            serde_json::to_vec(body).map_err(|error| RouterError::Refused { message: error.to_string() })?;
-        Ok(Self { method, path, body: body.into() })
-    }
-
-    async fn ask(&self, connection: &mut Connection) -> Result<Reply, hyper::Error> {
-        let mut request = Request::new(Full::new(self.body.clone()));
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = http::Uri::from_static(self.path);
-        request.headers_mut().insert(HOST, HeaderValue::from_static("proxy"));
-        let (head, body) = connection.send_request(request).await?.into_parts();
-        Ok(Reply { status: head.status, body: body.collect().await?.to_bytes() })
-    }
-}
-
-impl Reply {
-    fn done(&self) -> Result<(), RouterError> {
-        if self.status.is_success() {
-            return Ok(());
-        }
-        Err(match serde_json::from_slice(&self.body) {
-            Ok(Failure::Stale { current, offered }) => RouterError::Stale { current, offered },
-            Ok(Failure::Refused { message } | Failure::Misunderstood { message }) => {
-                RouterError::Refused { message }
-            }
-            Err(_) => RouterError::Unavailable { message: format!("it answered {}", self.status) },
-        })
-    }
-
-    fn json<T: DeserializeOwned>(&self) -> Result<T, RouterError> {
-        self.done()?;
-        serde_json::from_slice(&self.body).map_err(|error| RouterError::Unavailable {
-            message: format!("its answer cannot be read: {error}"),
-        })
-    }
-}
-
 #[async_trait]
 impl Router for ProxyClient {
     async fn apply(&self, table: &RouteTable) -> Result<(), RouterError> {
-        self.ask(Question::new(Method::PUT, wire::TABLE, table)?, DEADLINE).await?.done()
+        self.ask(&Question::apply(table)?, DEADLINE).await?.done()
     }
 
     async fn status(&self) -> Result<RouterStatus, RouterError> {
-        let question = Question { method: Method::GET, path: wire::STATUS, body: Bytes::new() };
-        self.ask(question, DEADLINE).await?.json()
+        self.ask(&Question::status(), DEADLINE).await?.json()
     }
 
     async fn drained(
@@ -147,15 +94,11 @@ impl Router for ProxyClient {
         upstreams: &[UpstreamId],
         patience: Duration,
     ) -> Result<Vec<UpstreamLoad>, RouterError> {
-        let drain = wire::Drain { upstreams: upstreams.to_vec(), patience };
         let deadline = patience.saturating_add(DEADLINE);
-        self.ask(Question::new(Method::POST, wire::DRAINED, &drain)?, deadline).await?.json()
+        self.ask(&Question::drained(upstreams, patience)?, deadline).await?.json()
     }
 
     async fn close(&self, upstreams: &[UpstreamId]) -> Result<(), RouterError> {
-        let close = wire::Close { upstreams: upstreams.to_vec() };
-        self.ask(Question::new(Method::POST, wire::CLOSE, &close)?, SPREAD.saturating_add(DEADLINE))
-            .await?
-            .done()
+        self.ask(&Question::close(upstreams)?, SPREAD.saturating_add(DEADLINE)).await?.done()
     }
 }

@@ -11,7 +11,8 @@ use crate::stall;
 use crate::stop::{Stop, run_until};
 use crate::table::Door;
 use bytes::Bytes;
-use http::HeaderValue;
+use http::header::CONNECTION;
+use http::{HeaderValue, StatusCode};
 use hyper::server::conn::http1;
 use hyper::server::conn::http2::Connection;
 use hyper::service::service_fn;
@@ -83,13 +84,16 @@ async fn serve(
         let client = Arc::clone(&asked);
         async move {
             let (busy, trust) = client.shared.begin();
-            let answer = forward::answer(&client, request, busy, trust).await;
+            let mut answer = forward::answer(&client, request, busy, trust).await;
+            let ends = spoken == Spoken::Http1 && answer.status() != StatusCode::SWITCHING_PROTOCOLS;
+            if ends && client.proxy.parting.is_given() {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             // From now on it is the client's turn, also before the first piece.
             stall::handed_over();
             Ok::<_, Infallible>(answer)
         }
     });
-    let gentle = [listener, &proxy.draining];
     match spoken {
         Spoken::Http1 => {
             let connection = http1::Builder::new()
@@ -101,12 +105,14 @@ async fn serve(
                 .with_upgrades();
             let finish =
                 |connection: Pin<&mut _>| http1::UpgradeableConnection::graceful_shutdown(connection);
-            run_until(connection, gentle, &proxy.ending, finish).await
+            run_until(connection, [listener, &proxy.draining], &proxy.ending, finish).await
         }
         Spoken::Http2 => {
             let connection = http2::builder(&proxy.limits).serve_connection(io, service);
             let tell = |connection: Pin<&mut _>| Connection::graceful_shutdown(connection);
             let connection = Parting::new(connection, Arc::clone(&client.shared), tell);
+            // It loses nothing by being told at once: what is on its way is told apart from what comes too late.
+            let gentle = [listener, &proxy.parting];
             run_until(connection, gentle, &proxy.ending, |mut connection| connection.finish()).await
         }
     }

@@ -1,23 +1,25 @@
 //! The control socket: HTTP and JSON for the one controller. Understands questions; what they do
 //! is the business of [`crate::switchboard`] and [`crate::upstream`].
 
+use crate::socket::Claim;
 use crate::switchboard::Switchboard;
 use crate::wire::{self, Failure};
 use bytes::Bytes;
+use dockswap_core::ports::RouterError;
 use dockswap_core::routes::RouteTable;
-use http::header::CONTENT_TYPE;
+use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{HttpService, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -45,14 +47,22 @@ impl Control {
     }
 }
 
-/// Serves `board` on `listener`.
-pub(crate) fn start(listener: UnixListener, board: Arc<Switchboard>) -> Control {
+/// What questions are about.
+#[derive(Clone, Debug)]
+pub(crate) struct Desk {
+    pub(crate) board: Arc<Switchboard>,
+    /// What a successor is handed besides the listeners.
+    pub(crate) claim: Arc<Claim>,
+}
+
+/// Answers on `listener`.
+pub(crate) fn start(listener: UnixListener, desk: Desk) -> Control {
     let stop = CancellationToken::new();
-    let until_stopped = stop.clone().run_until_cancelled_owned(serve(listener, board));
+    let until_stopped = stop.clone().run_until_cancelled_owned(serve(listener, desk));
     Control { stop, serving: tokio::spawn(async move { until_stopped.await.unwrap_or(()) }) }
 }
 
-async fn serve(listener: UnixListener, board: Arc<Switchboard>) {
+async fn serve(listener: UnixListener, desk: Desk) {
     let mut connections = JoinSet::new();
     loop {
         let stream = match listener.accept().await {
@@ -64,24 +74,40 @@ async fn serve(listener: UnixListener, board: Arc<Switchboard>) {
             }
         };
         while connections.try_join_next().is_some() {}
-        let board = Arc::clone(&board);
+        let service = service(&desk);
         connections.spawn(async move {
-            let service = service_fn(move |request| {
-                let board = Arc::clone(&board);
-                async move { Ok::<_, Infallible>(answer(board, request).await) }
-            });
             // A connection may end in any way: each question is answered or asked again.
-            drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+            let serving = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            drop(serving.with_upgrades().await);
         });
     }
 }
 
-async fn answer(board: Arc<Switchboard>, request: Request<Incoming>) -> Reply {
+/// Answers the one that took over, as long as either lives.
+async fn serve_lifeline(lifeline: UnixStream, desk: Desk) {
+    let serving = http2::Builder::new(TokioExecutor::new());
+    drop(serving.serve_connection(TokioIo::new(lifeline), service(&desk)).await);
+    desk.board.lose_successor();
+}
+
+fn service(
+    desk: &Desk,
+) -> impl HttpService<Incoming, ResBody = Full<Bytes>, Error = Infallible, Future: Send> + use<> {
+    let desk = desk.clone();
+    service_fn(move |request| {
+        let desk = desk.clone();
+        async move { Ok(answer(desk, request).await) }
+    })
+}
+
+async fn answer(desk: Desk, request: Request<Incoming>) -> Reply {
+    let board = Arc::clone(&desk.board);
     let done = match (request.method(), request.uri().path()) {
         (&Method::PUT, wire::TABLE) => put_table(board, request).await,
         (&Method::GET, wire::STATUS) => json(StatusCode::OK, &board.status().await),
         (&Method::POST, wire::DRAINED) => drained(&board, request).await,
         (&Method::POST, wire::CLOSE) => close(board, request).await,
+        (&Method::POST, wire::HANDOVER) => hand_over(desk, request),
         (method, path) => Err(Failure::Misunderstood { message: format!("there is no {method} {path}") }),
     };
     done.or_else(|failure| json(failure.status(), &failure)).unwrap_or_else(|_| {
@@ -102,17 +128,47 @@ async fn put_table(board: Arc<Switchboard>, request: Request<Incoming>) -> Resul
 
 async fn drained(board: &Switchboard, request: Request<Incoming>) -> Result<Reply, Failure> {
     let wire::Drain { upstreams, patience } = read(request).await?;
-    let left = board.proxy().upstreams.drained(&upstreams, patience.min(LONGEST_PATIENCE)).await;
+    let left = board.drained(&upstreams, patience.min(LONGEST_PATIENCE)).await?;
     json(StatusCode::OK, &left)
 }
 
 async fn close(board: Arc<Switchboard>, request: Request<Incoming>) -> Result<Reply, Failure> {
     let wire::Close { upstreams } = read(request).await?;
     // In a task of its own: what was begun is finished, whoever waits for it.
-    match tokio::spawn(async move { board.proxy().upstreams.close(&upstreams).await }).await {
-        Ok(()) => Ok(no_content()),
+    match tokio::spawn(async move { board.end(&upstreams).await }).await {
+        Ok(ended) => ended.map(|()| no_content()),
         Err(error) => Err(Failure::Refused { message: error.to_string() }),
     }
+}
+
+/// Begins to hand over to another proxy.
+fn hand_over(desk: Desk, mut request: Request<Incoming>) -> Result<Reply, Failure> {
+    let asked = request.headers().get(UPGRADE).map(HeaderValue::as_bytes);
+    if asked != Some(wire::HANDOVER_PROTOCOL.as_bytes()) {
+        let message = format!("this proxy hands over by {} only", wire::HANDOVER_PROTOCOL);
+        return Err(Failure::Misunderstood { message });
+    }
+    if desk.board.has_parted() {
+        return Err(Failure::Refused { message: "another proxy has taken over already".to_owned() });
+    }
+    let upgrade = hyper::upgrade::on(&mut request);
+    // In a task of its own: it outlives the control socket.
+    tokio::spawn(async move {
+        let Ok(asked) = upgrade.await else { return };
+        match desk.board.hand_over(asked, &desk.claim).await {
+            Ok(lifeline) => serve_lifeline(lifeline, desk).await,
+            Err(error) if desk.board.has_parted() => {
+                tracing::warn!(%error, "the one that took over is gone at once");
+                desk.board.lose_successor();
+            }
+            Err(error) => tracing::error!(%error, "another proxy wanted to take over and did not"),
+        }
+    });
+    let mut reply = Response::new(Full::default());
+    *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    reply.headers_mut().insert(UPGRADE, HeaderValue::from_static(wire::HANDOVER_PROTOCOL));
+    Ok(reply)
 }
 
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Failure> {
@@ -137,6 +193,11 @@ fn no_content() -> Reply {
 }
 
 impl Failure {
+    /// What another proxy did not do.
+    pub(crate) fn refusing(error: &RouterError) -> Self {
+        Self::Refused { message: error.to_string() }
+    }
+
     const fn status(&self) -> StatusCode {
         match self {
             Self::Stale { .. } => StatusCode::CONFLICT,

@@ -16,16 +16,20 @@ mod exchange;
 mod form;
 mod forward;
 mod framing;
+mod handover;
 mod headers;
 mod host;
 mod http2;
+mod inherited;
 mod limits;
 mod listeners;
 #[cfg(feature = "in-memory")]
 pub mod memory;
 mod pages;
 mod pool;
+mod predecessor;
 mod proxy;
+mod question;
 mod reach;
 mod request_body;
 mod server;
@@ -44,5 +48,6 @@ mod websocket;
 mod wire;
 
 pub use client::ProxyClient;
+pub use handover::TakeoverError;
 pub use limits::Limits;
-pub use server::{ProxyConfig, ServeError, serve};
+pub use server::{ProxyConfig, ServeError, Start, serve};

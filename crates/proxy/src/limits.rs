@@ -41,6 +41,9 @@ pub struct Limits {
     pub upstream_idle_connections: usize,
     /// How long an upstream that refused a connection is asked only after all others.
     pub refused_time: Duration,
+    /// How long a proxy may finish what it carries when another one has taken over: its longest connections, in most
+    /// cases `WebSocket`s, end then.
+    pub handover_time: Duration,
     /// How long a stopping proxy waits for what is in flight.
     pub drain_time: Duration,
 }
@@ -63,6 +66,7 @@ impl Default for Limits {
             upstream_idle_time: Duration::from_secs(30),
             upstream_idle_connections: 256,
             refused_time: Duration::from_secs(1),
+            handover_time: Duration::from_mins(10),
             drain_time: Duration::from_secs(30),
         }
     }

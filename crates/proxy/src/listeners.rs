@@ -1,19 +1,18 @@
 //! The sockets on which requests come in: the common one, and one for each `listen_port`.
 
 use crate::connection;
+use crate::inherited::Inherited;
 use crate::proxy::Proxy;
 use crate::stop::Stop;
 use crate::table::Door;
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 4096;
 
 /// How long accepting pauses when the process has no file descriptor left.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -22,32 +21,41 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Listeners {
     proxy: Arc<Proxy>,
-    common: Open,
+    common_addr: SocketAddr,
+    /// `None`: another process accepts now.
+    common: Option<Open>,
     own: BTreeMap<u16, Open>,
+    /// Sockets that somebody else has opened, for those that are still to be bound.
+    inherited: Inherited,
 }
 
 #[derive(Debug)]
 struct Open {
     addr: SocketAddr,
+    listener: Arc<TcpListener>,
     /// Ends its connections after the request that they are at.
     stop: Arc<Stop>,
     accepting: JoinHandle<()>,
 }
 
 impl Listeners {
-    /// Starts accepting on `common`.
-    pub(crate) fn new(proxy: Arc<Proxy>, common: TcpListener) -> io::Result<Self> {
-        let common = Open::start(&proxy, Door::Common, common)?;
-        Ok(Self { proxy, common, own: BTreeMap::new() })
+    /// Starts accepting on the common address. `inherited` are sockets to be used where they fit.
+    pub(crate) fn new(proxy: Arc<Proxy>, common: SocketAddr, mut inherited: Inherited) -> io::Result<Self> {
+        let common = Open::start(&proxy, Door::Common, inherited.bind(common)?)?;
+        Ok(Self { proxy, common_addr: common.addr, common: Some(common), own: BTreeMap::new(), inherited })
     }
 
     /// Where the proxy listens, the common address first.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        std::iter::once(&self.common).chain(self.own.values()).map(|open| open.addr).collect()
+        self.open_ones().map(|open| open.addr).collect()
     }
 
-    pub(crate) const fn common_port(&self) -> u16 {
-        self.common.addr.port()
+    pub(crate) const fn common_address(&self) -> SocketAddr {
+        self.common_addr
+    }
+
+    fn open_ones(&self) -> impl Iterator<Item = &Open> {
+        self.common.iter().chain(self.own.values())
     }
 
     pub(crate) fn is_open(&self, port: u16) -> bool {
@@ -56,12 +64,33 @@ impl Listeners {
 
     /// Where an own listener for `port` listens: on the common one's address.
     pub(crate) fn address(&self, port: u16) -> SocketAddr {
-        SocketAddr::new(self.common.addr.ip(), port)
+        SocketAddr::new(self.common_addr.ip(), port)
     }
 
     /// Binds the address of `port`. Nobody is accepted before [`Listeners::open`].
-    pub(crate) fn bind(&self, port: u16) -> io::Result<TcpListener> {
-        bind(self.address(port))
+    pub(crate) fn bind(&mut self, port: u16) -> io::Result<TcpListener> {
+        let addr = self.address(port);
+        self.inherited.bind(addr)
+    }
+
+    /// Every open socket, the common one first.
+    pub(crate) fn sockets(&self) -> Vec<BorrowedFd<'_>> {
+        self.open_ones().map(|open| open.listener.as_fd()).collect()
+    }
+
+    /// Inherited sockets that were not wanted so far.
+    pub(crate) const fn inherited(&mut self) -> &mut Inherited {
+        &mut self.inherited
+    }
+
+    /// Accepts nothing more, and tells no connection to end: another process has the sockets.
+    pub(crate) async fn part(&mut self) {
+        let own = std::mem::take(&mut self.own).into_values();
+        for open in self.common.take().into_iter().chain(own) {
+            // A connection is accepted and begun, or not accepted.
+            open.accepting.abort();
+            let _aborted = open.accepting.await;
+        }
     }
 
     /// Starts accepting on a listener that [`Listeners::bind`] made for `port`.
@@ -87,7 +116,9 @@ impl Listeners {
     /// Closes all.
     pub(crate) async fn close(&mut self) {
         self.retain(|_| false).await;
-        self.common.close().await;
+        if let Some(mut common) = self.common.take() {
+            common.close().await;
+        }
     }
 }
 
@@ -95,8 +126,10 @@ impl Open {
     fn start(proxy: &Arc<Proxy>, door: Door, listener: TcpListener) -> io::Result<Self> {
         let addr = listener.local_addr()?;
         let stop = Arc::new(Stop::default());
-        let accepting = tokio::spawn(accept(Arc::clone(proxy), door, listener, Arc::clone(&stop)));
-        Ok(Self { addr, stop, accepting })
+        let listener = Arc::new(listener);
+        let accepting =
+            tokio::spawn(accept(Arc::clone(proxy), door, Arc::clone(&listener), Arc::clone(&stop)));
+        Ok(Self { addr, listener, stop, accepting })
     }
 
     async fn close(&mut self) {
@@ -109,20 +142,7 @@ impl Open {
     }
 }
 
-/// Binds `addr` and listens.
-pub(crate) fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match addr.ip() {
-        IpAddr::V4(_) => TcpSocket::new_v4()?,
-        IpAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    socket.set_reuseaddr(true)?;
-    // Accepted sockets inherit this: a tunnel whose client vanished does not count for ever.
-    socket.set_keepalive(true)?;
-    socket.bind(addr)?;
-    socket.listen(BACKLOG)
-}
-
-async fn accept(proxy: Arc<Proxy>, door: Door, listener: TcpListener, stop: Arc<Stop>) {
+async fn accept(proxy: Arc<Proxy>, door: Door, listener: Arc<TcpListener>, stop: Arc<Stop>) {
     loop {
         let accepted = tokio::select! {
             biased;

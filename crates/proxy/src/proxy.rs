@@ -19,6 +19,8 @@ pub(crate) struct Proxy {
     pub(crate) admission: Arc<Admission>,
     /// Every client connection and tunnel.
     pub(crate) connections: TaskTracker,
+    /// Connections end after the next request that they ask; those that rest are left to rest.
+    pub(crate) parting: Stop,
     /// Connections end after the request that they are at.
     pub(crate) draining: Stop,
     /// Connections end at once.
@@ -59,6 +61,7 @@ impl Proxy {
             admission: Arc::new(Admission::new(&limits)),
             limits,
             connections: TaskTracker::new(),
+            parting: Stop::default(),
             draining: Stop::default(),
             ending: Stop::default(),
             dialer,

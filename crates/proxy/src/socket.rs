@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tokio::net::UnixListener;
@@ -12,7 +13,7 @@ use tokio::net::UnixListener;
 #[derive(Debug)]
 pub(crate) struct Claim {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// Why a path cannot be claimed.
@@ -36,13 +37,23 @@ impl Claim {
             .mode(0o600)
             .open(beside(path, ".lock"))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
             Err(TryLockError::WouldBlock) => Err(ClaimError::Taken),
             Err(TryLockError::Error(error)) => Err(error.into()),
         }
     }
 
-    /// Listens on the path, mode 0600, in place of the socket that a dead proxy may have left.
+    /// The claim on `path` of a proxy that handed its lock over: both hold it, until both have let go.
+    pub(crate) fn inherited(path: &Path, lock: OwnedFd) -> Self {
+        Self { path: path.to_owned(), lock: lock.into() }
+    }
+
+    /// What another process needs to hold the same claim.
+    pub(crate) fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
+
+    /// Listens on the path, mode 0600, in place of the socket that another proxy has or a dead one left.
     pub(crate) fn bind(&self) -> io::Result<UnixListener> {
         // Bound inside a directory of our own, so that nobody else can reach it before its mode is
         // set, and moved from there.
@@ -61,7 +72,7 @@ impl Claim {
     }
 
     /// Removes the socket.
-    pub(crate) fn release(self) -> io::Result<()> {
+    pub(crate) fn release(&self) -> io::Result<()> {
         remove_if_there(&self.path)
     }
 }

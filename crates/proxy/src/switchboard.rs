@@ -1,29 +1,50 @@
 //! Putting tables in force, one at a time: revision, listeners, swap, snapshot, in this order.
 
+use crate::handover::{self, Offer, TakeoverError};
 use crate::listeners::Listeners;
+use crate::predecessor::Predecessor;
 use crate::proxy::Proxy;
 use crate::snapshot::Snapshot;
+use crate::socket::Claim;
 use crate::table::Table;
 use crate::wire::Failure;
 use dockswap_core::ports::RouterStatus;
-use dockswap_core::routes::RouteTable;
+use dockswap_core::routes::{RouteTable, UpstreamId, UpstreamLoad};
+use hyper::upgrade::Upgraded;
 use std::io;
 use std::sync::Arc;
-use tokio::net::TcpListener;
-use tokio::sync::Mutex;
+use std::time::Duration;
+use tokio::net::{TcpListener, UnixStream};
+use tokio::sync::{Mutex, watch};
 
 /// Holds what changes with the table. All changes go through it.
 #[derive(Debug)]
 pub(crate) struct Switchboard {
     proxy: Arc<Proxy>,
     snapshot: Snapshot,
+    /// The one that this proxy took over from.
+    predecessor: Option<Predecessor>,
     state: Mutex<State>,
+    news: watch::Sender<Succession>,
 }
 
 #[derive(Debug)]
 struct State {
     listeners: Listeners,
     saved: Saved,
+}
+
+/// Who accepts connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Succession {
+    /// This proxy.
+    None,
+    /// This proxy: so many that wanted to take over went away before they had.
+    Failed(u32),
+    /// Another process, which this one answers to.
+    Done,
+    /// Another process that has gone away since.
+    Lost,
 }
 
 /// Whether the table in force is also on disk.
@@ -34,10 +55,19 @@ enum Saved {
 }
 
 impl Switchboard {
-    /// Accepts on `common`, with no route yet.
-    pub(crate) fn new(proxy: Arc<Proxy>, snapshot: Snapshot, common: TcpListener) -> io::Result<Self> {
-        let listeners = Listeners::new(Arc::clone(&proxy), common)?;
-        Ok(Self { proxy, snapshot, state: Mutex::new(State { listeners, saved: Saved::Yes }) })
+    /// Accepts on the listeners' common address, with no route yet.
+    pub(crate) fn new(proxy: Arc<Proxy>, snapshot: Snapshot, listeners: Listeners) -> Self {
+        let state = Mutex::new(State { listeners, saved: Saved::Yes });
+        Self { proxy, snapshot, predecessor: None, state, news: watch::Sender::new(Succession::None) }
+    }
+
+    /// Tells the proxy that this one takes over from that it may stop accepting. To be called when everything is
+    /// ready; sockets that no route wants are closed then.
+    pub(crate) async fn succeed(&mut self, mut lifeline: UnixStream, pid: u32) -> Result<(), TakeoverError> {
+        handover::serving(&mut lifeline).await?;
+        self.predecessor = Some(Predecessor::meet(pid, lifeline).await?);
+        self.state.get_mut().listeners.inherited().forget();
+        Ok(())
     }
 
     /// Puts the table of the run before in force. A listener that cannot be opened is logged, tried
@@ -51,6 +81,10 @@ impl Switchboard {
             {
                 tracing::error!(port, app, %error, "cannot listen; trying again every second");
             }
+        }
+        let unused = state.listeners.inherited().unused();
+        if !unused.is_empty() {
+            tracing::info!(?unused, "inherited sockets that no route wants");
         }
     }
 
@@ -71,9 +105,13 @@ impl Switchboard {
             return Err(Failure::Stale { current, offered: source.revision });
         }
         let table = self.compile(&state, source);
-        let bound = bind_new(&state.listeners, &before, &table)?;
+        if self.has_parted() {
+            self.follow(table).await;
+            return Ok(());
+        }
+        let bound = bind_new(&mut state.listeners, &before, &table)?;
 
-        self.proxy.swap(&table);
+        self.follow(Arc::clone(&table)).await;
 
         for (port, listener) in bound {
             if let Err(error) = state.listeners.open(port, listener) {
@@ -86,6 +124,14 @@ impl Switchboard {
         Ok(())
     }
 
+    /// Begins every later request by `table`, here and in the proxy before this one.
+    async fn follow(&self, table: Arc<Table>) {
+        self.proxy.swap(&table);
+        if let Some(predecessor) = &self.predecessor {
+            predecessor.apply(table.source()).await;
+        }
+    }
+
     /// Looks after what is over, and tries again what failed: listeners that are not open, a
     /// snapshot that was not written.
     pub(crate) async fn tick(&self) {
@@ -93,6 +139,9 @@ impl Switchboard {
         // Under the lock: between compiling a table and putting it in force, its upstreams look as if
         // nobody needed them.
         self.proxy.upstreams.tidy();
+        if self.has_parted() {
+            return;
+        }
         let table = self.proxy.table();
         for &port in table.ports().keys() {
             if state.listeners.is_open(port) {
@@ -116,8 +165,102 @@ impl Switchboard {
             pid: std::process::id(),
             table: self.proxy.table().source().clone(),
             listeners: state.listeners.addresses(),
-            load: self.proxy.upstreams.loads(),
+            load: self.loads().await,
         }
+    }
+
+    async fn loads(&self) -> Vec<UpstreamLoad> {
+        let before = match &self.predecessor {
+            Some(predecessor) => predecessor.loads().await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "what is in flight there is not known");
+                Vec::new()
+            }),
+            None => Vec::new(),
+        };
+        together(self.proxy.upstreams.loads(), before)
+    }
+
+    /// Waits until nothing is in flight on `upstreams`, at most until `patience` is over; what is left.
+    pub(crate) async fn drained(
+        &self,
+        upstreams: &[UpstreamId],
+        patience: Duration,
+    ) -> Result<Vec<UpstreamLoad>, Failure> {
+        let there = async {
+            match &self.predecessor {
+                Some(predecessor) => predecessor.drained(upstreams, patience).await,
+                None => Ok(Vec::new()),
+            }
+        };
+        let (here, there) = tokio::join!(self.proxy.upstreams.drained(upstreams, patience), there);
+        Ok(together(here, there.map_err(|error| Failure::refusing(&error))?))
+    }
+
+    /// Ends what is in flight on `upstreams`.
+    pub(crate) async fn end(&self, upstreams: &[UpstreamId]) -> Result<(), Failure> {
+        let there = async {
+            match &self.predecessor {
+                Some(predecessor) => predecessor.close(upstreams).await,
+                None => Ok(()),
+            }
+        };
+        let ((), there) = tokio::join!(self.proxy.upstreams.close(upstreams), there);
+        there.map_err(|error| Failure::refusing(&error))
+    }
+
+    /// Hands the sockets over to the one that asked, and returns the lifeline. Nothing changes until that is done, or
+    /// has failed: then this proxy is as it was.
+    pub(crate) async fn hand_over(
+        &self,
+        asked: Upgraded,
+        claim: &Claim,
+    ) -> Result<UnixStream, TakeoverError> {
+        let mut state = self.state.lock().await;
+        let offer = Offer {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            table: self.proxy.table().source().clone(),
+            common: state.listeners.common_address(),
+        };
+        let files: Vec<_> = std::iter::once(claim.lock()).chain(state.listeners.sockets()).collect();
+        match handover::give(asked, &offer, &files).await {
+            Ok(mut lifeline) => {
+                state.listeners.part().await;
+                self.news.send_replace(Succession::Done);
+                // It has them now, whether it hears this or not.
+                handover::parted(&mut lifeline).await?;
+                Ok(lifeline)
+            }
+            Err(error) => {
+                self.news.send_modify(|news| {
+                    *news = match *news {
+                        Succession::Failed(times) => Succession::Failed(times + 1),
+                        _ => Succession::Failed(1),
+                    };
+                });
+                Err(error)
+            }
+        }
+    }
+
+    /// The one that took over is gone.
+    pub(crate) fn lose_successor(&self) {
+        self.news.send_replace(Succession::Lost);
+    }
+
+    /// Follows who accepts connections.
+    pub(crate) fn succession(&self) -> watch::Receiver<Succession> {
+        self.news.subscribe()
+    }
+
+    /// Whether another process accepts.
+    pub(crate) fn has_parted(&self) -> bool {
+        matches!(*self.news.borrow(), Succession::Done | Succession::Lost)
+    }
+
+    /// The one that this proxy took over from.
+    pub(crate) const fn predecessor(&self) -> Option<&Predecessor> {
+        self.predecessor.as_ref()
     }
 
     /// What carries the traffic.
@@ -131,7 +274,8 @@ impl Switchboard {
     }
 
     fn compile(&self, state: &State, source: RouteTable) -> Arc<Table> {
-        Arc::new(Table::compile(source, state.listeners.common_port(), &self.proxy.upstreams))
+        let common = state.listeners.common_address().port();
+        Arc::new(Table::compile(source, common, &self.proxy.upstreams))
     }
 
     async fn save(&self, state: &mut State, table: Arc<Table>) {
@@ -147,9 +291,20 @@ impl Switchboard {
     }
 }
 
+/// What is in flight here and there.
+fn together(mut here: Vec<UpstreamLoad>, there: Vec<UpstreamLoad>) -> Vec<UpstreamLoad> {
+    for load in there {
+        match here.iter_mut().find(|known| known.id == load.id) {
+            Some(known) => known.in_flight += load.in_flight,
+            None => here.push(load),
+        }
+    }
+    here
+}
+
 /// Binds the listeners that `table` needs and `before` did not.
 fn bind_new(
-    listeners: &Listeners,
+    listeners: &mut Listeners,
     before: &Table,
     table: &Table,
 ) -> Result<Vec<(u16, TcpListener)>, Failure> {

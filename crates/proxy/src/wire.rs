@@ -13,6 +13,11 @@ pub(crate) const DRAINED: &str = "/v1/drained";
 /// `POST` [`Close`]: 204 when closed.
 pub(crate) const CLOSE: &str = "/v1/close";
 
+/// `POST`, an upgrade to [`HANDOVER_PROTOCOL`]: what [`crate::handover`] says follows.
+pub(crate) const HANDOVER: &str = "/v1/handover";
+/// Its exchange, in the version of today.
+pub(crate) const HANDOVER_PROTOCOL: &str = "dockswap-handover/1";
+
 /// Upstreams to wait for.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Drain {

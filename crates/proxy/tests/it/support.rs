@@ -5,9 +5,10 @@ use dockswap_core::ports::{Router, RouterError};
 use dockswap_core::routes::{AppRoutes, InFlight, RouteTable, Target, Upstream, UpstreamId};
 use dockswap_core::spec::{HostPattern, Protocol, Route};
 use dockswap_core::time::Timestamp;
-use dockswap_proxy::{Limits, ProxyClient, ProxyConfig, ServeError, serve};
+use dockswap_proxy::{Limits, ProxyClient, ProxyConfig, ServeError, Start, serve};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub(crate) fn config(dir: &Path, limits: Limits) -> ProxyConfig {
         control_socket: dir.join("proxy.sock"),
         snapshot: dir.join("routes.json"),
         limits,
+        sockets: Vec::new(),
+        start: Start::Alone,
     }
 }
 
@@ -68,13 +71,28 @@ impl Running {
 
     /// With that many threads.
     pub(crate) async fn start_on(dir: &TempDir, limits: Limits, threads: usize) -> Self {
-        let config = config(dir.path(), limits);
-        let control = ProxyClient::new(config.control_socket.clone());
+        Self::start_as(config(dir.path(), limits), threads).await
+    }
+
+    /// In the place of the one that runs in `dir`; ready when that one accepts nothing more.
+    pub(crate) async fn take_over(dir: &TempDir) -> Self {
+        let config = ProxyConfig { start: Start::TakingOver, ..config(dir.path(), Limits::default()) };
+        Self::start_as(config, 2).await
+    }
+
+    pub(crate) async fn start_as(config: ProxyConfig, threads: usize) -> Self {
+        let inode = |path: &Path| std::fs::metadata(path).ok().map(|socket| socket.ino());
+        let (socket, before) = (config.control_socket.clone(), inode(&config.control_socket));
+        let control = ProxyClient::new(socket.clone());
         let shutdown = CancellationToken::new();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap();
         let task = runtime.spawn(serve(config, shutdown.clone()));
-        eventually("the proxy answers", || async { control.status().await.is_ok() }).await;
+        // Where one ran before, its socket is replaced first; the new one answers when it is ready.
+        eventually("the proxy answers", || async {
+            (inode(&socket) != before || before.is_none()) && control.status().await.is_ok()
+        })
+        .await;
         let status = control.status().await.unwrap();
         let revision = AtomicU64::new(status.table.revision);
         Self {
@@ -125,6 +143,11 @@ impl Running {
     pub(crate) async fn stopped(mut self) {
         self.shutdown.cancel();
         soon(self.task.take().unwrap()).await.unwrap().unwrap();
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(mut self) {
+        self.task.take().unwrap().await.unwrap().unwrap();
     }
 
     /// Ends it at once, with all its tasks: nothing is tidied up.

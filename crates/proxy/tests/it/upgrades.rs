@@ -7,7 +7,7 @@ use dockswap_core::routes::InFlight;
 use std::time::Duration;
 
 /// An app that agrees to every change of protocol, greets, and then sends back what it gets.
-async fn echo(name: &'static str) -> App {
+pub(crate) async fn echo(name: &'static str) -> App {
     App::start_with(move |mut wire| async move {
         let Some(request) = wire.try_message().await else { return };
         let protocol = request.field("upgrade").expect("only upgrades come here");
@@ -24,7 +24,7 @@ async fn echo(name: &'static str) -> App {
     .await
 }
 
-async fn upgrade(wire: &mut Wire, host: &str, protocol: &str) {
+pub(crate) async fn upgrade(wire: &mut Wire, host: &str, protocol: &str) {
     let request = format!(
         "GET /chat HTTP/1.1\r\nHost: {host}\r\nConnection: keep-alive, Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
     );
@@ -35,7 +35,7 @@ async fn upgrade(wire: &mut Wire, host: &str, protocol: &str) {
     assert_eq!(answer.field("connection"), Some("upgrade"));
 }
 
-async fn say(wire: &mut Wire, text: &str) -> String {
+pub(crate) async fn say(wire: &mut Wire, text: &str) -> String {
     wire.send(format!("{text}\r\n")).await;
     wire.line().await.unwrap()
 }

@@ -94,15 +94,15 @@ pub(crate) async fn whole(answer: http::Response<Incoming>) -> (StatusCode, Stri
 }
 
 /// A proxy in front of an app that shows what it is asked, and answers when it is let.
-pub(super) struct Held {
-    _dir: tempfile::TempDir,
-    pub(super) proxy: Running,
+pub(crate) struct Held {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) proxy: Running,
     _app: App,
-    pub(super) seen: mpsc::UnboundedReceiver<Message>,
-    pub(super) gate: Arc<Semaphore>,
+    pub(crate) seen: mpsc::UnboundedReceiver<Message>,
+    pub(crate) gate: Arc<Semaphore>,
 }
 
-pub(super) async fn held(limits: Limits) -> Held {
+pub(crate) async fn held(limits: Limits) -> Held {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start_with(&dir, limits).await;
     let (sender, seen) = mpsc::unbounded_channel();
@@ -121,11 +121,11 @@ pub(super) async fn held(limits: Limits) -> Held {
     })
     .await;
     proxy.lead_to([&app.upstream]).await;
-    Held { _dir: dir, proxy, _app: app, seen, gate }
+    Held { dir, proxy, _app: app, seen, gate }
 }
 
 /// The same, and the app answers at once.
-pub(super) async fn open(limits: Limits) -> Held {
+pub(crate) async fn open(limits: Limits) -> Held {
     let held = held(limits).await;
     held.gate.add_permits(10_000);
     held
