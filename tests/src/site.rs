@@ -222,6 +222,11 @@ impl Site {
     pub fn run(&mut self) {
         assert!(self.controller.is_none(), "the controller runs already");
         self.controller = Some(self.spawn());
+        self.is_ready();
+    }
+
+    /// Waits until the controller is ready.
+    pub fn is_ready(&mut self) {
         let socket = self.api_socket();
         until("the controller is ready", PATIENCE, || {
             if let Some(status) = self.controller.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
@@ -242,6 +247,23 @@ impl Site {
         command.args(["run", "--proxy-http", &self.http.to_string()]).args(&self.flags);
         command.stdin(Stdio::null()).stdout(log()).stderr(log());
         command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    }
+
+    /// Starts a proxy that takes over from the one that runs, and waits until it has.
+    #[must_use]
+    pub fn take_over_proxy(&self) -> Child {
+        let log = OpenOptions::new().append(true).open(self.log_file()).expect("the log");
+        let mut command = self.dockswap();
+        command.args(["proxy", "--takeover", "--http", &self.http.to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        holds("the new proxy answers", PATIENCE, || {
+            if let Some(status) = child.try_wait().expect("a child of ours") {
+                panic!("the new proxy ended ({status}):\n{}", self.log());
+            }
+            self.proxy_pid() == Some(child.id())
+        });
+        child
     }
 
     /// `dockswap` with this site's directories, in an environment that knows of no other.
@@ -292,6 +314,11 @@ impl Site {
             until("the controller has died", PATIENCE, || child.try_wait().expect("a child of ours"));
         self.controller = None;
         status
+    }
+
+    /// Sends `signal` to the controller.
+    pub fn tell_controller(&self, signal: Signal) {
+        send(self.controller_pid(), signal);
     }
 
     /// Sends `signal` to the controller and waits for its end.

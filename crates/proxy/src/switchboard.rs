@@ -66,7 +66,10 @@ impl Switchboard {
     pub(crate) async fn succeed(&mut self, mut lifeline: UnixStream, pid: u32) -> Result<(), TakeoverError> {
         handover::serving(&mut lifeline).await?;
         self.predecessor = Some(Predecessor::meet(pid, lifeline).await?);
-        self.state.get_mut().listeners.inherited().forget();
+        let state = self.state.get_mut();
+        state.listeners.inherited().forget();
+        // The table came from the other one's memory, and its file may be another.
+        state.saved = Saved::NotYet;
         Ok(())
     }
 

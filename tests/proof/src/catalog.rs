@@ -44,7 +44,7 @@ pub const PROMISES: &[Row] = &[
     is("P15", "no secret value is in an event, row, log, error, answer, label or panic"),
     is("P16", "every wait ends"),
     is("P17", "killing the controller fails no request"),
-    elsewhere("P18", "an upgrade of the proxy loses no request", "listeners are not handed over yet"),
+    is("P18", "an upgrade of the proxy loses no request"),
     is("P19", "a clock that jumps changes no decision"),
     elsewhere(
         "P20",
@@ -57,11 +57,7 @@ pub const PROMISES: &[Row] = &[
 pub const FAULTS: &[Row] = &[
     is("ctl.kill", "controller killed at any point: goes on or fails cleanly"),
     is("ctl.term", "SIGTERM in a deploy: ends at a safe point, goes on at the next start"),
-    elsewhere(
-        "ctl.upgrade",
-        "a new binary under load: nobody notices",
-        "listeners are not handed over yet; a newer schema is refused (`store`)",
-    ),
+    is("ctl.upgrade", "a new binary under load: nobody notices; a newer schema is refused"),
     is("ctl.two", "two controllers on one database: the second says who holds the lock"),
     is("ctl.power", "power lost: the database opens at its last commit, and the deploy goes on"),
     is("dck.restart", "dockerd restarted in a deploy: settles, the old color first"),

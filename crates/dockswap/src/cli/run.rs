@@ -5,7 +5,7 @@ use super::exit::{CliError, Exit};
 use super::on_runtime;
 use super::session::Session;
 use crate::api::with_causes;
-use crate::run::Proxy;
+use crate::run::{Ended, Proxy};
 use clap::{Args, ValueEnum};
 use dockswap_config::LogFormat;
 use dockswap_store::ConnectError;
@@ -14,7 +14,9 @@ use std::net::SocketAddr;
 /// Run the controller
 ///
 /// It watches the app files, deploys what changes, and answers the other commands. It starts the
-/// proxy when none answers. Ctrl-C or SIGTERM ends both; the containers stay as they are.
+/// proxy when none answers. Ctrl-C or SIGTERM ends both; the containers stay as they are. SIGHUP reads the
+/// config directory again. SIGUSR2 goes on as the program that lies where this one was started from, and so does
+/// the proxy: an upgrade that refuses no connection.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// The database: `sqlite://PATH` or `postgres://USER@HOST/NAME`
@@ -49,6 +51,9 @@ pub(crate) struct ProxyArgs {
     /// The user that it runs as, of `/etc/passwd` or as `UID:GID`; only root can become another
     #[arg(long, value_name = "USER")]
     pub(crate) user: Option<String>,
+    /// Take the place of the proxy that runs: no connection is refused, and it finishes what it carries
+    #[arg(long)]
+    pub(crate) takeover: bool,
 }
 
 /// The words for [`LogFormat`].
@@ -77,12 +82,15 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<Exit, CliEr
     session.paths.check_trust().map_err(|why| {
         CliError::new(Exit::Usage, "the controller's settings are not safe from others").because(why)
     })?;
-    if let Err(error) = crate::run::run(&session.paths, args, settings).await {
-        let mut error = ended(error);
-        error.now = Some(session.what_the_proxy_serves().await);
-        return Err(error);
+    match crate::run::run(&session.paths, args, settings).await {
+        Ok(Ended::ForGood) => Ok(Exit::Done),
+        Ok(Ended::ToGoOnAs(program)) => Err(ended(anyhow::Error::new(program.take_the_place()))),
+        Err(error) => {
+            let mut error = ended(error);
+            error.now = Some(session.what_the_proxy_serves().await);
+            Err(error)
+        }
     }
-    Ok(Exit::Done)
 }
 
 /// Runs a proxy in this process, which must have no other thread yet.

@@ -9,9 +9,11 @@ mod signals;
 pub(crate) mod state;
 mod supervise;
 mod telemetry;
+mod upgrade;
 
 pub(crate) use offline::offline_rollback;
 pub(crate) use proxy::Proxy;
+pub(crate) use upgrade::Program;
 
 use crate::cli::RunArgs;
 use crate::paths::Paths;
@@ -70,11 +72,21 @@ impl Parts {
     }
 }
 
-/// Runs the controller until SIGTERM or SIGINT.
+/// How a controller ends that was told to.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// For good.
+    ForGood,
+    /// To go on as this program; the proxy runs.
+    ToGoOnAs(Program),
+}
+
+/// Runs the controller until SIGTERM or SIGINT, or until it is to go on as another program.
 ///
 /// # Errors
 /// When it cannot start, or another controller took over its database.
-pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -> Result<()> {
+pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -> Result<Ended> {
+    let program = Program::this()?;
     overlay(&mut settings, args);
     telemetry::init(&settings.log);
     for warning in &settings.warnings {
@@ -102,7 +114,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     };
     let Some(controller) = controller else {
         supervisor.end().await;
-        return Ok(());
+        return Ok(Ended::ForGood);
     };
     let intake = Intake::start(
         paths.apps_dir(),
@@ -131,8 +143,15 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     let outcome = loop {
         tokio::select! {
             asked = signals.next() => match asked {
-                Asked::End => break Ok(()),
+                Asked::End => break Ok(Ended::ForGood),
                 Asked::Reload => state.intake.rescan().await,
+                Asked::Upgrade => match program.try_out().await {
+                    Ok(version) => {
+                        tracing::info!(version, "going on as another program");
+                        break Ok(Ended::ToGoOnAs(program));
+                    }
+                    Err(error) => tracing::error!("this program goes on: {error:#}"),
+                },
             },
             () = parts.database.fenced() => {
                 break Err(anyhow::anyhow!("another controller has taken over this database"));
@@ -146,7 +165,10 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     controller.shutdown().await;
     let _ = api.await;
     let _ = std::fs::remove_file(paths.api_socket());
-    supervisor.end().await;
+    match outcome {
+        Ok(Ended::ToGoOnAs(_)) => supervisor.leave().await,
+        Ok(Ended::ForGood) | Err(_) => supervisor.end().await,
+    }
     outcome
 }
 

@@ -12,7 +12,7 @@ use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown, lchown, symlink};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where the system's users are.
 const PASSWD: &str = "/etc/passwd";
@@ -123,13 +123,35 @@ pub(crate) fn move_in(paths: &Paths, user: User) -> Result<()> {
     }
     chown(&home, Some(user.uid), Some(user.gid))
         .with_context(|| format!("cannot give {} away", home.display()))?;
-    let link = Path::new(file_name(&home)?).join(file_name(&socket)?);
+    let link = link_to_socket(paths)?;
     let fresh = socket.with_extension("new");
     let _left_over = fs::remove_file(&fresh);
     symlink(link, &fresh)
         .and_then(|()| fs::rename(&fresh, &socket))
         .with_context(|| format!("cannot link {}", socket.display()))?;
     std::env::set_current_dir(&home).with_context(|| format!("cannot go to {}", home.display()))
+}
+
+/// Goes where the running proxy is at home, to take over from it. Where none runs, this moves in.
+///
+/// # Errors
+/// When that one is another user's, or at home nowhere: what they have cannot be shared.
+pub(crate) fn join(paths: &Paths, user: User) -> Result<()> {
+    let (home, socket) = (paths.proxy_home(), paths.proxy_socket());
+    if UnixStream::connect(&socket).is_err() {
+        return move_in(paths, user);
+    }
+    let shares = fs::read_link(&socket).is_ok_and(|leads_to| Some(leads_to) == link_to_socket(paths).ok())
+        && fs::symlink_metadata(&home).is_ok_and(|found| found.uid() == user.uid);
+    if !shares {
+        bail!("the running proxy is not user {}'s: stop it, then start this one", user.uid);
+    }
+    std::env::set_current_dir(&home).with_context(|| format!("cannot go to {}", home.display()))
+}
+
+/// Where the control socket is, as seen from the data directory, when the proxy has a home of its own.
+fn link_to_socket(paths: &Paths) -> Result<PathBuf> {
+    Ok(Path::new(file_name(&paths.proxy_home())?).join(file_name(&paths.proxy_socket())?))
 }
 
 /// The last part of a path of ours.

@@ -6,8 +6,10 @@ use crate::cli::ProxyArgs;
 use crate::paths::Paths;
 use anyhow::{Context, Result};
 use dockswap_config::Settings;
-use dockswap_proxy::{Limits, ProxyConfig};
+use dockswap_proxy::{Limits, ProxyConfig, Start};
+use listenfd::ListenFd;
 use privileges::User;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +24,7 @@ impl Proxy {
     /// When the data directory cannot be made, or the user that the settings name cannot be become.
     pub(crate) fn prepare(paths: &Paths, args: &ProxyArgs, settings: &Settings) -> Result<Self> {
         telemetry::init(&settings.log);
+        let start = if args.takeover { Start::TakingOver } else { Start::Alone };
         super::keep_to_ourselves();
         super::make_private_dir(&paths.data_dir)?;
         privileges::take_all_files()?;
@@ -29,7 +32,10 @@ impl Proxy {
         let (mut control_socket, mut snapshot) = (paths.proxy_socket(), paths.proxy_snapshot());
         if let Some(user) = args.user.as_ref().or(settings.proxy.user.as_ref()) {
             let user = User::find(user)?;
-            privileges::move_in(paths, user)?;
+            match start {
+                Start::Alone => privileges::move_in(paths, user)?,
+                Start::TakingOver => privileges::join(paths, user)?,
+            }
             privileges::become_user(user)?;
             // Another user's process may be dumped again.
             super::keep_to_ourselves();
@@ -38,13 +44,21 @@ impl Proxy {
             snapshot = PathBuf::from(privileges::file_name(&snapshot)?);
         }
         let http = args.http.unwrap_or(settings.proxy.http);
-        Ok(Self(ProxyConfig { http, control_socket, snapshot, limits: Limits::default() }))
+        Ok(Self(ProxyConfig {
+            http,
+            control_socket,
+            snapshot,
+            limits: Limits::default(),
+            sockets: activated()?,
+            start,
+        }))
     }
 
-    /// Serves until SIGTERM or SIGINT, then finishes what is in flight.
+    /// Serves until SIGTERM or SIGINT, or until another proxy has taken over; then finishes what is in flight.
     ///
     /// # Errors
-    /// When it cannot start: the address is taken, or another proxy runs on the same data directory.
+    /// When it cannot start: the address is taken, another proxy runs on the same data directory, or the one that was
+    /// to be replaced does not hand over.
     pub(crate) async fn serve(self) -> Result<()> {
         let shutdown = CancellationToken::new();
         let mut signals = Signals::new().context("signals cannot be handled")?;
@@ -55,4 +69,13 @@ impl Proxy {
         });
         dockswap_proxy::serve(self.0, shutdown).await.context("the proxy cannot serve")
     }
+}
+
+/// The sockets that a service manager has opened for this process (`sd_listen_fds(3)`); those that take no TCP
+/// connections are an error.
+fn activated() -> Result<Vec<TcpListener>> {
+    let mut given = ListenFd::from_env();
+    let sockets = (0..given.len()).map(|at| given.take_tcp_listener(at));
+    let sockets: std::io::Result<Vec<_>> = sockets.filter_map(Result::transpose).collect();
+    sockets.context("a socket from the service manager is no TCP socket: mend its unit (ListenStream=PORT)")
 }

@@ -9,6 +9,8 @@ pub(crate) enum Asked {
     End,
     /// SIGHUP: look at the config directory now.
     Reload,
+    /// SIGUSR2: go on as the program that lies where this one was started from.
+    Upgrade,
 }
 
 impl Asked {
@@ -22,6 +24,7 @@ pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    upgrade: Signal,
 }
 
 impl Signals {
@@ -30,6 +33,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -39,6 +43,7 @@ impl Signals {
             _ = self.terminate.recv() => Asked::End,
             _ = self.interrupt.recv() => Asked::End,
             _ = self.hangup.recv() => Asked::Reload,
+            _ = self.upgrade.recv() => Asked::Upgrade,
         }
     }
 }

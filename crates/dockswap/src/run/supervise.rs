@@ -1,12 +1,14 @@
-//! The proxy as a process of its own: found, started, kept alive, ended. Killing the controller
-//! leaves it serving, and the next controller adopts it.
+//! The proxy as a process of its own: found, started, kept alive, replaced, ended. Killing the controller
+//! leaves it serving, and the next controller adopts it; one of another version has it replaced.
 
 use crate::paths::Paths;
 use anyhow::{Context, Result, bail};
 use dockswap_core::ports::Router;
 use dockswap_proxy::ProxyClient;
+use rustix::process::{Pid, WaitOptions};
 use std::ffi::OsStr;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -57,6 +59,23 @@ enum Proxy {
     Adopted { pid: u32, owned: bool },
 }
 
+/// How a proxy comes to an end.
+enum Gone {
+    /// Nobody serves.
+    Ended,
+    /// This process has taken over from it.
+    Replaced(u32),
+}
+
+/// What a new proxy is started for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// The only one.
+    Only,
+    /// The successor of the one that answers.
+    Successor,
+}
+
 impl Supervisor {
     /// Adopts the proxy that answers, or starts one.
     ///
@@ -73,7 +92,7 @@ impl Supervisor {
         };
         let proxy = match recipe.adopt().await {
             Some(proxy) => proxy,
-            None => Proxy::Child(recipe.start().await?),
+            None => Proxy::Child(recipe.start(Role::Only).await?),
         };
         let stop = CancellationToken::new();
         let task = tokio::spawn(keep(recipe, proxy, stop.clone()));
@@ -85,13 +104,20 @@ impl Supervisor {
         self.stop.cancel();
         let _ = self.task.await;
     }
+
+    /// Leaves the proxy running, whoever started it: the next controller adopts it.
+    pub(crate) async fn leave(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
 }
 
 impl Recipe {
     /// Starts a proxy in a process group of its own: a Ctrl-C meant for the controller does not
     /// reach it, and it outlives a crash.
-    async fn start(&self) -> Result<Child> {
-        let mut child = Command::new(&self.program)
+    async fn start(&self, role: Role) -> Result<Child> {
+        let mut command = Command::new(&self.program);
+        command
             .env_clear()
             .envs(std::env::vars_os().filter(|(name, _)| is_for_the_proxy(name)))
             .arg("--config-dir")
@@ -102,47 +128,74 @@ impl Recipe {
             .arg("--http")
             .arg(self.http.to_string())
             .stdin(Stdio::null())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("{} cannot be started", self.program.display()))?;
+            .process_group(0);
+        if role == Role::Successor {
+            command.arg("--takeover");
+        }
+        let spawned = command.spawn();
+        let mut child = spawned.with_context(|| format!("{} cannot be started", self.program.display()))?;
+        if let Err(error) = self.answers(&mut child, role).await {
+            let _ = child.start_kill();
+            return Err(error);
+        }
+        if let Some(pid) = child.id() {
+            tracing::info!(pid, http = %self.http, "proxy started");
+            self.own(pid);
+        }
+        Ok(child)
+    }
+
+    /// Waits until `child` is the proxy that answers.
+    async fn answers(&self, child: &mut Child, role: Role) -> Result<()> {
         let deadline = tokio::time::Instant::now() + START;
         loop {
             if let Some(status) = child.try_wait().context("the proxy cannot be waited for")? {
                 bail!("the proxy ended at once ({status}): see its message above");
             }
             match self.client.status().await {
-                Ok(status) if Some(status.pid) == child.id() => break,
-                Ok(status) => bail!("another proxy answers after all (process {})", status.pid),
-                Err(_) => {}
+                Ok(status) if Some(status.pid) == child.id() => return Ok(()),
+                Ok(status) if role == Role::Only => {
+                    bail!("another proxy answers after all (process {})", status.pid)
+                }
+                Ok(_) | Err(_) => {}
             }
             if tokio::time::Instant::now() > deadline {
-                let _ = child.start_kill();
                 bail!("the proxy did not answer within {START:?}");
             }
             tokio::time::sleep(ASK).await;
         }
-        if let Some(pid) = child.id() {
-            tracing::info!(pid, http = %self.http, "proxy started");
-            if let Err(error) = std::fs::write(&self.owner_file, format!("{pid}\n")) {
-                tracing::warn!(%error, file = %self.owner_file.display(), "the next controller will not know this proxy as its own");
-            }
-        }
-        Ok(child)
     }
 
-    /// The proxy that answers after all, as one to adopt.
+    /// Notes that process `pid` is a controller's to end.
+    fn own(&self, pid: u32) {
+        if let Err(error) = std::fs::write(&self.owner_file, format!("{pid}\n")) {
+            let file = self.owner_file.display();
+            tracing::warn!(%error, %file, "the next controller will not know this proxy as its own");
+        }
+    }
+
+    /// The proxy that answers after all, as one to adopt, or its successor where it runs another program than this one.
     async fn adopt(&self) -> Option<Proxy> {
         let status = self.client.status().await.ok()?;
         let started_by_us = std::fs::read_to_string(&self.owner_file);
         let owned = started_by_us.is_ok_and(|text| text.trim() == status.pid.to_string());
-        tracing::info!(
-            pid = status.pid,
-            version = status.version,
-            revision = status.table.revision,
-            "adopted the running proxy"
-        );
-        Some(Proxy::Adopted { pid: status.pid, owned })
+        let (pid, version) = (status.pid, status.version);
+        let is_other = version != env!("CARGO_PKG_VERSION") || runs_another_file(pid);
+        tracing::info!(pid, version, revision = status.table.revision, "adopted the running proxy");
+        tokio::spawn(reap(pid));
+        if is_other && owned {
+            match self.start(Role::Successor).await {
+                Ok(child) => return Some(Proxy::Child(child)),
+                Err(error) => tracing::error!(pid, version, "it is not replaced, and goes on: {error:#}"),
+            }
+        } else if is_other {
+            tracing::warn!(
+                pid,
+                version,
+                "it runs another program and was not started by a controller: start its unit with `dockswap proxy --takeover`"
+            );
+        }
+        Some(Proxy::Adopted { pid, owned })
     }
 
     /// Finds or starts a proxy, however often it takes.
@@ -152,7 +205,7 @@ impl Recipe {
             if let Some(proxy) = self.adopt().await {
                 return proxy;
             }
-            match self.start().await {
+            match self.start(Role::Only).await {
                 Ok(child) => return Proxy::Child(child),
                 Err(error) => tracing::error!("{error:#}; trying again in {pause:?}"),
             }
@@ -175,7 +228,9 @@ async fn keep(recipe: Recipe, mut proxy: Proxy, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            () = gone(&recipe, &mut proxy) => {}
+            gone = gone(&recipe, &mut proxy) => if let Gone::Replaced(pid) = gone && proxy.is_owned() {
+                recipe.own(pid);
+            }
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -215,29 +270,73 @@ async fn keep(recipe: Recipe, mut proxy: Proxy, stop: CancellationToken) {
     let _ = std::fs::remove_file(&recipe.owner_file);
 }
 
-/// Ends when the proxy is no longer there.
-async fn gone(recipe: &Recipe, proxy: &mut Proxy) {
-    match proxy {
-        Proxy::Child(child) => {
-            let status: Option<ExitStatus> = child.wait().await.ok();
-            match status {
-                Some(status) => tracing::error!("the proxy ended ({status})"),
-                None => tracing::error!("the proxy ended"),
-            }
-        }
-        Proxy::Adopted { pid, .. } => {
-            let mut silences = 0;
-            while silences < SILENCES {
-                tokio::time::sleep(LOOK).await;
-                silences = if recipe.client.status().await.is_ok() { 0 } else { silences + 1 };
-            }
-            tracing::error!(pid = *pid, "the proxy does not answer any more");
-        }
+impl Proxy {
+    /// Whether it is a controller's to end.
+    const fn is_owned(&self) -> bool {
+        matches!(self, Self::Child(_) | Self::Adopted { owned: true, .. })
     }
 }
 
+/// Waits until the proxy is no longer the one that answers.
+async fn gone(recipe: &Recipe, proxy: &mut Proxy) -> Gone {
+    let known = match proxy {
+        Proxy::Child(child) => child.id(),
+        Proxy::Adopted { pid, .. } => Some(*pid),
+    };
+    let mut silences = 0;
+    loop {
+        let looked = tokio::time::sleep(LOOK);
+        match proxy {
+            Proxy::Child(child) => tokio::select! {
+                status = child.wait() => {
+                    let status: Option<ExitStatus> = status.ok();
+                    match status {
+                        Some(status) => tracing::error!("the proxy ended ({status})"),
+                        None => tracing::error!("the proxy ended"),
+                    }
+                    return Gone::Ended;
+                }
+                () = looked => {}
+            },
+            Proxy::Adopted { pid, .. } if silences >= SILENCES => {
+                tracing::error!(pid = *pid, "the proxy does not answer any more");
+                return Gone::Ended;
+            }
+            Proxy::Adopted { .. } => looked.await,
+        }
+        silences = match recipe.client.status().await {
+            Ok(status) if Some(status.pid) == known => 0,
+            Ok(status) => {
+                tracing::info!(pid = status.pid, version = status.version, "another proxy has taken over");
+                return Gone::Replaced(status.pid);
+            }
+            Err(_) => silences + 1,
+        };
+    }
+}
+
+/// Whether process `pid` runs another file than this process, as far as that can be told: a build has no other name.
+fn runs_another_file(pid: u32) -> bool {
+    let file = |of: String| std::fs::metadata(format!("/proc/{of}/exe")).map(|file| (file.dev(), file.ino()));
+    let (ours, theirs) = (file("self".to_owned()), file(pid.to_string()));
+    ours.ok().zip(theirs.ok()).is_some_and(|(ours, theirs)| ours != theirs)
+}
+
+/// Waits for the end of process `pid` where it is a child of this one: a controller that went on as another program
+/// has children that it does not know.
+async fn reap(pid: u32) {
+    let Some(pid) = process(pid) else { return };
+    while let Ok(None) = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG) {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn process(pid: u32) -> Option<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw)
+}
+
 fn terminate(pid: u32) {
-    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return };
+    let Some(pid) = process(pid) else { return };
     if let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::TERM) {
         tracing::warn!(%error, "the proxy cannot be told to end");
     }
