@@ -196,7 +196,14 @@ fn every_command_that_asks_is_answered() {
     let (status, _) = dockswap_tests::unix_get(&site.api_socket(), "/healthz").expect("an answer");
     assert_eq!(status, 200);
     let (_, metrics) = dockswap_tests::unix_get(&site.api_socket(), "/metrics").expect("an answer");
-    assert!(metrics.contains("dockswap"), "{metrics}");
+    for words in [
+        "dockswap_apps{state=\"stable\"} 1\n".to_owned(),
+        "dockswap_effect_seconds_count{effect=\"switch\"} ".to_owned(),
+        format!("dockswap_proxy_requests_total{{app=\"{app}\",color=\"green\",class=\"2xx\",by=\"app\"}} "),
+        "# EOF\n".to_owned(),
+    ] {
+        assert!(metrics.contains(&words), "expected {words:?}:\n{metrics}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::held::Held;
 use crate::keeper::Keeper;
 use crate::orders::{Command, OrderError, Outcome};
 use crate::specs::{Offer, Specs, Stored};
+use crate::stopwatch::Stopwatch;
 use crate::view::{AppView, FileStatus, Notice};
 use dockswap_core::machine::Machine;
 use dockswap_core::ports::{AppFiles, Clock, Container, Engine, Hint, Prober, Router, RouterError, Store};
@@ -72,6 +73,7 @@ pub(crate) struct Shared {
     pub(crate) notices: broadcast::Sender<Notice>,
     pub(crate) turns: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
+    pub(crate) stopwatch: Stopwatch,
     /// The traffic that was found where the records do not send it.
     held: BTreeMap<AppName, Held>,
     deployments: AtomicI64,
@@ -173,6 +175,7 @@ impl Controller {
             notices,
             turns: Arc::new(Semaphore::new(settings.max_concurrent)),
             stop,
+            stopwatch: Stopwatch::new(),
             held,
             deployments: AtomicI64::new(found.0),
             at_start: (recorded, found),
@@ -317,6 +320,12 @@ impl Controller {
     #[must_use]
     pub fn notices(&self) -> broadcast::Receiver<Notice> {
         self.shared.notices.subscribe()
+    }
+
+    /// How long effects took, in the text format of `OpenMetrics` without its last line (`# EOF`).
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        self.shared.stopwatch.text()
     }
 
     /// Whether the proxy and the database answer.

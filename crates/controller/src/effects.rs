@@ -4,6 +4,7 @@
 use crate::containers::{Containers, only};
 use crate::controller::Shared;
 use crate::gate;
+use crate::stopwatch;
 use crate::vacate::VacateError;
 use crate::view::Progress;
 use dockswap_core::machine::{Effect, Event, Failure, Machine, Phase, Plan, Release};
@@ -18,6 +19,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How long an effect goes on trying while Docker or the proxy does not answer.
@@ -57,6 +59,15 @@ impl Work {
 
     /// Performs `effect`; `None` when it was cancelled: then nobody waits for its event.
     pub(crate) async fn perform(self, effect: Effect) -> Option<Event> {
+        let (shared, kind, begun) = (Arc::clone(&self.shared), stopwatch::kind(&effect), Instant::now());
+        let event = self.done(effect).await;
+        if event.is_some() {
+            shared.stopwatch.took(kind, begun.elapsed());
+        }
+        event
+    }
+
+    async fn done(self, effect: Effect) -> Option<Event> {
         match effect {
             Effect::Pull { deployment, plan, pinned } => self.pull(deployment, plan, pinned).await,
             Effect::Run(release) => Some(self.run(release).await),
@@ -81,14 +92,14 @@ impl Work {
         F: Fn() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let deadline = tokio::time::Instant::now() + patience;
+        let deadline = Instant::now() + patience;
         let mut pause = FIRST_PAUSE;
         loop {
             let error = match call().await {
                 Err(error) if transient(&error) => error,
                 done => return done,
             };
-            if tokio::time::Instant::now() + pause > deadline || self.cancel.is_cancelled() {
+            if Instant::now() + pause > deadline || self.cancel.is_cancelled() {
                 return Err(error);
             }
             tracing::warn!(app = %self.app(), %error, "trying again");

@@ -18,6 +18,7 @@ mod probe;
 mod questions;
 mod redact;
 mod specs;
+mod stopwatch;
 mod upkeep;
 mod vacate;
 mod view;

@@ -42,6 +42,14 @@ impl ProxyClient {
         Self { socket, idle: Mutex::new(None) }
     }
 
+    /// What the proxy counts, in the text format of `OpenMetrics` without its last line (`# EOF`).
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn metrics(&self) -> Result<String, RouterError> {
+        self.ask(&Question::metrics(), DEADLINE).await?.text()
+    }
+
     async fn ask(&self, question: &Question, deadline: Duration) -> Result<Reply, RouterError> {
         match timeout(deadline, self.ask_twice(question)).await {
             Ok(Ok(reply)) => Ok(reply),

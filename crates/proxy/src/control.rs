@@ -105,6 +105,7 @@ async fn answer(desk: Desk, request: Request<Incoming>) -> Reply {
     let done = match (request.method(), request.uri().path()) {
         (&Method::PUT, wire::TABLE) => put_table(board, request).await,
         (&Method::GET, wire::STATUS) => json(StatusCode::OK, &board.status().await),
+        (&Method::GET, wire::METRICS) => Ok(text(board.proxy().meter.text())),
         (&Method::POST, wire::DRAINED) => drained(&board, request).await,
         (&Method::POST, wire::CLOSE) => close(board, request).await,
         (&Method::POST, wire::HANDOVER) => hand_over(desk, request),
@@ -184,6 +185,12 @@ fn json<T: Serialize>(status: StatusCode, value: &T) -> Result<Reply, Failure> {
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(reply)
+}
+
+fn text(text: String) -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::from(text)));
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    reply
 }
 
 fn no_content() -> Reply {

@@ -4,6 +4,7 @@
 use crate::answer::Loan;
 use crate::form;
 use crate::limits::Limits;
+use crate::meter::Reached;
 use crate::pages::Page;
 use crate::pool::Sender;
 use crate::proxy::{Entry, Proxy};
@@ -58,6 +59,7 @@ pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: Outgoing, ove
     if was_closed() {
         return Exchange::Failed(Page::Unavailable);
     }
+    entry.tally.reached(if was_reused { Reached::Again } else { Reached::Anew });
     let spare = if was_reused { copy_if_repeatable(&request) } else { None };
     let progress = request.body().progress();
     let sent = send(&proxy.limits, &mut sender, request).await;

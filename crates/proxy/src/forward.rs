@@ -7,6 +7,7 @@ use crate::connection::Client;
 use crate::exchange::{Exchange, Incame, Outgoing, exchange};
 use crate::headers::{self, BodyFraming, Origin};
 use crate::host;
+use crate::meter::{By, Tally};
 use crate::pages::Page;
 use crate::proxy::{Entry, NoEntry, Proxy};
 use crate::reach::Over;
@@ -19,16 +20,26 @@ use http::{HeaderValue, Method, Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Answers `request`, whatever happens.
 pub(crate) async fn answer(client: &Client, request: Request<Incoming>, busy: Busy, trust: Trust) -> Answer {
     let on_stream = request.version() == Version::HTTP_2;
     let is_head = request.method() == Method::HEAD;
-    let mut request_body = None;
+    let begun = Instant::now();
+    let (mut request_body, mut tally) = (None, None);
     let carried = match Order::read(&client.proxy, request, trust) {
-        Ok(order) => order.carry_out(client, &mut request_body).await,
+        Ok(order) => order.carry_out(client, &mut request_body, &mut tally).await,
         Err(page) => Err(page),
     };
+    let (by, status) = match &carried {
+        Ok(Carried::Answer(answer, _) | Carried::Switched(answer)) => (By::App, answer.status()),
+        Err(page) => (By::Proxy, page.status()),
+    };
+    match tally {
+        Some(tally) => tally.answered(by, status, begun.elapsed()),
+        None => client.proxy.meter.unrouted(status),
+    }
     match carried {
         Ok(Carried::Answer(answer, loan)) => {
             let (mut head, body) = answer.into_parts();
@@ -88,13 +99,26 @@ impl Order {
         Ok(Self { request, host, upgrade })
     }
 
-    /// `body` is told of the body that is sent.
-    async fn carry_out(self, client: &Client, body: &mut Option<Arc<Progress>>) -> Result<Carried, Page> {
+    /// `body` is told of the body that is sent, `tally` where the outcome is to be counted.
+    async fn carry_out(
+        self,
+        client: &Client,
+        body: &mut Option<Arc<Progress>>,
+        tally: &mut Option<Arc<Tally>>,
+    ) -> Result<Carried, Page> {
         let Self { request, host, upgrade } = self;
         let proxy = &client.proxy;
         let kind = headers::is_grpc(request.headers()).then_some(Kind::Call);
         let route = Route { client, host: host.clone(), target: request.uri().clone(), kind };
-        let mut entry = route.enter(&[]).map_err(NoEntry::into_page)?;
+        let mut entry = match route.enter(&[]) {
+            Ok(entry) => entry,
+            Err(NoEntry::NoRoute) => return Err(Page::NoRoute),
+            Err(NoEntry::NoUpstream(there)) => {
+                *tally = Some(there);
+                return Err(Page::Unavailable);
+            }
+        };
+        *tally = Some(Arc::clone(&entry.tally));
         let (asked, on_upgrade) = upgrade.unzip();
         let mut request = prepare(client, request, host, asked, &entry)?;
         *body = request.body().progress();
@@ -153,15 +177,6 @@ impl Route<'_> {
             Some(kind) => Entry { in_flight: entry.in_flight.counted_as(kind), ..entry },
             None => entry,
         })
-    }
-}
-
-impl NoEntry {
-    const fn into_page(self) -> Page {
-        match self {
-            Self::NoRoute => Page::NoRoute,
-            Self::NoUpstream => Page::Unavailable,
-        }
     }
 }
 

@@ -25,6 +25,7 @@ mod limits;
 mod listeners;
 #[cfg(feature = "in-memory")]
 pub mod memory;
+mod meter;
 mod pages;
 mod pool;
 mod predecessor;

@@ -161,6 +161,7 @@ async fn accept(proxy: Arc<Proxy>, door: Door, listener: Arc<TcpListener>, stop:
         };
         let ip = peer.ip().to_canonical();
         let Some(admitted) = proxy.admission.admit(ip) else {
+            proxy.meter.refused();
             tracing::debug!(%ip, "too many connections");
             continue;
         };

@@ -4,6 +4,7 @@
 use crate::admission::Admission;
 use crate::dialer::Dialer;
 use crate::limits::Limits;
+use crate::meter::{Meter, Tally};
 use crate::stop::Stop;
 use crate::table::{Door, Table};
 use crate::upstream::{InFlight, Upstream, Upstreams};
@@ -26,16 +27,17 @@ pub(crate) struct Proxy {
     /// Connections end at once.
     pub(crate) ending: Stop,
     pub(crate) dialer: Dialer,
+    pub(crate) meter: Meter,
     table: ArcSwap<Table>,
 }
 
 /// Why a request does not get an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum NoEntry {
     /// No route matches.
     NoRoute,
     /// The route leads nowhere at present, or to none but those already tried.
-    NoUpstream,
+    NoUpstream(Arc<Tally>),
 }
 
 /// A request that may start: it is counted, and the table in force leads it there.
@@ -46,6 +48,8 @@ pub(crate) struct Entry {
     pub(crate) strip: usize,
     /// How often the upstream had been closed when the request was counted in.
     pub(crate) closings: u64,
+    /// Where its outcome is counted.
+    pub(crate) tally: Arc<Tally>,
 }
 
 impl Proxy {
@@ -65,6 +69,7 @@ impl Proxy {
             draining: Stop::default(),
             ending: Stop::default(),
             dialer,
+            meter: Meter::new(),
             table: ArcSwap::default(),
         }
     }
@@ -78,6 +83,7 @@ impl Proxy {
     /// request that saw the one before and goes on is counted on its upstream.
     pub(crate) fn swap(&self, table: &Arc<Table>) {
         self.table.store(Arc::clone(table));
+        self.meter.keep_only(table.source());
         let targets = table.source().apps.iter().filter_map(|app| app.target.as_ref());
         self.upstreams.route_only(targets.flat_map(|target| &target.upstreams));
     }
@@ -93,12 +99,14 @@ impl Proxy {
         loop {
             let table = self.table.load();
             let place = table.find(door, host, path).ok_or(NoEntry::NoRoute)?;
-            let replicas = place.replicas.as_ref().ok_or(NoEntry::NoUpstream)?;
-            let upstream = replicas.pick(tried).ok_or(NoEntry::NoUpstream)?;
+            let nowhere = || NoEntry::NoUpstream(Arc::clone(&place.tally));
+            let replicas = place.replicas.as_ref().ok_or_else(nowhere)?;
+            let upstream = replicas.pick(tried).ok_or_else(nowhere)?;
             let closings = upstream.closings();
             let in_flight = InFlight::begin(upstream);
             if Arc::ptr_eq(&table, &self.table.load()) {
-                return Ok(Entry { in_flight, strip: place.strip, closings });
+                let tally = Arc::clone(&place.tally);
+                return Ok(Entry { in_flight, strip: place.strip, closings, tally });
             }
             // The table changed while the request was counted in: whoever swapped it may already
             // have seen this upstream idle.
@@ -128,7 +136,8 @@ mod tests {
         let any =
             Route { host: HostPattern::Any, path_prefix: "/".into(), strip_prefix: false, listen_port: None };
         let apps = vec![AppRoutes { app: "web".parse().unwrap(), routes: vec![any], target: Some(target) }];
-        Arc::new(Table::compile(RouteTable { revision: version.into(), apps }, 80, &proxy.upstreams))
+        let source = RouteTable { revision: version.into(), apps };
+        Arc::new(Table::compile(source, 80, &proxy.upstreams, &proxy.meter))
     }
 
     #[test]

@@ -38,6 +38,11 @@ impl Question {
         Self { method: Method::GET, path: wire::STATUS, body: Bytes::new() }
     }
 
+    /// What the proxy counts.
+    pub(crate) const fn metrics() -> Self {
+        Self { method: Method::GET, path: wire::METRICS, body: Bytes::new() }
+    }
+
     /// Waits until nothing is in flight on `upstreams`.
     pub(crate) fn drained(upstreams: &[UpstreamId], patience: Duration) -> Result<Self, RouterError> {
         Self::saying(Method::POST, wire::DRAINED, &wire::Drain { upstreams: upstreams.to_vec(), patience })
@@ -83,6 +88,12 @@ impl Reply {
             }
             Err(_) => RouterError::Unavailable { message: format!("it answered {}", self.status) },
         })
+    }
+
+    /// Its text.
+    pub(crate) fn text(&self) -> Result<String, RouterError> {
+        self.done()?;
+        Ok(String::from_utf8_lossy(&self.body).into_owned())
     }
 
     /// What it says.

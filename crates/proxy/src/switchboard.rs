@@ -278,7 +278,7 @@ impl Switchboard {
 
     fn compile(&self, state: &State, source: RouteTable) -> Arc<Table> {
         let common = state.listeners.common_address().port();
-        Arc::new(Table::compile(source, common, &self.proxy.upstreams))
+        Arc::new(Table::compile(source, common, &self.proxy.upstreams, &self.proxy.meter))
     }
 
     async fn save(&self, state: &mut State, table: Arc<Table>) {

@@ -1,6 +1,7 @@
 //! The route table compiled for looking up: one hash per question, however many routes there are.
 //! Knows upstreams by name only; what a request does with its place is not its business.
 
+use crate::meter::{Meter, Tally};
 use crate::upstream::{Upstream, Upstreams};
 use dockswap_core::routes::RouteTable;
 use dockswap_core::spec::HostPattern;
@@ -48,6 +49,8 @@ pub(crate) struct Place {
     pub(crate) strip: usize,
     /// `None` or empty: nowhere at present.
     pub(crate) replicas: Option<Arc<Replicas>>,
+    /// Where requests that go there are counted.
+    pub(crate) tally: Arc<Tally>,
 }
 
 /// The upstreams that share an app's traffic.
@@ -61,7 +64,12 @@ pub(crate) struct Replicas {
 impl Table {
     /// Compiles `source`. A route with the common listener's own port belongs to the common
     /// listener. Of two equal routes the first stands.
-    pub(crate) fn compile(source: RouteTable, common_port: u16, upstreams: &Upstreams) -> Self {
+    pub(crate) fn compile(
+        source: RouteTable,
+        common_port: u16,
+        upstreams: &Upstreams,
+        meter: &Meter,
+    ) -> Self {
         let mut table = Self::default();
         for app in &source.apps {
             let replicas = app.target.as_ref().map(|target| {
@@ -70,6 +78,7 @@ impl Table {
                     turn: AtomicUsize::new(0),
                 })
             });
+            let tally = meter.tally(&app.app, app.target.as_ref().map(|target| target.color));
             for route in &app.routes {
                 let door = match route.listen_port {
                     Some(port) if port != common_port => {
@@ -88,7 +97,8 @@ impl Table {
                 };
                 let prefix = route.path_prefix.trim_end_matches('/');
                 let strip = if route.strip_prefix { prefix.len() } else { 0 };
-                if !paths.insert(prefix, Place { strip, replicas: replicas.clone() }) {
+                let place = Place { strip, replicas: replicas.clone(), tally: Arc::clone(&tally) };
+                if !paths.insert(prefix, place) {
                     tracing::warn!(app = %app.app, %route, "another app has this route; it is left out");
                 }
             }
@@ -237,7 +247,7 @@ mod tests {
             let door = if own { Door::Own(1) } else { Door::Common };
             let apps = vec![AppRoutes { app: "a".parse().unwrap(), routes: routes.clone(), target: None }];
             let upstreams = Upstreams::new(Arc::new(Limits::default()));
-            let table = Table::compile(RouteTable { revision: 1, apps }, 80, &upstreams);
+            let table = Table::compile(RouteTable { revision: 1, apps }, 80, &upstreams, &Meter::new());
             let best = routes.iter().filter_map(|route| rank(route, door, &host, &path)).max();
             let found = table.find(door, Some(&host), &path).map(|place| place.strip);
             prop_assert_eq!(found, best.map(|(_, prefix)| prefix));

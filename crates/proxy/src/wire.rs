@@ -8,6 +8,8 @@ use std::time::Duration;
 pub(crate) const TABLE: &str = "/v1/table";
 /// `GET`: the status.
 pub(crate) const STATUS: &str = "/v1/status";
+/// `GET`: what is counted, in the text format of `OpenMetrics`, without its last line.
+pub(crate) const METRICS: &str = "/v1/metrics";
 /// `POST` [`Drain`]: waits, and answers what is left.
 pub(crate) const DRAINED: &str = "/v1/drained";
 /// `POST` [`Close`]: 204 when closed.

@@ -8,8 +8,12 @@ use axum::response::{IntoResponse, Response};
 use dockswap_controller::{AppView, FileStatus};
 use dockswap_core::ports::{Router, RouterStatus};
 use dockswap_core::routes::InFlight;
-use std::collections::BTreeMap;
-use std::fmt::Write;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
 use std::sync::Arc;
 
 pub(super) async fn alive() -> &'static str {
@@ -28,109 +32,94 @@ pub(super) async fn ready(extract::State(state): extract::State<Arc<State>>) -> 
 }
 
 pub(super) async fn metrics(extract::State(state): extract::State<Arc<State>>) -> Response {
-    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
     let proxy = state.proxy.status().await.ok();
+    let traffic = state.proxy.metrics().await.unwrap_or_default();
     let writable = state.database.check_writable().await.is_ok();
-    (kind, text(&state.controller.views(), proxy.as_ref(), writable)).into_response()
+    let mut text = gauges(&state.controller.views(), proxy.as_ref(), writable);
+    text.push_str(&state.controller.metrics());
+    text.push_str(&traffic);
+    // Writing into a String cannot fail.
+    let _ = encode_eof(&mut text);
+    (kind, text).into_response()
 }
 
-/// In the text format of Prometheus.
-fn text(apps: &[AppView], proxy: Option<&RouterStatus>, writable: bool) -> String {
-    let mut out = String::new();
-    let mut states: BTreeMap<&str, usize> = BTreeMap::new();
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct InState {
+    state: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfKind {
+    kind: &'static str,
+}
+
+/// What is so now, in the text format of `OpenMetrics` without its last line.
+fn gauges(apps: &[AppView], proxy: Option<&RouterStatus>, writable: bool) -> String {
+    let mut registry = Registry::with_prefix("dockswap");
+    let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+    registry.register("build", "The version that runs", version);
+    let by_state = Family::<InState, Gauge>::default();
     for app in apps {
-        *states.entry(&app.state).or_default() += 1;
+        by_state.get_or_create(&InState { state: app.state.clone() }).inc();
     }
-    let count = |wanted: fn(&AppView) -> bool| apps.iter().filter(|app| wanted(app)).count();
-    let version = env!("CARGO_PKG_VERSION");
+    registry.register("apps", "Apps, by state", by_state);
+    let mut gauge = |name: &str, about: &str, value: u64| {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        registry.register(name, about, gauge);
+    };
+    let count = |wanted: fn(&AppView) -> bool| apps.iter().filter(|app| wanted(app)).count() as u64;
+    gauge("deployments_in_flight", "Deployments that have not ended", count(|app| app.in_flight.is_some()));
+    gauge("apps_waiting", "Apps with a newer version that waits for its turn", count(|app| app.waiting));
+    gauge("apps_degraded", "Apps whose live color is not whole", count(|app| app.degraded.is_some()));
     gauge(
-        &mut out,
-        "dockswap_build_info",
-        "The version that runs.",
-        &[(format!("{{version=\"{version}\"}}"), 1)],
-    );
-    let states: Vec<_> =
-        states.into_iter().map(|(state, count)| (format!("{{state=\"{state}\"}}"), as_u64(count))).collect();
-    gauge(&mut out, "dockswap_apps", "Apps, by state.", &states);
-    for (name, about, count) in [
-        (
-            "dockswap_deployments_in_flight",
-            "Deployments that have not ended.",
-            count(|app| app.in_flight.is_some()),
-        ),
-        (
-            "dockswap_apps_waiting",
-            "Apps with a newer version that waits for its turn.",
-            count(|app| app.waiting),
-        ),
-        (
-            "dockswap_apps_degraded",
-            "Apps whose live color is not whole.",
-            count(|app| app.degraded.is_some()),
-        ),
-        (
-            "dockswap_apps_invalid",
-            "Apps whose file cannot be used.",
-            count(|app| matches!(app.file, FileStatus::Invalid { .. })),
-        ),
-        (
-            "dockswap_apps_orphaned",
-            "Apps whose file is gone.",
-            count(|app| matches!(app.file, FileStatus::Orphaned { .. })),
-        ),
-    ] {
-        gauge(&mut out, name, about, &[(String::new(), as_u64(count))]);
-    }
-    gauge(
-        &mut out,
-        "dockswap_database_writable",
-        "Whether the database takes writes.",
-        &[(String::new(), u64::from(writable))],
+        "apps_invalid",
+        "Apps whose file cannot be used",
+        count(|app| matches!(app.file, FileStatus::Invalid { .. })),
     );
     gauge(
-        &mut out,
-        "dockswap_proxy_up",
-        "Whether the proxy answers.",
-        &[(String::new(), u64::from(proxy.is_some()))],
+        "apps_orphaned",
+        "Apps whose file is gone",
+        count(|app| matches!(app.file, FileStatus::Orphaned { .. })),
     );
+    gauge("database_writable", "Whether the database takes writes", writable.into());
+    gauge("proxy_up", "Whether the proxy answers", proxy.is_some().into());
     if let Some(proxy) = proxy {
         let InFlight { requests, event_streams, calls, websockets, tunnels } = proxy.load.iter().sum();
-        let kinds = [
+        let by_kind = Family::<OfKind, Gauge>::default();
+        for (kind, count) in [
             ("request", requests),
             ("event_stream", event_streams),
             ("grpc_call", calls),
             ("websocket", websockets),
             ("tunnel", tunnels),
-        ];
-        let kinds = kinds.map(|(kind, count)| (format!("{{kind=\"{kind}\"}}"), count));
-        gauge(&mut out, "dockswap_proxy_in_flight", "What is in flight in the proxy, by its kind.", &kinds);
+        ] {
+            by_kind.get_or_create(&OfKind { kind }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        registry.register("proxy_in_flight", "What is in flight in the proxy, by its kind", by_kind);
     }
-    out
-}
-
-fn as_u64(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
-}
-
-fn gauge(out: &mut String, name: &str, about: &str, samples: &[(String, u64)]) {
+    let mut text = String::new();
     // Writing into a String cannot fail.
-    let _ = write!(out, "# HELP {name} {about}\n# TYPE {name} gauge\n");
-    for (labels, value) in samples {
-        let _ = writeln!(out, "{name}{labels} {value}");
-    }
+    let _ = encode_registry(&mut text, &registry);
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::text;
+    use super::gauges;
 
     #[test]
     fn metrics_of_no_apps_are_well_formed() {
-        let text = text(&[], None, true);
-        assert!(text.contains("# TYPE dockswap_apps gauge\n"));
-        assert!(text.contains("\ndockswap_apps_degraded 0\n"));
-        assert!(text.contains("\ndockswap_proxy_up 0\n"));
-        assert!(text.contains("\ndockswap_database_writable 1\n"));
+        let text = gauges(&[], None, true);
+        for line in [
+            "# TYPE dockswap_apps_degraded gauge",
+            "dockswap_apps_degraded 0",
+            "dockswap_proxy_up 0",
+            "dockswap_database_writable 1",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} is missing in\n{text}");
+        }
         assert!(text.lines().all(|line| line.starts_with('#') || line.split(' ').count() == 2), "{text}");
     }
 }
