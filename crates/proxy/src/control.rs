@@ -2,7 +2,7 @@
 //! is the business of [`crate::switchboard`] and [`crate::upstream`].
 
 use crate::socket::Claim;
-use crate::switchboard::Switchboard;
+use crate::switchboard::{Asked, Switchboard};
 use crate::wire::{self, Failure};
 use bytes::Bytes;
 use dockswap_core::ports::RouterError;
@@ -74,7 +74,7 @@ async fn serve(listener: UnixListener, desk: Desk) {
             }
         };
         while connections.try_join_next().is_some() {}
-        let service = service(&desk);
+        let service = service(&desk, Channel::Socket);
         connections.spawn(async move {
             // A connection may end in any way: each question is answered or asked again.
             let serving = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
@@ -86,31 +86,56 @@ async fn serve(listener: UnixListener, desk: Desk) {
 /// Answers the one that took over, as long as either lives.
 async fn serve_lifeline(lifeline: UnixStream, desk: Desk) {
     let serving = http2::Builder::new(TokioExecutor::new());
-    drop(serving.serve_connection(TokioIo::new(lifeline), service(&desk)).await);
+    drop(serving.serve_connection(TokioIo::new(lifeline), service(&desk, Channel::Lifeline)).await);
     desk.board.lose_successor();
+}
+
+/// Over what questions come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Channel {
+    Socket,
+    Lifeline,
+}
+
+impl Channel {
+    /// Who asks `request`.
+    fn asked(self, request: &Request<Incoming>) -> Asked {
+        match self {
+            Self::Socket => Asked::OnSocket,
+            Self::Lifeline => {
+                let within = request.headers().get(wire::WITHIN).and_then(|value| value.to_str().ok());
+                Asked::OnLifeline(Duration::from_millis(
+                    within.and_then(|text| text.parse().ok()).unwrap_or(0),
+                ))
+            }
+        }
+    }
 }
 
 fn service(
     desk: &Desk,
+    channel: Channel,
 ) -> impl HttpService<Incoming, ResBody = Full<Bytes>, Error = Infallible, Future: Send> + use<> {
     let desk = desk.clone();
     service_fn(move |request| {
         let desk = desk.clone();
-        async move { Ok(answer(desk, request).await) }
+        async move { Ok(answer(desk, channel.asked(&request), request).await) }
     })
 }
 
-async fn answer(desk: Desk, request: Request<Incoming>) -> Reply {
+async fn answer(desk: Desk, asked: Asked, request: Request<Incoming>) -> Reply {
     let board = Arc::clone(&desk.board);
     let done = match (request.method(), request.uri().path()) {
-        (&Method::PUT, wire::TABLE) => put_table(board, request).await,
-        (&Method::GET, wire::STATUS) => json(StatusCode::OK, &board.status().await),
+        (&Method::PUT, wire::TABLE) => put_table(board, asked, request).await,
+        (&Method::GET, wire::STATUS) => json(StatusCode::OK, &board.status(asked).await),
         (&Method::GET, wire::METRICS) => Ok(text(board.proxy().meter.text())),
-        (&Method::POST, wire::DRAINED) => drained(&board, request).await,
-        (&Method::POST, wire::CLOSE) => close(board, request).await,
-        (&Method::POST, wire::HANDOVER) => hand_over(desk, request),
+        (&Method::POST, wire::DRAINED) => drained(&board, asked, request).await,
+        (&Method::POST, wire::CLOSE) => close(board, asked, request).await,
+        (&Method::POST, wire::HANDOVER) => hand_over(&desk, request),
         (method, path) => Err(Failure::Misunderstood { message: format!("there is no {method} {path}") }),
     };
+    // What was found out while another proxy took over is not the whole truth.
+    let done = desk.board.is_asked(asked).and(done);
     done.or_else(|failure| json(failure.status(), &failure)).unwrap_or_else(|_| {
         let mut reply = Response::new(Full::default());
         *reply.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
@@ -118,50 +143,50 @@ async fn answer(desk: Desk, request: Request<Incoming>) -> Reply {
     })
 }
 
-async fn put_table(board: Arc<Switchboard>, request: Request<Incoming>) -> Result<Reply, Failure> {
+async fn put_table(
+    board: Arc<Switchboard>,
+    asked: Asked,
+    request: Request<Incoming>,
+) -> Result<Reply, Failure> {
     let table: RouteTable = read(request).await?;
     // In a task of its own: a controller that goes away half-way leaves no half-made change.
-    match tokio::spawn(async move { board.install(table).await }).await {
+    match tokio::spawn(async move { board.install(table, asked).await }).await {
         Ok(installed) => installed.map(|()| no_content()),
         Err(error) => Err(Failure::Refused { message: error.to_string() }),
     }
 }
 
-async fn drained(board: &Switchboard, request: Request<Incoming>) -> Result<Reply, Failure> {
+async fn drained(board: &Switchboard, asked: Asked, request: Request<Incoming>) -> Result<Reply, Failure> {
     let wire::Drain { upstreams, patience } = read(request).await?;
-    let left = board.drained(&upstreams, patience.min(LONGEST_PATIENCE)).await?;
+    let left = board.drained(&upstreams, patience.min(LONGEST_PATIENCE), asked).await?;
     json(StatusCode::OK, &left)
 }
 
-async fn close(board: Arc<Switchboard>, request: Request<Incoming>) -> Result<Reply, Failure> {
+async fn close(board: Arc<Switchboard>, asked: Asked, request: Request<Incoming>) -> Result<Reply, Failure> {
     let wire::Close { upstreams } = read(request).await?;
     // In a task of its own: what was begun is finished, whoever waits for it.
-    match tokio::spawn(async move { board.end(&upstreams).await }).await {
+    match tokio::spawn(async move { board.end(&upstreams, asked).await }).await {
         Ok(ended) => ended.map(|()| no_content()),
         Err(error) => Err(Failure::Refused { message: error.to_string() }),
     }
 }
 
 /// Begins to hand over to another proxy.
-fn hand_over(desk: Desk, mut request: Request<Incoming>) -> Result<Reply, Failure> {
+fn hand_over(desk: &Desk, mut request: Request<Incoming>) -> Result<Reply, Failure> {
     let asked = request.headers().get(UPGRADE).map(HeaderValue::as_bytes);
     if asked != Some(wire::HANDOVER_PROTOCOL.as_bytes()) {
         let message = format!("this proxy hands over by {} only", wire::HANDOVER_PROTOCOL);
         return Err(Failure::Misunderstood { message });
     }
     if desk.board.has_parted() {
-        return Err(Failure::Refused { message: "another proxy has taken over already".to_owned() });
+        return Err(Failure::Refused { message: "another proxy has taken over, or is about to".to_owned() });
     }
-    let upgrade = hyper::upgrade::on(&mut request);
+    let (upgrade, desk) = (hyper::upgrade::on(&mut request), desk.clone());
     // In a task of its own: it outlives the control socket.
     tokio::spawn(async move {
         let Ok(asked) = upgrade.await else { return };
         match desk.board.hand_over(asked, &desk.claim).await {
             Ok(lifeline) => serve_lifeline(lifeline, desk).await,
-            Err(error) if desk.board.has_parted() => {
-                tracing::warn!(%error, "the one that took over is gone at once");
-                desk.board.lose_successor();
-            }
             Err(error) => tracing::error!(%error, "another proxy wanted to take over and did not"),
         }
     });
@@ -199,17 +224,20 @@ fn no_content() -> Reply {
     reply
 }
 
-impl Failure {
-    /// What another proxy did not do.
-    pub(crate) fn refusing(error: &RouterError) -> Self {
-        Self::Refused { message: error.to_string() }
+/// What another proxy did not do may be done when it is asked again.
+impl From<RouterError> for Failure {
+    fn from(error: RouterError) -> Self {
+        Self::Unavailable { message: error.to_string() }
     }
+}
 
+impl Failure {
     const fn status(&self) -> StatusCode {
         match self {
             Self::Stale { .. } => StatusCode::CONFLICT,
             Self::Refused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Misunderstood { .. } => StatusCode::BAD_REQUEST,
+            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Handing the listening sockets of a running proxy to its successor, another process. Each side of the exchange,
 //! in order: the successor asks (an HTTP upgrade on the control socket) and says that it is listening; the proxy
-//! sends its table and its descriptors; the successor serves, and says so; the proxy stops accepting, and says so.
-//! From then on the connection is their lifeline ([`crate::predecessor`]).
+//! sends its table and its descriptors; the successor says that it is ready; the proxy stops accepting, and says that
+//! it has parted; the successor accepts, and says that it has taken over. At no time do both accept; who connects in
+//! between waits in the sockets' own queues. From then on the connection is their lifeline ([`crate::predecessor`]).
 //!
-//! Whatever breaks before the last word leaves the proxy as it was. What the table says is not its business.
+//! What breaks before the proxy has parted leaves it as it was; when its successor dies before it has taken over, the
+//! proxy accepts again. What the table says is not its business.
 
 use crate::wire;
 use bytes::Bytes;
@@ -43,27 +45,41 @@ const MOST: u32 = 65_536;
 
 /// One byte for each turn of the exchange.
 const LISTENING: u8 = b'L';
-const SERVING: u8 = b'S';
+const READY: u8 = b'R';
 const PARTED: u8 = b'P';
+const TAKEN: u8 = b'T';
 
 /// What a proxy says when it hands over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Offer {
     /// Its version.
     pub(crate) version: String,
-    /// Its process id.
-    pub(crate) pid: u32,
     /// The table in force.
     pub(crate) table: RouteTable,
     /// The address of the common listener.
     pub(crate) common: SocketAddr,
+    /// How many of the descriptors, the last ones, are sockets of a service manager.
+    #[serde(default)]
+    pub(crate) activated: usize,
+}
+
+/// What a proxy has handed over.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// The connection to it, on which its successor says by [`ready`] and [`taken`] how far it is.
+    pub(crate) lifeline: UnixStream,
+    pub(crate) offer: Offer,
+    /// The lock on the socket's path, the listeners, and a service manager's sockets.
+    pub(crate) files: Vec<OwnedFd>,
 }
 
 /// Why a proxy does not hand over.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeoverError {
     /// The one that runs does not know how to, or does not want to now.
-    #[error("it answered {0}: stop it, then start this one")]
+    #[error(
+        "it answered {0}: another one takes over just now, or it is too old to hand over: stop it, then start this one"
+    )]
     Refused(StatusCode),
     /// It was not done in time.
     #[error("it was not done within {DEADLINE:?}")]
@@ -73,9 +89,8 @@ pub enum TakeoverError {
     Broken(#[from] io::Error),
 }
 
-/// Asks the proxy on `socket` for what it has; `None`: nobody is there. The connection is its successor's, to say
-/// by [`serving`] that it serves.
-pub(crate) async fn take(socket: &Path) -> Result<Option<(UnixStream, Offer, Vec<OwnedFd>)>, TakeoverError> {
+/// Asks the proxy on `socket` for what it has; `None`: nobody is there.
+pub(crate) async fn take(socket: &Path) -> Result<Option<Taken>, TakeoverError> {
     let stream = match UnixStream::connect(socket).await {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
@@ -84,24 +99,29 @@ pub(crate) async fn take(socket: &Path) -> Result<Option<(UnixStream, Offer, Vec
         Err(error) => return Err(error.into()),
     };
     let taken = async {
-        let mut stream = ask(stream).await?;
-        stream.write_all(&[LISTENING]).await?;
-        let (offer, files) = receive(&mut stream).await?;
-        Ok(Some((stream, offer, files)))
+        let mut lifeline = ask(stream).await?;
+        lifeline.write_all(&[LISTENING]).await?;
+        let (offer, files) = receive(&mut lifeline).await?;
+        Ok(Some(Taken { lifeline, offer, files }))
     };
     timeout(DEADLINE, taken).await.map_err(|_| TakeoverError::Late)?
 }
 
-/// Says to the one before that its successor serves, and waits until it accepts nothing more.
-pub(crate) async fn serving(stream: &mut UnixStream) -> Result<(), TakeoverError> {
+/// Says to the one before that everything is ready, and waits until that one accepts nothing more.
+pub(crate) async fn ready(stream: &mut UnixStream) -> Result<(), TakeoverError> {
     let said = async {
-        stream.write_all(&[SERVING]).await?;
+        stream.write_all(&[READY]).await?;
         expect(stream, PARTED).await
     };
     Ok(timeout(DEADLINE, said).await.map_err(|_| TakeoverError::Late)??)
 }
 
-/// Sends `offer` and `files` to the one that asked, and returns when that one serves.
+/// Says to the one before that this one accepts.
+pub(crate) async fn taken(stream: &mut UnixStream) -> io::Result<()> {
+    stream.write_all(&[TAKEN]).await
+}
+
+/// Sends `offer` and `files` to the one that asked, and returns when that one is ready.
 pub(crate) async fn give(
     asked: Upgraded,
     offer: &Offer,
@@ -113,15 +133,23 @@ pub(crate) async fn give(
             expect(&mut stream, LISTENING).await?;
         }
         send(&mut stream, offer, files).await?;
-        expect(&mut stream, SERVING).await?;
+        expect(&mut stream, READY).await?;
         Ok(stream)
     };
     timeout(DEADLINE, given).await.map_err(|_| TakeoverError::Late)?
 }
 
-/// The last word: nothing more is accepted here.
+/// Says that nothing more is accepted here.
 pub(crate) async fn parted(stream: &mut UnixStream) -> io::Result<()> {
     stream.write_all(&[PARTED]).await
+}
+
+/// Waits until the successor accepts, however long that takes: it has been told that it may.
+///
+/// # Errors
+/// When it has died before it could.
+pub(crate) async fn is_taken(stream: &mut UnixStream) -> io::Result<()> {
+    expect(stream, TAKEN).await
 }
 
 async fn ask(stream: UnixStream) -> Result<UnixStream, TakeoverError> {
@@ -176,7 +204,7 @@ async fn send(stream: &mut UnixStream, offer: &Offer, files: &[BorrowedFd<'_>]) 
 
 async fn receive(stream: &mut UnixStream) -> io::Result<(Offer, Vec<OwnedFd>)> {
     let (count, length) = (stream.read_u32().await?, stream.read_u32().await?);
-    if count > MOST || length > LONGEST {
+    if count == 0 || count > MOST || length > LONGEST {
         return Err(io::ErrorKind::InvalidData.into());
     }
     let mut files = Vec::new();
@@ -218,7 +246,7 @@ mod tests {
 
     fn offer() -> Offer {
         let table = RouteTable { revision: 7, apps: Vec::new() };
-        Offer { version: "1.2.3".into(), pid: 7, table, common: ([127, 0, 0, 1], 80).into() }
+        Offer { version: "1.2.3".into(), table, common: ([127, 0, 0, 1], 80).into(), activated: 1 }
     }
 
     #[tokio::test]

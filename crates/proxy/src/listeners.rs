@@ -22,27 +22,68 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Listeners {
     proxy: Arc<Proxy>,
     common_addr: SocketAddr,
-    /// `None`: another process accepts now.
+    /// `None`: another process has it.
     common: Option<Open>,
     own: BTreeMap<u16, Open>,
     /// Sockets that somebody else has opened, for those that are still to be bound.
     inherited: Inherited,
+    /// Whether connections are accepted; else they wait in the sockets.
+    doors: Doors,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doors {
+    Closed,
+    Open,
 }
 
 #[derive(Debug)]
 struct Open {
     addr: SocketAddr,
+    door: Door,
     listener: Arc<TcpListener>,
     /// Ends its connections after the request that they are at.
     stop: Arc<Stop>,
-    accepting: JoinHandle<()>,
+    accepting: Option<JoinHandle<()>>,
 }
 
 impl Listeners {
-    /// Starts accepting on the common address. `inherited` are sockets to be used where they fit.
+    /// Listens on the common address; nobody is accepted before [`Listeners::accept`]. `inherited` are sockets to be
+    /// used where they fit.
     pub(crate) fn new(proxy: Arc<Proxy>, common: SocketAddr, mut inherited: Inherited) -> io::Result<Self> {
-        let common = Open::start(&proxy, Door::Common, inherited.bind(common)?)?;
-        Ok(Self { proxy, common_addr: common.addr, common: Some(common), own: BTreeMap::new(), inherited })
+        let common = Open::new(Door::Common, inherited.bind(common)?)?;
+        Ok(Self {
+            proxy,
+            common_addr: common.addr,
+            common: Some(common),
+            own: BTreeMap::new(),
+            inherited,
+            doors: Doors::Closed,
+        })
+    }
+
+    /// Accepts, from now on, on what is open and what will be.
+    pub(crate) fn accept(&mut self) {
+        self.doors = Doors::Open;
+        for open in self.common.iter_mut().chain(self.own.values_mut()) {
+            open.accept(&self.proxy);
+        }
+    }
+
+    /// Accepts nothing more until [`Listeners::accept`]; no connection is told to end.
+    pub(crate) async fn pause(&mut self) {
+        self.doors = Doors::Closed;
+        for open in self.common.iter_mut().chain(self.own.values_mut()) {
+            open.pause().await;
+        }
+    }
+
+    /// Lets the sockets go: another process has them. No connection is told to end.
+    pub(crate) async fn part(&mut self) {
+        self.pause().await;
+        self.common = None;
+        self.own.clear();
+        self.inherited = Inherited::default();
     }
 
     /// Where the proxy listens, the common address first.
@@ -73,30 +114,27 @@ impl Listeners {
         self.inherited.bind(addr)
     }
 
-    /// Every open socket, the common one first.
-    pub(crate) fn sockets(&self) -> Vec<BorrowedFd<'_>> {
-        self.open_ones().map(|open| open.listener.as_fd()).collect()
+    /// Every open socket, the common one first; then those of a service manager, and how many these are.
+    pub(crate) fn sockets(&self) -> (Vec<BorrowedFd<'_>>, usize) {
+        let mut sockets: Vec<_> = self.open_ones().map(|open| open.listener.as_fd()).collect();
+        let ours = sockets.len();
+        sockets.extend(self.inherited.activated_sockets());
+        let activated = sockets.len() - ours;
+        (sockets, activated)
     }
 
-    /// Inherited sockets that were not wanted so far.
-    pub(crate) const fn inherited(&mut self) -> &mut Inherited {
-        &mut self.inherited
+    /// Closes what was handed over and is not wanted.
+    pub(crate) fn forget_handed(&mut self) {
+        self.inherited.forget_handed();
     }
 
-    /// Accepts nothing more, and tells no connection to end: another process has the sockets.
-    pub(crate) async fn part(&mut self) {
-        let own = std::mem::take(&mut self.own).into_values();
-        for open in self.common.take().into_iter().chain(own) {
-            // A connection is accepted and begun, or not accepted.
-            open.accepting.abort();
-            let _aborted = open.accepting.await;
-        }
-    }
-
-    /// Starts accepting on a listener that [`Listeners::bind`] made for `port`.
+    /// Opens a listener that [`Listeners::bind`] made for `port`.
     pub(crate) fn open(&mut self, port: u16, listener: TcpListener) -> io::Result<()> {
-        let open = Open::start(&self.proxy, Door::Own(port), listener)?;
+        let mut open = Open::new(Door::Own(port), listener)?;
         tracing::info!(addr = %open.addr, "listening");
+        if self.doors == Doors::Open {
+            open.accept(&self.proxy);
+        }
         self.own.insert(port, open);
         Ok(())
     }
@@ -123,22 +161,28 @@ impl Listeners {
 }
 
 impl Open {
-    fn start(proxy: &Arc<Proxy>, door: Door, listener: TcpListener) -> io::Result<Self> {
+    fn new(door: Door, listener: TcpListener) -> io::Result<Self> {
         let addr = listener.local_addr()?;
-        let stop = Arc::new(Stop::default());
-        let listener = Arc::new(listener);
-        let accepting =
-            tokio::spawn(accept(Arc::clone(proxy), door, Arc::clone(&listener), Arc::clone(&stop)));
-        Ok(Self { addr, listener, stop, accepting })
+        Ok(Self { addr, door, listener: Arc::new(listener), stop: Arc::default(), accepting: None })
+    }
+
+    fn accept(&mut self, proxy: &Arc<Proxy>) {
+        let (proxy, listener, stop) = (Arc::clone(proxy), Arc::clone(&self.listener), Arc::clone(&self.stop));
+        let door = self.door;
+        self.accepting.get_or_insert_with(|| tokio::spawn(accept(proxy, door, listener, stop)));
+    }
+
+    async fn pause(&mut self) {
+        if let Some(accepting) = self.accepting.take() {
+            // A connection is accepted and begun, or it is not accepted.
+            accepting.abort();
+            let _aborted = accepting.await;
+        }
     }
 
     async fn close(&mut self) {
         self.stop.give();
-        if !self.accepting.is_finished() {
-            // Only a panic or the runtime's end could make this an error; the socket is closed then
-            // too.
-            let _ended = (&mut self.accepting).await;
-        }
+        self.pause().await;
     }
 }
 

@@ -3,46 +3,54 @@
 
 use crate::form;
 use crate::question::{Question, Reply};
+use crate::upstream::SPREAD;
+use crate::wire;
 use bytes::Bytes;
 use dockswap_core::ports::{RouterError, RouterStatus};
 use dockswap_core::routes::{RouteTable, UpstreamId, UpstreamLoad};
+use http::HeaderValue;
 use http_body_util::Full;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustix::process::{Pid, Signal};
 use std::io;
 use std::time::Duration;
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How long it may take to answer, beyond what it was asked to wait.
-const DEADLINE: Duration = Duration::from_secs(3);
+/// What each proxy of a chain leaves, of the time that it is given, to the one that asked it.
+const HOP: Duration = Duration::from_millis(50);
 
-/// How long it takes at most to notice that the lifeline has ended, once a question on it has.
-const NOTICE: Duration = Duration::from_millis(100);
+/// How long it takes at most to notice that the lifeline has ended, once a question on it has, or the process was
+/// killed.
+const NOTICE: Duration = Duration::from_millis(20);
 
 /// Its end of the lifeline, which lives as long as it does.
 #[derive(Clone, Debug)]
 pub(crate) struct Predecessor {
-    pid: u32,
+    pid: Option<Pid>,
+    since: Instant,
     lifeline: SendRequest<Full<Bytes>>,
     gone: CancellationToken,
 }
 
 impl Predecessor {
-    /// Process `pid`, at the other end of `lifeline`.
-    pub(crate) async fn meet(pid: u32, lifeline: UnixStream) -> io::Result<Self> {
+    /// The process at the other end of `lifeline`.
+    pub(crate) async fn meet(lifeline: UnixStream) -> io::Result<Self> {
+        // The kernel's word, and not the other side's.
+        let pid = lifeline.peer_cred()?.pid().and_then(Pid::from_raw);
         let met = http2::handshake(TokioExecutor::new(), TokioIo::new(lifeline)).await;
         let (lifeline, connection) = met.map_err(io::Error::other)?;
         let gone = CancellationToken::new();
         let tell = gone.clone().drop_guard();
         tokio::spawn(async move {
-            // However it ends, the other side is gone.
+            // However it ends: a proxy that has lost its successor ends at once.
             drop(connection.await);
-            tracing::info!(pid, "the proxy before this one has ended");
+            tracing::info!(?pid, "the proxy before this one has ended");
             drop(tell);
         });
-        Ok(Self { pid, lifeline, gone })
+        Ok(Self { pid, since: Instant::now(), lifeline, gone })
     }
 
     /// Whether it has ended.
@@ -55,33 +63,37 @@ impl Predecessor {
         self.gone.cancelled().await;
     }
 
-    /// Whether its end explains that it did not answer.
-    async fn was_gone(&self) -> bool {
-        timeout(NOTICE, self.gone()).await.is_ok()
+    /// Ends it when it has been there for longer than `time`: it keeps its own time, unless it hangs.
+    pub(crate) fn outlives(&self, time: Duration) {
+        if !self.is_gone() && self.since.elapsed() > time {
+            tracing::error!(pid = ?self.pid, "the proxy before this one does not end by itself: it is killed");
+            self.kill();
+        }
     }
 
     /// Puts `table` in force there. When this returns, no request begins there by an older one: a proxy that does not
-    /// take it is ended.
-    pub(crate) async fn apply(&self, table: &RouteTable) {
-        let applied = match Question::apply(table) {
-            Ok(question) => self.ask(&question, DEADLINE).await.and_then(|reply| reply.done()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = applied
-            && !self.was_gone().await
-        {
-            tracing::error!(pid = self.pid, %error, "the proxy before this one does not follow: it is ended");
-            self.end();
+    /// take it in time is killed.
+    ///
+    /// # Errors
+    /// When it lives all the same.
+    pub(crate) async fn apply(&self, table: &RouteTable, within: Duration) -> Result<(), RouterError> {
+        let question = Question::apply(table)?;
+        let applied = self.ask(&question, Duration::ZERO, within).await.and_then(|reply| reply.done());
+        let Err(error) = applied else { return Ok(()) };
+        if self.was_gone().await {
+            return Ok(());
         }
+        tracing::error!(pid = ?self.pid, %error, "the proxy before this one does not follow: it is killed");
+        self.kill();
+        if self.was_gone().await { Ok(()) } else { Err(error) }
     }
 
     /// What is in flight there.
-    pub(crate) async fn loads(&self) -> Result<Vec<UpstreamLoad>, RouterError> {
-        if self.is_gone() {
-            return Ok(Vec::new());
+    pub(crate) async fn loads(&self, within: Duration) -> Result<Vec<UpstreamLoad>, RouterError> {
+        match self.ask(&Question::status(), Duration::ZERO, within).await {
+            Err(_) if self.was_gone().await => Ok(Vec::new()),
+            reply => reply?.json().map(|status: RouterStatus| status.load),
         }
-        let status: RouterStatus = self.ask(&Question::status(), DEADLINE).await?.json()?;
-        Ok(status.load)
     }
 
     /// Waits until nothing is in flight there on `upstreams`; what is left.
@@ -89,43 +101,55 @@ impl Predecessor {
         &self,
         upstreams: &[UpstreamId],
         patience: Duration,
+        within: Duration,
     ) -> Result<Vec<UpstreamLoad>, RouterError> {
-        let question = Question::drained(upstreams, patience)?;
-        match self.ask(&question, patience.saturating_add(DEADLINE)).await {
+        match self.ask(&Question::drained(upstreams, patience)?, patience, within).await {
             Err(_) if self.was_gone().await => Ok(Vec::new()),
             reply => reply?.json(),
         }
     }
 
     /// Closes what is in flight there on `upstreams`.
-    pub(crate) async fn close(&self, upstreams: &[UpstreamId]) -> Result<(), RouterError> {
-        let question = Question::close(upstreams)?;
-        match self.ask(&question, crate::upstream::SPREAD.saturating_add(DEADLINE)).await {
+    pub(crate) async fn close(&self, upstreams: &[UpstreamId], within: Duration) -> Result<(), RouterError> {
+        match self.ask(&Question::close(upstreams)?, SPREAD, within).await {
             Err(_) if self.was_gone().await => Ok(()),
             reply => reply?.done(),
         }
     }
 
-    async fn ask(&self, question: &Question, deadline: Duration) -> Result<Reply, RouterError> {
+    /// `within`: how long the one who asked this proxy waits, beyond `patience`.
+    async fn ask(
+        &self,
+        question: &Question,
+        patience: Duration,
+        within: Duration,
+    ) -> Result<Reply, RouterError> {
+        let within = within.saturating_sub(HOP);
+        let mut request = form::for_http2(question.to_request());
+        let millis = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        request.headers_mut().insert(wire::WITHIN, HeaderValue::from(millis));
         let mut lifeline = self.lifeline.clone();
-        let asked =
-            async { Reply::read(lifeline.send_request(form::for_http2(question.to_request())).await?).await };
-        let unavailable = |message| RouterError::Unavailable {
-            message: format!("the proxy before this one (process {}): {message}", self.pid),
+        let asked = async { Reply::read(lifeline.send_request(request).await?).await };
+        let unavailable = |why| RouterError::Unavailable {
+            message: format!("the proxy before this one (process {:?}): {why}", self.pid),
         };
-        match timeout(deadline, asked).await {
+        match timeout(patience.saturating_add(within), asked).await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(error)) => Err(unavailable(error.to_string())),
-            Err(_) => Err(unavailable(format!("no answer within {deadline:?}"))),
+            Err(_) => Err(unavailable(format!("no answer within {within:?}"))),
         }
     }
 
+    /// Whether its end explains that it did not answer.
+    async fn was_gone(&self) -> bool {
+        timeout(NOTICE, self.gone()).await.is_ok()
+    }
+
     /// Ends it at once. The lifeline is open, so that its process id is still its own.
-    fn end(&self) {
-        let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw);
-        let Some(pid) = pid.filter(|pid| *pid != rustix::process::getpid()) else { return };
-        if let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::KILL) {
-            tracing::error!(pid = self.pid, %error, "it cannot be ended");
+    fn kill(&self) {
+        let Some(pid) = self.pid.filter(|pid| *pid != rustix::process::getpid()) else { return };
+        if let Err(error) = rustix::process::kill_process(pid, Signal::KILL) {
+            tracing::error!(?pid, %error, "it cannot be killed");
         }
     }
 }

@@ -86,6 +86,7 @@ impl Reply {
             Ok(Failure::Refused { message } | Failure::Misunderstood { message }) => {
                 RouterError::Refused { message }
             }
+            Ok(Failure::Unavailable { message }) => RouterError::Unavailable { message },
             Err(_) => RouterError::Unavailable { message: format!("it answered {}", self.status) },
         })
     }

@@ -1,24 +1,27 @@
 //! The proxy as a whole: started, kept going, ended.
 
 use crate::control::{self, Control, Desk};
-use crate::handover::{self, TakeoverError};
-use crate::inherited::{Fit, Inherited};
+use crate::handover::{self, Taken, TakeoverError};
+use crate::inherited::Inherited;
 use crate::limits::Limits;
 use crate::listeners::Listeners;
 use crate::proxy::Proxy;
 use crate::snapshot::Snapshot;
 use crate::socket::{Claim, ClaimError};
-use crate::switchboard::{Succession, Switchboard};
+use crate::switchboard::Switchboard;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// How often it looks after what failed and what is over.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How often a proxy is looked for that has the claim and does not answer.
+const ASK: Duration = Duration::from_millis(20);
 
 /// How long a connection that rests may ask once more when another proxy has taken over: whoever has just sent a
 /// request gets its answer, and with it the word that the connection ends.
@@ -102,7 +105,7 @@ pub enum ServeError {
 /// all: whoever reaches it finds everything else ready.
 ///
 /// Another proxy may take over from it ([`Start::TakingOver`]): it then accepts nothing new, follows that one's tables,
-/// and returns when it has no connection left, or after [`Limits::handover_time`].
+/// and returns when it has no connection left, after [`Limits::handover_time`], or when that one is gone.
 ///
 /// # Errors
 /// When it cannot start; nothing is left open then, and a proxy that it was to take over from goes on.
@@ -112,24 +115,25 @@ pub async fn serve(config: ProxyConfig, shutdown: CancellationToken) -> Result<(
     let listening = |source| ServeError::Listen { addr: http, source };
     let opening = |source| ServeError::Socket { socket: socket.clone(), source };
     let broken = |source| ServeError::Takeover { socket: socket.clone(), source };
-    let taken = match start {
-        Start::Alone => None,
-        Start::TakingOver => handover::take(&socket).await.map_err(broken)?,
+    let begun = match start {
+        Start::Alone => Claim::new(&socket).map(Begun::Alone),
+        Start::TakingOver => take_over(&socket).await.map_err(broken)?,
     };
-    let (claim, table, common, inherited, lifeline) = match taken {
-        None => {
-            let claim = Claim::new(&socket).map_err(|error| match error {
-                ClaimError::Taken => ServeError::AlreadyRunning { socket: socket.clone() },
-                ClaimError::Io(source) => opening(source),
-            })?;
+    let begun = begun.map_err(|error| match error {
+        ClaimError::Taken => ServeError::AlreadyRunning { socket: socket.clone() },
+        ClaimError::Io(source) => opening(source),
+    })?;
+    let (claim, table, common, inherited, lifeline) = match begun {
+        Begun::Alone(claim) => {
             let table = snapshot.load().map_err(|source| ServeError::Snapshot { path, source })?;
-            (claim, table, http, Inherited::new(sockets, Fit::Port), None)
+            (claim, table, http, Inherited::activated(sockets), None)
         }
-        Some((lifeline, offer, mut files)) => {
-            tracing::info!(pid = offer.pid, version = offer.version, "taking over from the running proxy");
+        Begun::After(Taken { lifeline, offer, mut files }) => {
+            tracing::info!(version = offer.version, "taking over from the running proxy");
             let common = if http.port() == 0 { offer.common } else { http };
             let claim = Claim::inherited(&socket, files.remove(0));
-            (claim, offer.table, common, Inherited::of_files(files, Fit::Exact), Some((lifeline, offer.pid)))
+            let inherited = Inherited::handed_over(files, offer.activated);
+            (claim, offer.table, common, inherited, Some(lifeline))
         }
     };
     let claim = Arc::new(claim);
@@ -139,32 +143,23 @@ pub async fn serve(config: ProxyConfig, shutdown: CancellationToken) -> Result<(
         .map_err(listening)?;
     let mut board = Switchboard::new(Arc::clone(&proxy), snapshot, listeners);
     board.restore(table).await;
-    let control = match claim.bind() {
-        Ok(listener) => listener,
-        Err(source) => {
-            board.close().await;
-            return Err(opening(source));
-        }
-    };
-    if let Some((lifeline, pid)) = lifeline
-        && let Err(source) = board.succeed(lifeline, pid).await
-    {
-        board.close().await;
-        return Err(broken(source));
+    let control = claim.bind().map_err(opening)?;
+    match lifeline {
+        None => board.accept().await,
+        Some(lifeline) => board.succeed(lifeline).await.map_err(broken)?,
     }
     let board = Arc::new(board);
     let desk = Desk { board: Arc::clone(&board), claim: Arc::clone(&claim) };
-    let listeners = board.status().await.listeners;
     let control = control::start(control, desk.clone());
+    let listeners = board.addresses().await;
     tracing::info!(?listeners, socket = %socket.display(), "the proxy is ready");
 
-    let control = carry(&desk, control, &shutdown).await;
-    control.stop().await;
+    carry(&desk, control, &shutdown).await.stop().await;
+    board.close().await;
     if board.has_parted() {
-        part(&board, &shutdown).await;
+        part(&desk, &shutdown).await;
         return Ok(());
     }
-    board.close().await;
     finish(&board, proxy.limits.drain_time).await;
     if let Err(error) = claim.release() {
         tracing::warn!(%error, "cannot remove the control socket");
@@ -172,63 +167,87 @@ pub async fn serve(config: ProxyConfig, shutdown: CancellationToken) -> Result<(
     Ok(())
 }
 
+/// How a proxy begins.
+enum Begun {
+    Alone(Claim),
+    After(Taken),
+}
+
+/// What the running proxy hands over; the claim where none runs. One that has just lost its socket has it again within
+/// [`TICK`].
+async fn take_over(socket: &Path) -> Result<Result<Begun, ClaimError>, TakeoverError> {
+    let deadline = Instant::now() + 5 * TICK;
+    loop {
+        if let Some(taken) = handover::take(socket).await? {
+            return Ok(Ok(Begun::After(taken)));
+        }
+        match Claim::new(socket) {
+            Err(ClaimError::Taken) if Instant::now() < deadline => sleep(ASK).await,
+            claim => return Ok(claim.map(Begun::Alone)),
+        }
+    }
+}
+
 /// Looks after everything, until it is to end or has handed over.
 async fn carry(desk: &Desk, mut control: Control, shutdown: &CancellationToken) -> Control {
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut succession = desk.board.succession();
+    let mut ticks = ticks();
     loop {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return control,
+            () = desk.board.handed_over() => return control,
             _ = ticks.tick() => desk.board.tick().await,
-            _ = succession.changed() => {
-                if desk.board.has_parted() {
-                    return control;
-                }
-                // The one that failed may have put its own socket in the place of this one's.
-                match desk.claim.bind() {
-                    Ok(listener) => {
-                        control.stop().await;
-                        control = control::start(listener, desk.clone());
-                    }
-                    Err(error) => tracing::error!(%error, "the control socket cannot be opened again"),
-                }
+        }
+        // One that wanted to take over and did not may have put its own socket in the place of this one's.
+        if desk.board.has_parted() || desk.claim.has_path() {
+            continue;
+        }
+        match desk.claim.bind() {
+            Ok(listener) => {
+                control.stop().await;
+                control = control::start(listener, desk.clone());
             }
+            Err(error) => tracing::error!(%error, "the control socket is gone, and cannot be opened again"),
         }
     }
 }
 
 /// Finishes what was begun before another proxy took over: what is in flight, tunnels, and the one that this one took
 /// over from.
-async fn part(board: &Switchboard, shutdown: &CancellationToken) {
-    let proxy = board.proxy();
+async fn part(desk: &Desk, shutdown: &CancellationToken) {
+    let (board, proxy) = (&desk.board, desk.board.proxy());
     tracing::info!(connections = proxy.connections.len(), "another proxy has taken over; finishing");
+    // The other one holds it too, and must be able to leave it to the next.
+    desk.claim.let_go();
     proxy.connections.close();
     proxy.parting.give();
-    let mut succession = board.succession();
-    let alone = async {
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            // Nobody counts any more what is in flight here.
-            _ = succession.wait_for(|news| *news == Succession::Lost) => {}
-        }
-    };
     let over = async {
         if timeout(LAST_REQUEST, proxy.connections.wait()).await.is_err() {
             proxy.draining.give();
-            proxy.connections.wait().await;
         }
-        if let Some(predecessor) = board.predecessor() {
-            predecessor.gone().await;
+        board.empty().await;
+    };
+    let mut ticks = ticks();
+    let look_after = async {
+        loop {
+            ticks.tick().await;
+            board.tick().await;
         }
     };
     tokio::select! {
-        () = over => return,
-        () = alone => {}
-        () = sleep(proxy.limits.handover_time) => tracing::warn!("it has lasted too long"),
+        () = over => {}
+        () = look_after => {}
+        // Nobody counts any more what is in flight here: it must end before what it is in flight on is stopped.
+        () = board.successor_lost() => {
+            tracing::warn!("the proxy that took over is gone: closing all connections");
+            cut(proxy).await;
+        }
+        () = shutdown.cancelled() => finish(board, proxy.limits.drain_time).await,
+        () = sleep(proxy.limits.handover_time) => {
+            tracing::info!(connections = proxy.connections.len(), "the time to finish is over");
+            finish(board, proxy.limits.drain_time).await;
+        }
     }
-    finish(board, proxy.limits.drain_time).await;
 }
 
 /// Ends every connection after the request that it is at, and within `time`.
@@ -237,11 +256,22 @@ async fn finish(board: &Switchboard, time: Duration) {
     proxy.parting.give();
     proxy.draining.give();
     proxy.connections.close();
-    if timeout(time, proxy.connections.wait()).await.is_err() {
+    if timeout(time, board.empty()).await.is_err() {
         tracing::warn!(connections = proxy.connections.len(), "closing connections that are still busy");
         let busy: Vec<_> = proxy.upstreams.loads().into_iter().map(|load| load.id).collect();
         proxy.upstreams.close(&busy).await;
-        proxy.ending.give();
-        proxy.connections.wait().await;
+        cut(proxy).await;
     }
+}
+
+/// Ends every connection at once.
+async fn cut(proxy: &Proxy) {
+    proxy.ending.give();
+    proxy.connections.wait().await;
+}
+
+fn ticks() -> Interval {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }

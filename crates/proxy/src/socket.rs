@@ -1,11 +1,13 @@
 //! The control socket as a file: one proxy for each path, private from its first instant.
 
+use crate::sync::lock;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use tokio::net::UnixListener;
 
 /// The right to be the proxy of a path, until it is dropped; the kernel takes it back from a
@@ -13,7 +15,10 @@ use tokio::net::UnixListener;
 #[derive(Debug)]
 pub(crate) struct Claim {
     path: PathBuf,
-    lock: File,
+    /// `None`: it was let go.
+    lock: Mutex<Option<File>>,
+    /// Which file the socket is, by device and inode; `None`: not bound yet.
+    bound: Mutex<Option<(u64, u64)>>,
 }
 
 /// Why a path cannot be claimed.
@@ -30,14 +35,14 @@ pub(crate) enum ClaimError {
 impl Claim {
     /// Claims `path`.
     pub(crate) fn new(path: &Path) -> Result<Self, ClaimError> {
-        let lock = OpenOptions::new()
+        let file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
             .open(beside(path, ".lock"))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
+        match file.try_lock() {
+            Ok(()) => Ok(Self::holding(path, file)),
             Err(TryLockError::WouldBlock) => Err(ClaimError::Taken),
             Err(TryLockError::Error(error)) => Err(error.into()),
         }
@@ -45,12 +50,27 @@ impl Claim {
 
     /// The claim on `path` of a proxy that handed its lock over: both hold it, until both have let go.
     pub(crate) fn inherited(path: &Path, lock: OwnedFd) -> Self {
-        Self { path: path.to_owned(), lock: lock.into() }
+        Self::holding(path, lock.into())
     }
 
-    /// What another process needs to hold the same claim.
-    pub(crate) fn lock(&self) -> BorrowedFd<'_> {
-        self.lock.as_fd()
+    fn holding(path: &Path, lock: File) -> Self {
+        Self { path: path.to_owned(), lock: Mutex::new(Some(lock)), bound: Mutex::default() }
+    }
+
+    /// What another process needs to hold the same claim; `None`: this one does not hold it any more.
+    pub(crate) fn share(&self) -> io::Result<Option<OwnedFd>> {
+        lock(&self.lock).as_ref().map(|file| file.try_clone().map(OwnedFd::from)).transpose()
+    }
+
+    /// Leaves the claim to the others that hold it.
+    pub(crate) fn let_go(&self) {
+        *lock(&self.lock) = None;
+    }
+
+    /// Whether what is on the path is the socket that this claim has bound.
+    pub(crate) fn has_path(&self) -> bool {
+        let there = fs::symlink_metadata(&self.path).ok().map(|file| (file.dev(), file.ino()));
+        there.is_some() && there == *lock(&self.bound)
     }
 
     /// Listens on the path, mode 0600, in place of the socket that another proxy has or a dead one left.
@@ -66,14 +86,16 @@ impl Claim {
         remove_if_there(&temporary)?;
         let listener = UnixListener::bind(&temporary)?;
         fs::set_permissions(&temporary, Permissions::from_mode(0o600))?;
+        let file = fs::symlink_metadata(&temporary)?;
         fs::rename(&temporary, &self.path)?;
         fs::remove_dir(&private)?;
+        *lock(&self.bound) = Some((file.dev(), file.ino()));
         Ok(listener)
     }
 
-    /// Removes the socket.
+    /// Removes the socket; one that somebody else has put in its place stays.
     pub(crate) fn release(&self) -> io::Result<()> {
-        remove_if_there(&self.path)
+        if self.has_path() { remove_if_there(&self.path) } else { Ok(()) }
     }
 }
 

@@ -7,15 +7,21 @@ use crate::proxy::Proxy;
 use crate::snapshot::Snapshot;
 use crate::socket::Claim;
 use crate::table::Table;
+use crate::upstream::SPREAD;
 use crate::wire::Failure;
 use dockswap_core::ports::RouterStatus;
 use dockswap_core::routes::{RouteTable, UpstreamId, UpstreamLoad};
 use hyper::upgrade::Upgraded;
 use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::{Mutex, watch};
+
+/// How long the controller is sure to wait for an answer, beyond what it asked to wait for.
+const WITHIN: Duration = Duration::from_secs(4);
 
 /// Holds what changes with the table. All changes go through it.
 #[derive(Debug)]
@@ -39,12 +45,31 @@ struct State {
 pub(crate) enum Succession {
     /// This proxy.
     None,
-    /// This proxy: so many that wanted to take over went away before they had.
-    Failed(u32),
+    /// Nobody: another process may, and has not said that it does.
+    Handing,
     /// Another process, which this one answers to.
     Done,
     /// Another process that has gone away since.
     Lost,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// The controller, on the control socket: once another proxy has that, only it knows the answers.
+    OnSocket,
+    /// The proxy that took over, which waits so long.
+    OnLifeline(Duration),
+}
+
+impl Asked {
+    /// How long it waits for an answer, beyond what it asked to wait for.
+    const fn within(self) -> Duration {
+        match self {
+            Self::OnSocket => WITHIN,
+            Self::OnLifeline(within) => within,
+        }
+    }
 }
 
 /// Whether the table in force is also on disk.
@@ -61,19 +86,26 @@ impl Switchboard {
         Self { proxy, snapshot, predecessor: None, state, news: watch::Sender::new(Succession::None) }
     }
 
-    /// Tells the proxy that this one takes over from that it may stop accepting. To be called when everything is
-    /// ready; sockets that no route wants are closed then.
-    pub(crate) async fn succeed(&mut self, mut lifeline: UnixStream, pid: u32) -> Result<(), TakeoverError> {
-        handover::serving(&mut lifeline).await?;
-        self.predecessor = Some(Predecessor::meet(pid, lifeline).await?);
+    /// Has the proxy that this one takes over from stop accepting, and accepts in its place. To be called when
+    /// everything is ready.
+    pub(crate) async fn succeed(&mut self, mut lifeline: UnixStream) -> Result<(), TakeoverError> {
+        handover::ready(&mut lifeline).await?;
         let state = self.state.get_mut();
-        state.listeners.inherited().forget();
+        state.listeners.accept();
+        state.listeners.forget_handed();
         // The table came from the other one's memory, and its file may be another.
         state.saved = Saved::NotYet;
+        handover::taken(&mut lifeline).await?;
+        self.predecessor = Some(Predecessor::meet(lifeline).await?);
         Ok(())
     }
 
-    /// Puts the table of the run before in force. A listener that cannot be opened is logged, tried
+    /// Accepts from now on.
+    pub(crate) async fn accept(&self) {
+        self.state.lock().await.listeners.accept();
+    }
+
+    /// Puts the table of the run before in force; nobody is accepted yet. A listener that cannot be opened is logged, tried
     /// again by every [`Switchboard::tick`], and keeps nothing else from being served.
     pub(crate) async fn restore(&self, source: RouteTable) {
         let mut state = self.state.lock().await;
@@ -85,10 +117,6 @@ impl Switchboard {
                 tracing::error!(port, app, %error, "cannot listen; trying again every second");
             }
         }
-        let unused = state.listeners.inherited().unused();
-        if !unused.is_empty() {
-            tracing::info!(?unused, "inherited sockets that no route wants");
-        }
     }
 
     /// Puts `source` in force. When this returns, every request that begins later sees it, and a
@@ -97,24 +125,26 @@ impl Switchboard {
     /// A new listener that cannot be opened refuses the table, and nothing changes; one that could
     /// not be opened for the table in force either does not. A disk that fails does not refuse it:
     /// traffic goes first; the snapshot is then written by a later [`Switchboard::tick`].
-    pub(crate) async fn install(&self, source: RouteTable) -> Result<(), Failure> {
+    pub(crate) async fn install(&self, source: RouteTable, asked: Asked) -> Result<(), Failure> {
         let mut state = self.state.lock().await;
+        self.is_asked(asked)?;
         let before = self.proxy.table();
         let current = before.source().revision;
         if *before.source() == source {
-            return Ok(());
+            return self.tell(&before, asked).await;
         }
         if source.revision <= current {
             return Err(Failure::Stale { current, offered: source.revision });
         }
         let table = self.compile(&state, source);
         if self.has_parted() {
-            self.follow(table).await;
-            return Ok(());
+            self.proxy.swap(&table);
+            return self.tell(&table, asked).await;
         }
         let bound = bind_new(&mut state.listeners, &before, &table)?;
 
-        self.follow(Arc::clone(&table)).await;
+        self.proxy.swap(&table);
+        let told = self.tell(&table, asked).await;
 
         for (port, listener) in bound {
             if let Err(error) = state.listeners.open(port, listener) {
@@ -124,15 +154,24 @@ impl Switchboard {
         state.listeners.retain(|port| table.ports().contains_key(&port)).await;
         tracing::info!(revision = table.source().revision, "route table in force");
         self.save(&mut state, table).await;
-        Ok(())
+        told
     }
 
-    /// Begins every later request by `table`, here and in the proxy before this one.
-    async fn follow(&self, table: Arc<Table>) {
-        self.proxy.swap(&table);
-        if let Some(predecessor) = &self.predecessor {
-            predecessor.apply(table.source()).await;
+    /// Has every later request begin by `table` in the proxy before this one too.
+    async fn tell(&self, table: &Table, asked: Asked) -> Result<(), Failure> {
+        match &self.predecessor {
+            Some(predecessor) => Ok(predecessor.apply(table.source(), asked.within()).await?),
+            None => Ok(()),
         }
+    }
+
+    /// Whether this proxy is the one to answer.
+    pub(crate) fn is_asked(&self, asked: Asked) -> Result<(), Failure> {
+        if asked == Asked::OnSocket && self.has_parted() {
+            let message = "another proxy has taken over".to_owned();
+            return Err(Failure::Unavailable { message });
+        }
+        Ok(())
     }
 
     /// Looks after what is over, and tries again what failed: listeners that are not open, a
@@ -142,6 +181,10 @@ impl Switchboard {
         // Under the lock: between compiling a table and putting it in force, its upstreams look as if
         // nobody needed them.
         self.proxy.upstreams.tidy();
+        if let Some(predecessor) = &self.predecessor {
+            let limits = &self.proxy.limits;
+            predecessor.outlives(limits.handover_time + 2 * (limits.drain_time + SPREAD));
+        }
         if self.has_parted() {
             return;
         }
@@ -161,26 +204,26 @@ impl Switchboard {
     }
 
     /// What the proxy is doing.
-    pub(crate) async fn status(&self) -> RouterStatus {
-        let state = self.state.lock().await;
-        RouterStatus {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            table: self.proxy.table().source().clone(),
-            listeners: state.listeners.addresses(),
-            load: self.loads().await,
-        }
-    }
-
-    async fn loads(&self) -> Vec<UpstreamLoad> {
+    pub(crate) async fn status(&self, asked: Asked) -> RouterStatus {
+        // The lock is not held while another process is asked.
+        let (table, listeners) = {
+            let state = self.state.lock().await;
+            (self.proxy.table(), state.listeners.addresses())
+        };
         let before = match &self.predecessor {
-            Some(predecessor) => predecessor.loads().await.unwrap_or_else(|error| {
-                tracing::warn!(%error, "what is in flight there is not known");
+            Some(predecessor) => predecessor.loads(asked.within()).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "what is in flight there is not counted");
                 Vec::new()
             }),
             None => Vec::new(),
         };
-        together(self.proxy.upstreams.loads(), before)
+        RouterStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            table: table.source().clone(),
+            listeners,
+            load: together(self.proxy.upstreams.loads(), before),
+        }
     }
 
     /// Waits until nothing is in flight on `upstreams`, at most until `patience` is over; what is left.
@@ -188,62 +231,74 @@ impl Switchboard {
         &self,
         upstreams: &[UpstreamId],
         patience: Duration,
+        asked: Asked,
     ) -> Result<Vec<UpstreamLoad>, Failure> {
         let there = async {
             match &self.predecessor {
-                Some(predecessor) => predecessor.drained(upstreams, patience).await,
+                Some(predecessor) => predecessor.drained(upstreams, patience, asked.within()).await,
                 None => Ok(Vec::new()),
             }
         };
         let (here, there) = tokio::join!(self.proxy.upstreams.drained(upstreams, patience), there);
-        Ok(together(here, there.map_err(|error| Failure::refusing(&error))?))
+        Ok(together(here, there?))
     }
 
     /// Ends what is in flight on `upstreams`.
-    pub(crate) async fn end(&self, upstreams: &[UpstreamId]) -> Result<(), Failure> {
+    pub(crate) async fn end(&self, upstreams: &[UpstreamId], asked: Asked) -> Result<(), Failure> {
         let there = async {
             match &self.predecessor {
-                Some(predecessor) => predecessor.close(upstreams).await,
+                Some(predecessor) => predecessor.close(upstreams, asked.within()).await,
                 None => Ok(()),
             }
         };
         let ((), there) = tokio::join!(self.proxy.upstreams.close(upstreams), there);
-        there.map_err(|error| Failure::refusing(&error))
+        Ok(there?)
     }
 
-    /// Hands the sockets over to the one that asked, and returns the lifeline. Nothing changes until that is done, or
-    /// has failed: then this proxy is as it was.
+    /// Hands the sockets over to the one that asked, and returns the lifeline once it accepts. Nothing changes before
+    /// it is ready; when it dies before it accepts, this proxy is as it was.
     pub(crate) async fn hand_over(
         &self,
         asked: Upgraded,
         claim: &Claim,
     ) -> Result<UnixStream, TakeoverError> {
-        let mut state = self.state.lock().await;
-        let offer = Offer {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            table: self.proxy.table().source().clone(),
-            common: state.listeners.common_address(),
+        let mut lifeline = {
+            let mut state = self.state.lock().await;
+            let lock = claim.share()?.filter(|_| !self.has_parted());
+            // Somebody else was faster.
+            let Some(lock) = lock else { return Err(io::Error::from(io::ErrorKind::NotConnected).into()) };
+            let (sockets, activated) = state.listeners.sockets();
+            let offer = Offer {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                table: self.proxy.table().source().clone(),
+                common: state.listeners.common_address(),
+                activated,
+            };
+            let files: Vec<_> = std::iter::once(lock.as_fd()).chain(sockets).collect();
+            let mut lifeline = handover::give(asked, &offer, &files).await?;
+            state.listeners.pause().await;
+            self.news.send_replace(Succession::Handing);
+            if let Err(error) = handover::parted(&mut lifeline).await {
+                self.resume(&mut state);
+                return Err(error.into());
+            }
+            lifeline
         };
-        let files: Vec<_> = std::iter::once(claim.lock()).chain(state.listeners.sockets()).collect();
-        match handover::give(asked, &offer, &files).await {
-            Ok(mut lifeline) => {
-                state.listeners.part().await;
-                self.news.send_replace(Succession::Done);
-                // It has them now, whether it hears this or not.
-                handover::parted(&mut lifeline).await?;
-                Ok(lifeline)
-            }
-            Err(error) => {
-                self.news.send_modify(|news| {
-                    *news = match *news {
-                        Succession::Failed(times) => Succession::Failed(times + 1),
-                        _ => Succession::Failed(1),
-                    };
-                });
-                Err(error)
-            }
+        // Without a bound: it may accept from now on, and only its death says that it will not.
+        let taken = handover::is_taken(&mut lifeline).await;
+        let mut state = self.state.lock().await;
+        if let Err(error) = taken {
+            self.resume(&mut state);
+            return Err(error.into());
         }
+        state.listeners.part().await;
+        self.news.send_replace(Succession::Done);
+        Ok(lifeline)
+    }
+
+    fn resume(&self, state: &mut State) {
+        state.listeners.accept();
+        self.news.send_replace(Succession::None);
     }
 
     /// The one that took over is gone.
@@ -251,19 +306,37 @@ impl Switchboard {
         self.news.send_replace(Succession::Lost);
     }
 
-    /// Follows who accepts connections.
-    pub(crate) fn succession(&self) -> watch::Receiver<Succession> {
-        self.news.subscribe()
+    /// Waits until another process accepts, or did.
+    pub(crate) async fn handed_over(&self) {
+        self.becomes(|news| matches!(news, Succession::Done | Succession::Lost)).await;
     }
 
-    /// Whether another process accepts.
+    /// Waits until the one that took over is gone.
+    pub(crate) async fn successor_lost(&self) {
+        self.becomes(|news| news == Succession::Lost).await;
+    }
+
+    async fn becomes(&self, wanted: impl Fn(Succession) -> bool) {
+        // Its sender lives as long as this, so that it cannot fail.
+        let _news = self.news.subscribe().wait_for(|news| wanted(*news)).await.map(|news| *news);
+    }
+
+    /// Whether this proxy accepts nothing more, as another one does or may.
     pub(crate) fn has_parted(&self) -> bool {
-        matches!(*self.news.borrow(), Succession::Done | Succession::Lost)
+        *self.news.borrow() != Succession::None
     }
 
-    /// The one that this proxy took over from.
-    pub(crate) const fn predecessor(&self) -> Option<&Predecessor> {
-        self.predecessor.as_ref()
+    /// Waits until no connection is left, here and in the proxy before this one.
+    pub(crate) async fn empty(&self) {
+        self.proxy.connections.wait().await;
+        if let Some(predecessor) = &self.predecessor {
+            predecessor.gone().await;
+        }
+    }
+
+    /// Where the proxy listens, the common address first.
+    pub(crate) async fn addresses(&self) -> Vec<SocketAddr> {
+        self.state.lock().await.listeners.addresses()
     }
 
     /// What carries the traffic.
@@ -271,9 +344,12 @@ impl Switchboard {
         &self.proxy
     }
 
-    /// Closes all listeners; connections end after the request that they are at.
+    /// Closes all listeners; connections end after the request that they are at. Not when another proxy has them.
     pub(crate) async fn close(&self) {
-        self.state.lock().await.listeners.close().await;
+        let mut state = self.state.lock().await;
+        if !self.has_parted() {
+            state.listeners.close().await;
+        }
     }
 
     fn compile(&self, state: &State, source: RouteTable) -> Arc<Table> {

@@ -1,6 +1,7 @@
 //! What is said over the control socket, besides the core's own types.
 
 use dockswap_core::routes::UpstreamId;
+use http::HeaderName;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ pub(crate) const CLOSE: &str = "/v1/close";
 pub(crate) const HANDOVER: &str = "/v1/handover";
 /// Its exchange, in the version of today.
 pub(crate) const HANDOVER_PROTOCOL: &str = "dockswap-handover/1";
+
+/// How long, in milliseconds, the one who asks over a lifeline waits for the answer, beyond what it asked to wait for.
+pub(crate) const WITHIN: HeaderName = HeaderName::from_static("dockswap-within-ms");
 
 /// Upstreams to wait for.
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,6 +51,11 @@ pub(crate) enum Failure {
     },
     /// 422: it cannot be put in force.
     Refused {
+        /// Why.
+        message: String,
+    },
+    /// 503: not now; asking again may help.
+    Unavailable {
         /// Why.
         message: String,
     },

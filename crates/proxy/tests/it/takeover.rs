@@ -5,10 +5,10 @@ use crate::http2::client::{Client, get, held, whole};
 use crate::support::{PATIENCE, Running, Wire, any_host, app, config, eventually, free_port, host, soon};
 use crate::upgrades::{echo, say, upgrade};
 use crate::upstreams::App;
-use dockswap_core::ports::Router;
-use dockswap_core::routes::InFlight;
+use dockswap_core::ports::{Router, RouterError};
+use dockswap_core::routes::{InFlight, RouteTable};
 use dockswap_core::spec::Route;
-use dockswap_proxy::{Limits, ProxyConfig};
+use dockswap_proxy::{Limits, ProxyClient, ProxyConfig};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -170,27 +170,30 @@ async fn listeners_of_routes_are_handed_over_too() {
     assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
 }
 
-/// Asks the proxy in `dir` for its sockets as a successor does, and goes away after `words`.
-async fn ask_and_leave(dir: &Path, words: &[u8]) {
-    let mut stream = UnixStream::connect(dir.join("proxy.sock")).await.unwrap();
+/// Asks the proxy in `dir` for its sockets as a successor does, and says `words`.
+async fn ask(dir: &Path, words: &[u8]) -> UnixStream {
+    let path = dir.join("proxy.sock");
+    eventually("the control socket is there", || async { UnixStream::connect(&path).await.is_ok() }).await;
+    let mut stream = UnixStream::connect(&path).await.unwrap();
     let request = "POST /v1/handover HTTP/1.1\r\nHost: proxy\r\nConnection: upgrade\r\n\
                    Upgrade: dockswap-handover/1\r\n\r\n";
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
-        stream.read_buf(&mut answer).await.unwrap();
+        answer.push(stream.read_u8().await.unwrap());
     }
     assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
     stream.write_all(words).await.unwrap();
-    if words == b"L" {
-        // What is offered begins to come.
-        stream.read_u8().await.unwrap();
-    }
-    if words != b"X" {
-        // It has put its own socket there, as one does that is killed just before it serves.
-        std::fs::remove_file(dir.join("proxy.sock")).unwrap();
-        drop(UnixListener::bind(dir.join("proxy.sock")).unwrap());
-    }
+    stream
+}
+
+/// Reads what is offered, as far as it is text.
+async fn read_offer(stream: &mut UnixStream) {
+    let (count, length) = (stream.read_u32().await.unwrap(), stream.read_u32().await.unwrap());
+    assert!(count > 0);
+    // The descriptors come beside this byte, and are closed unseen.
+    stream.read_u8().await.unwrap();
+    stream.read_exact(&mut vec![0; length as usize]).await.unwrap();
 }
 
 #[tokio::test]
@@ -200,9 +203,22 @@ async fn a_successor_that_goes_away_half_way_leaves_everything_as_it_was() {
     let old = Running::start(&dir).await;
     old.lead_to([&blue.upstream]).await;
     let mut kept = old.connect().await;
-    for words in [&b""[..], b"L", b"X"] {
-        ask_and_leave(dir.path(), words).await;
-        ask_until_it_answers(&old).await;
+    for step in 0..5 {
+        let mut stream = ask(dir.path(), if step == 1 { b"X" } else { b"L" }).await;
+        if step > 1 {
+            read_offer(&mut stream).await;
+        }
+        if step > 2 {
+            stream.write_all(b"R").await.unwrap();
+            assert_eq!(stream.read_u8().await.unwrap(), b'P');
+        }
+        if step > 3 {
+            // It has put its own socket there, as one does that is killed just before it accepts.
+            std::fs::remove_file(dir.path().join("proxy.sock")).unwrap();
+            drop(UnixListener::bind(dir.path().join("proxy.sock")).unwrap());
+        }
+        drop(stream);
+        eventually("it answers again", || async { old.control.status().await.is_ok() }).await;
         old.lead_to([&green.upstream]).await;
         assert_eq!(kept.get("/").await.text(), "green");
         old.lead_to([&blue.upstream]).await;
@@ -213,24 +229,76 @@ async fn a_successor_that_goes_away_half_way_leaves_everything_as_it_was() {
     soon(old.ended()).await;
 }
 
-async fn ask_until_it_answers(proxy: &Running) {
-    eventually("the control socket answers again", || async { proxy.control.status().await.is_ok() }).await;
+/// Whoever confirms a table must be the one that answers requests by it.
+#[tokio::test]
+async fn a_table_that_comes_while_sockets_are_handed_over_is_confirmed_by_nobody_or_in_force() {
+    let dir = tempfile::tempdir().unwrap();
+    let (blue, green) = (App::start("blue").await, App::start("green").await);
+    let old = Running::start(&dir).await;
+    old.lead_to([&blue.upstream]).await;
+    let mut stream = ask(dir.path(), b"L").await;
+    read_offer(&mut stream).await;
+    let table =
+        |revision| RouteTable { revision, apps: vec![app("web", vec![any_host()], [&green.upstream])] };
+    let client = ProxyClient::new(dir.path().join("proxy.sock"));
+    let offered = table(100);
+    let applied = tokio::spawn(async move { client.apply(&offered).await });
+    stream.write_all(b"R").await.unwrap();
+    assert_eq!(stream.read_u8().await.unwrap(), b'P');
+    // A connection that comes now waits for whoever accepts next.
+    let mut waits = old.connect().await;
+    let answer = soon(applied).await.unwrap();
+    assert!(matches!(answer, Err(RouterError::Unavailable { .. })), "{answer:?}");
+    drop(stream);
+    assert_eq!(waits.get("/").await.text(), "blue");
+    eventually("it answers again", || async { old.control.status().await.is_ok() }).await;
+    old.control.apply(&table(101)).await.unwrap();
+    assert_eq!(waits.get("/").await.text(), "green");
 }
 
 #[tokio::test]
-async fn one_that_lost_its_successor_finishes_and_ends() {
+async fn of_two_that_want_to_take_over_one_does() {
     let dir = tempfile::tempdir().unwrap();
-    let blue = echo("blue").await;
-    let old =
-        Running::start_with(&dir, Limits { drain_time: std::time::Duration::ZERO, ..Limits::default() })
-            .await;
+    let blue = App::start("blue").await;
+    let old = Running::start(&dir).await;
     old.lead_to([&blue.upstream]).await;
-    let mut wire = old.connect().await;
-    upgrade(&mut wire, "a", "websocket").await;
+    let mut first = ask(dir.path(), b"L").await;
+    read_offer(&mut first).await;
+    let mut second = ask(dir.path(), b"L").await;
+    first.write_all(b"R").await.unwrap();
+    assert_eq!(first.read_u8().await.unwrap(), b'P');
+    assert!(soon(second.read_u8()).await.is_err(), "nothing is left for the second");
+    first.write_all(b"T").await.unwrap();
+    eventually("the old one answers no more", || async { old.control.status().await.is_err() }).await;
+    drop(first);
+    soon(old.ended()).await;
+}
+
+/// What is in flight there is counted by nobody any more, and the next one wants its place.
+#[tokio::test]
+async fn one_that_lost_its_successor_ends_at_once_and_another_can_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (blue, web) = (echo("blue").await, App::start("web").await);
+    let old = Running::start(&dir).await;
+    old.apply(vec![
+        app("chat", vec![host("chat")], [&blue.upstream]),
+        app("web", vec![any_host()], [&web.upstream]),
+    ])
+    .await
+    .unwrap();
+    let mut wires = [old.connect().await, old.connect().await];
+    upgrade(&mut wires[0], "chat", "websocket").await;
+    let between = Running::take_over(&dir).await;
+    upgrade(&mut wires[1], "chat", "websocket").await;
     let new = Running::take_over(&dir).await;
     new.kill().await;
-    wire.rest().await;
+    for wire in &mut wires {
+        wire.rest().await;
+    }
+    let next = Running::start(&dir).await;
+    assert_eq!(next.connect().await.get("/").await.text(), "web");
     soon(old.ended()).await;
+    soon(between.ended()).await;
 }
 
 #[tokio::test]
