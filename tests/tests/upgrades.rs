@@ -3,6 +3,7 @@
 use dockswap_proof::{Proof, kept};
 use dockswap_tests::{AppFile, Load, Mix, Site, WebSocket, assert_records_fit, docker, holds, until};
 use rustix::process::Signal;
+use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -76,7 +77,18 @@ fn a_new_build_takes_the_place_of_controller_and_proxy_and_nobody_notices() {
         std::fs::rename(&fresh, &program).expect("the program in its place");
     };
     install();
-    site = site.program(program.clone());
+    let manager = site.home().join("notify.sock");
+    let told = UnixDatagram::bind(&manager).expect("a socket of a service manager");
+    told.set_nonblocking(true).expect("a socket");
+    let hears = || {
+        let mut words = String::new();
+        let mut buffer = [0; 4096];
+        while let Ok(count) = told.recv(&mut buffer) {
+            words.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+        words
+    };
+    site = site.program(program.clone()).variable("NOTIFY_SOCKET", &manager.display().to_string());
     site.run();
     let app = site.name("web");
     site.deployed(&AppFile::new(&app));
@@ -111,9 +123,36 @@ fn a_new_build_takes_the_place_of_controller_and_proxy_and_nobody_notices() {
     socket.close();
     load.stop().assert_unbroken();
     assert_records_fit(&site, &app);
+    // One that hears of an end makes an end of what goes on.
+    let words = hears();
+    assert!(words.contains("READY=1") && !words.contains("STOPPING=1"), "{words}");
     assert!(site.end_controller(Signal::TERM).success());
+    assert!(hears().contains("STOPPING=1"));
     assert_eq!(site.proxy_pid(), None, "what a controller started ends with it, whichever that is");
     kept("ctl.upgrade", "SIGUSR2 after another build was installed, under load, real Docker");
+}
+
+#[test]
+fn a_proxy_that_hangs_in_its_last_connections_does_not_hold_up_a_switch() {
+    let site = Site::start();
+    let app = site.name("web");
+    site.deployed(&AppFile::new(&app));
+    let socket = WebSocket::open(site.http(), &site.host_of(&app), "/ws");
+    let load = Load::start(site.http(), &site.host_of(&app), Mix::default());
+    let old = site.proxy_pid().expect("a proxy");
+    let new = site.take_over_proxy();
+    load.goes_on(50);
+    // It can neither finish nor learn where requests go now.
+    dockswap_tests::send(old, Signal::STOP);
+    site.deployed(&AppFile::new(&app).image("v2"));
+    load.goes_on(50);
+    socket.end();
+    load.stop().assert_unbroken();
+    assert_records_fit(&site, &app);
+    assert_eq!(site.proxy_pid(), Some(new.id()));
+    drop(site);
+    let _ended = new.wait_with_output();
+    kept("P18", "the proxy before hangs with a WebSocket open when a switch comes, real Docker");
 }
 
 #[test]

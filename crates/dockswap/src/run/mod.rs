@@ -86,6 +86,8 @@ pub(crate) enum Ended {
 /// # Errors
 /// When it cannot start, or another controller took over its database.
 pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -> Result<Ended> {
+    // First of all: until then, a signal that asks for something ends the process.
+    let signals = Signals::new().context("signals cannot be handled")?;
     let program = Program::this()?;
     overlay(&mut settings, args);
     telemetry::init(&settings.log);
@@ -97,25 +99,24 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     }
     std::fs::create_dir_all(paths.apps_dir())
         .with_context(|| format!("cannot create {}", paths.apps_dir().display()))?;
-    let parts = Parts::open(paths, &settings).await?;
-    let mut signals = Signals::new().context("signals cannot be handled")?;
-    let supervisor = Supervisor::start(paths, settings.proxy.http, parts.proxy.clone()).await?;
-    let stop = CancellationToken::new();
-    let controller = {
-        let limits = ControllerSettings { max_concurrent: settings.max_concurrent };
-        let start = Controller::start(parts.ports(paths), limits, stop.clone());
-        tokio::pin!(start);
-        loop {
-            tokio::select! {
-                started = &mut start => break Some(started?),
-                asked = signals.next() => if asked.is_end() { break None },
-            }
-        }
+    let mut early = Early { signals, upgrade: false };
+    let Some(parts) = early.unless_ended(Parts::open(paths, &settings)).await else {
+        return Ok(Ended::ForGood);
     };
-    let Some(controller) = controller else {
+    let parts = parts?;
+    let started = Supervisor::start(paths, settings.proxy.http, parts.proxy.clone());
+    let Some(supervisor) = early.unless_ended(started).await else { return Ok(Ended::ForGood) };
+    let supervisor = supervisor?;
+    let stop = CancellationToken::new();
+    let limits = ControllerSettings { max_concurrent: settings.max_concurrent };
+    let started = Controller::start(parts.ports(paths), limits, stop.clone());
+    let Some(controller) = early.unless_ended(started).await else {
         supervisor.end().await;
         return Ok(Ended::ForGood);
     };
+    let controller = controller?;
+    let Early { mut signals, upgrade } = early;
+    let mut asked_early = upgrade.then_some(Asked::Upgrade);
     let intake = Intake::start(
         paths.apps_dir(),
         Rules { trust: settings.trust, policy: parts.policy.clone(), reserved: settings.reserved_ports() },
@@ -141,25 +142,32 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     notify(sd_notify::NotifyState::Ready);
 
     let outcome = loop {
-        tokio::select! {
-            asked = signals.next() => match asked {
-                Asked::End => break Ok(Ended::ForGood),
-                Asked::Reload => state.intake.rescan().await,
-                Asked::Upgrade => match program.try_out().await {
-                    Ok(version) => {
-                        tracing::info!(version, "going on as another program");
-                        break Ok(Ended::ToGoOnAs(program));
-                    }
-                    Err(error) => tracing::error!("this program goes on: {error:#}"),
-                },
+        let asked = match asked_early.take() {
+            Some(asked) => asked,
+            None => tokio::select! {
+                asked = signals.next() => asked,
+                () = parts.database.fenced() => {
+                    break Err(anyhow::anyhow!("another controller has taken over this database"));
+                }
             },
-            () = parts.database.fenced() => {
-                break Err(anyhow::anyhow!("another controller has taken over this database"));
-            }
+        };
+        match asked {
+            Asked::End => break Ok(Ended::ForGood),
+            Asked::Reload => state.intake.rescan().await,
+            Asked::Upgrade => match program.try_out().await {
+                Ok(version) => {
+                    tracing::info!(version, "going on as another program");
+                    break Ok(Ended::ToGoOnAs(program));
+                }
+                Err(error) => tracing::error!("this program goes on: {error:#}"),
+            },
         }
     };
     tracing::info!("ending");
-    notify(sd_notify::NotifyState::Stopping);
+    if !matches!(outcome, Ok(Ended::ToGoOnAs(_))) {
+        // A service manager that hears this while the process goes on kills it in the end.
+        notify(sd_notify::NotifyState::Stopping);
+    }
     stop.cancel();
     intake.ended().await;
     controller.shutdown().await;
@@ -170,6 +178,30 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         Ok(Ended::ForGood) | Err(_) => supervisor.end().await,
     }
     outcome
+}
+
+/// The signals of a controller that is not ready.
+struct Early {
+    signals: Signals,
+    /// It is to go on as another program, as soon as there is something that can be ended at a safe point.
+    upgrade: bool,
+}
+
+impl Early {
+    /// What comes of `work`; `None`: the controller is to end.
+    async fn unless_ended<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Some(done),
+                asked = self.signals.next() => match asked {
+                    Asked::End => return None,
+                    Asked::Upgrade => self.upgrade = true,
+                    Asked::Reload => {}
+                },
+            }
+        }
+    }
 }
 
 /// Flags win over environment and file.

@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::process::{Child, Command};
@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How long a new proxy may take until it answers.
-const START: Duration = Duration::from_secs(15);
+const START: Duration = Duration::from_secs(30);
 
 /// How often an adopted proxy is looked at, and a new one asked whether it is ready.
 const LOOK: Duration = Duration::from_secs(2);
@@ -59,14 +59,6 @@ enum Proxy {
     Adopted { pid: u32, owned: bool },
 }
 
-/// How a proxy comes to an end.
-enum Gone {
-    /// Nobody serves.
-    Ended,
-    /// This process has taken over from it.
-    Replaced(u32),
-}
-
 /// What a new proxy is started for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
@@ -90,8 +82,11 @@ impl Supervisor {
             owner_file: paths.proxy_owner_file(),
             client,
         };
+        for child in children() {
+            tokio::spawn(reap(child));
+        }
         let proxy = match recipe.adopt().await {
-            Some(proxy) => proxy,
+            Some((proxy, version)) => recipe.renew(proxy, &version).await,
             None => Proxy::Child(recipe.start(Role::Only).await?),
         };
         let stop = CancellationToken::new();
@@ -133,15 +128,15 @@ impl Recipe {
             command.arg("--takeover");
         }
         let spawned = command.spawn();
-        let mut child = spawned.with_context(|| format!("{} cannot be started", self.program.display()))?;
-        if let Err(error) = self.answers(&mut child, role).await {
-            let _ = child.start_kill();
-            return Err(error);
-        }
+        let child = spawned.with_context(|| format!("{} cannot be started", self.program.display()))?;
+        // Before it answers: whoever is told to end now, or killed, leaves none that nobody knows.
         if let Some(pid) = child.id() {
-            tracing::info!(pid, http = %self.http, "proxy started");
             self.own(pid);
         }
+        let mut starting = Starting(Some(child));
+        self.answers(starting.child()?, role).await?;
+        let child = starting.0.take().context("it was not taken before")?;
+        tracing::info!(pid = child.id(), http = %self.http, "proxy started");
         Ok(child)
     }
 
@@ -174,35 +169,45 @@ impl Recipe {
         }
     }
 
-    /// The proxy that answers after all, as one to adopt, or its successor where it runs another program than this one.
-    async fn adopt(&self) -> Option<Proxy> {
+    /// The proxy that answers after all, as one to adopt, and its version.
+    async fn adopt(&self) -> Option<(Proxy, String)> {
         let status = self.client.status().await.ok()?;
         let started_by_us = std::fs::read_to_string(&self.owner_file);
         let owned = started_by_us.is_ok_and(|text| text.trim() == status.pid.to_string());
         let (pid, version) = (status.pid, status.version);
-        let is_other = version != env!("CARGO_PKG_VERSION") || runs_another_file(pid);
         tracing::info!(pid, version, revision = status.table.revision, "adopted the running proxy");
-        tokio::spawn(reap(pid));
-        if is_other && owned {
-            match self.start(Role::Successor).await {
-                Ok(child) => return Some(Proxy::Child(child)),
-                Err(error) => tracing::error!(pid, version, "it is not replaced, and goes on: {error:#}"),
-            }
-        } else if is_other {
+        Some((Proxy::Adopted { pid, owned }, version))
+    }
+
+    /// The successor of `proxy` where that is of another program than this one, and a controller's; else itself.
+    async fn renew(&self, proxy: Proxy, version: &str) -> Proxy {
+        let Proxy::Adopted { pid, owned } = proxy else { return proxy };
+        if version == env!("CARGO_PKG_VERSION") && !runs_another_file(pid) {
+            return proxy;
+        }
+        if !owned {
             tracing::warn!(
                 pid,
                 version,
-                "it runs another program and was not started by a controller: start its unit with `dockswap proxy --takeover`"
+                "the proxy is of another program, and was started by somebody else: `dockswap proxy --takeover`, run the same way, takes its place"
             );
+            return proxy;
         }
-        Some(Proxy::Adopted { pid, owned })
+        match self.start(Role::Successor).await {
+            Ok(child) => Proxy::Child(child),
+            Err(error) => {
+                tracing::error!(pid, version, "the proxy is not replaced, and goes on: {error:#}");
+                self.own(pid);
+                proxy
+            }
+        }
     }
 
     /// Finds or starts a proxy, however often it takes.
     async fn restart(&self) -> Proxy {
         let mut pause = FIRST_PAUSE;
         loop {
-            if let Some(proxy) = self.adopt().await {
+            if let Some((proxy, _)) = self.adopt().await {
                 return proxy;
             }
             match self.start(Role::Only).await {
@@ -228,9 +233,7 @@ async fn keep(recipe: Recipe, mut proxy: Proxy, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            gone = gone(&recipe, &mut proxy) => if let Gone::Replaced(pid) = gone && proxy.is_owned() {
-                recipe.own(pid);
-            }
+            () = gone(&recipe, &mut proxy) => {}
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -270,49 +273,66 @@ async fn keep(recipe: Recipe, mut proxy: Proxy, stop: CancellationToken) {
     let _ = std::fs::remove_file(&recipe.owner_file);
 }
 
-impl Proxy {
-    /// Whether it is a controller's to end.
-    const fn is_owned(&self) -> bool {
-        matches!(self, Self::Child(_) | Self::Adopted { owned: true, .. })
+/// A proxy that does not answer yet; it does not outlive the wait for it.
+struct Starting(Option<Child>);
+
+impl Starting {
+    fn child(&mut self) -> Result<&mut Child> {
+        self.0.as_mut().context("it was not taken before")
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // One that has ended by itself cannot be killed.
+            let _ = child.start_kill();
+        }
     }
 }
 
 /// Waits until the proxy is no longer the one that answers.
-async fn gone(recipe: &Recipe, proxy: &mut Proxy) -> Gone {
+async fn gone(recipe: &Recipe, proxy: &mut Proxy) {
     let known = match proxy {
         Proxy::Child(child) => child.id(),
         Proxy::Adopted { pid, .. } => Some(*pid),
     };
     let mut silences = 0;
     loop {
-        let looked = tokio::time::sleep(LOOK);
-        match proxy {
+        let ended = match proxy {
             Proxy::Child(child) => tokio::select! {
-                status = child.wait() => {
-                    let status: Option<ExitStatus> = status.ok();
-                    match status {
-                        Some(status) => tracing::error!("the proxy ended ({status})"),
-                        None => tracing::error!("the proxy ended"),
-                    }
-                    return Gone::Ended;
-                }
-                () = looked => {}
+                status = child.wait() => Some(status.map_or_else(|error| error.to_string(), |status| status.to_string())),
+                () = tokio::time::sleep(LOOK) => None,
             },
-            Proxy::Adopted { pid, .. } if silences >= SILENCES => {
-                tracing::error!(pid = *pid, "the proxy does not answer any more");
-                return Gone::Ended;
+            Proxy::Adopted { .. } => {
+                tokio::time::sleep(LOOK).await;
+                (silences >= SILENCES).then(|| "no answer any more".to_owned())
             }
-            Proxy::Adopted { .. } => looked.await,
-        }
+        };
         silences = match recipe.client.status().await {
-            Ok(status) if Some(status.pid) == known => 0,
-            Ok(status) => {
-                tracing::info!(pid = status.pid, version = status.version, "another proxy has taken over");
-                return Gone::Replaced(status.pid);
+            Ok(status) if Some(status.pid) != known => {
+                return tracing::info!(
+                    pid = status.pid,
+                    version = status.version,
+                    "another proxy has taken over, which this controller did not start"
+                );
             }
+            Ok(_) => 0,
             Err(_) => silences + 1,
         };
+        if let Some(how) = ended {
+            return tracing::error!(pid = known, "the proxy is gone ({how})");
+        }
     }
+}
+
+/// The children of this process: of the controller that went on as this one, where there was one.
+fn children() -> Vec<u32> {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
 }
 
 /// Whether process `pid` runs another file than this process, as far as that can be told: a build has no other name.

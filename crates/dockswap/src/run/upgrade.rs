@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, bail};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
@@ -16,13 +16,26 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Program(PathBuf);
 
+/// Where a program lies that was called `name`: as `execvp(3)` looks for it.
+fn find(name: &Path) -> Option<PathBuf> {
+    if name.components().count() > 1 {
+        return std::path::absolute(name).ok();
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
 impl Program {
-    /// To be called early: once the file has been replaced, the kernel does not tell its name any more.
+    /// To be called early: once the file has been replaced, the kernel does not tell its name any more. A link that
+    /// the program was started by is followed each time anew: it may lead to another version then.
     ///
     /// # Errors
     /// When the kernel does not tell it.
     pub(crate) fn this() -> Result<Self> {
-        Ok(Self(std::env::current_exe().context("the path of this program is not known")?))
+        let file = std::env::current_exe().context("the path of this program is not known")?;
+        let named = std::env::args_os().next().map(PathBuf::from).and_then(|name| find(&name));
+        let is_it = |path: &PathBuf| path.canonicalize().is_ok_and(|leads_to| leads_to == file);
+        Ok(Self(named.filter(is_it).unwrap_or(file)))
     }
 
     /// The version that it says it is.
