@@ -18,7 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -81,13 +81,14 @@ async fn serve(
     let asked = Arc::clone(&client);
     let service = service_fn(move |request| {
         let client = Arc::clone(&asked);
-        async move {
+        // On the heap: it is large, moved about, and a connection that rests would keep its room.
+        Box::pin(async move {
             let (busy, trust) = client.shared.begin();
             let answer = forward::answer(&client, request, busy, trust).await;
             // From now on it is the client's turn, also before the first piece.
             stall::handed_over();
             Ok::<_, Infallible>(answer)
-        }
+        })
     });
     let gentle = [listener, &proxy.draining];
     match spoken {
@@ -101,13 +102,13 @@ async fn serve(
                 .with_upgrades();
             let finish =
                 |connection: Pin<&mut _>| http1::UpgradeableConnection::graceful_shutdown(connection);
-            run_until(connection, gentle, &proxy.ending, finish).await
+            run_until(pin!(connection), gentle, &proxy.ending, finish).await
         }
         Spoken::Http2 => {
             let connection = http2::builder(&proxy.limits).serve_connection(io, service);
             let tell = |connection: Pin<&mut _>| Connection::graceful_shutdown(connection);
             let connection = Parting::new(connection, Arc::clone(&client.shared), tell);
-            run_until(connection, gentle, &proxy.ending, |mut connection| connection.finish()).await
+            run_until(pin!(connection), gentle, &proxy.ending, |mut connection| connection.finish()).await
         }
     }
 }
