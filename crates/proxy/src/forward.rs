@@ -6,6 +6,7 @@ use crate::client_io::{Busy, Trust};
 use crate::connection::Client;
 use crate::exchange::{Exchange, Incame, Outgoing, exchange};
 use crate::headers::{self, BodyFraming, Origin};
+use crate::hold::InQueue;
 use crate::host;
 use crate::pages::Page;
 use crate::proxy::{Entry, NoEntry, Proxy};
@@ -94,7 +95,7 @@ impl Order {
         let proxy = &client.proxy;
         let kind = headers::is_grpc(request.headers()).then_some(Kind::Call);
         let route = Route { client, host: host.clone(), target: request.uri().clone(), kind };
-        let mut entry = route.enter(&[]).map_err(NoEntry::into_page)?;
+        let mut entry = route.enter(&[]).await?;
         let (asked, on_upgrade) = upgrade.unzip();
         let mut request = prepare(client, request, host, asked, &entry)?;
         *body = request.body().progress();
@@ -117,7 +118,10 @@ impl Order {
                 Exchange::Refused(whole, upstream) => {
                     tried.push(upstream);
                     request = whole;
-                    entry = route.enter(&tried).map_err(|_| Page::BadGateway)?;
+                    entry = match route.find(&tried) {
+                        Err(NoEntry::Held(_)) => route.enter(&tried).await?,
+                        found => found.map_err(|_| Page::BadGateway)?,
+                    };
                 }
                 // Once: a fresh connection that breaks is no reason to try again.
                 Exchange::Again(whole, same) => {
@@ -141,7 +145,29 @@ struct Route<'a> {
 }
 
 impl Route<'_> {
-    fn enter(&self, tried: &[Arc<Upstream>]) -> Result<Entry, NoEntry> {
+    /// The request's entry; where the app's gate holds it up, as soon as that lets it go.
+    async fn enter(&self, tried: &[Arc<Upstream>]) -> Result<Entry, Page> {
+        let mut place: Option<InQueue> = None;
+        loop {
+            let hold = match self.find(tried) {
+                Ok(entry) => return Ok(entry),
+                Err(NoEntry::NoRoute) => return Err(Page::NoRoute),
+                Err(NoEntry::NoUpstream) => return Err(Page::Unavailable),
+                Err(NoEntry::Closed(page)) => return Err(Page::Maintenance(page)),
+                Err(NoEntry::Held(hold)) => hold,
+            };
+            // Where only its terms changed, a request keeps its place.
+            let kept = place.take().filter(|place| place.is_of(&hold));
+            let waits = kept.or_else(|| hold.queue()).ok_or(Page::Unavailable)?;
+            tokio::select! {
+                () = hold.ended() => {}
+                () = self.client.proxy.draining.given() => return Err(Page::Unavailable),
+            }
+            place = Some(waits);
+        }
+    }
+
+    fn find(&self, tried: &[Arc<Upstream>]) -> Result<Entry, NoEntry> {
         let mut buffer = [0; _];
         let host = self.host.as_ref().and_then(|host| host::normalize(host.to_str().ok()?, &mut buffer));
         let path = match self.target.path() {
@@ -153,15 +179,6 @@ impl Route<'_> {
             Some(kind) => Entry { in_flight: entry.in_flight.counted_as(kind), ..entry },
             None => entry,
         })
-    }
-}
-
-impl NoEntry {
-    const fn into_page(self) -> Page {
-        match self {
-            Self::NoRoute => Page::NoRoute,
-            Self::NoUpstream => Page::Unavailable,
-        }
     }
 }
 

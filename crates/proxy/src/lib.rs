@@ -17,6 +17,7 @@ mod form;
 mod forward;
 mod framing;
 mod headers;
+mod hold;
 mod host;
 mod http2;
 mod limits;

@@ -3,11 +3,13 @@
 
 use crate::admission::Admission;
 use crate::dialer::Dialer;
+use crate::hold::Hold;
 use crate::limits::Limits;
 use crate::stop::Stop;
-use crate::table::{Door, Table};
+use crate::table::{Barrier, Door, Table};
 use crate::upstream::{InFlight, Upstream, Upstreams};
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
@@ -28,12 +30,16 @@ pub(crate) struct Proxy {
 }
 
 /// Why a request does not get an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum NoEntry {
     /// No route matches.
     NoRoute,
     /// The route leads nowhere at present, or to none but those already tried.
     NoUpstream,
+    /// It has to wait here, and then ask again.
+    Held(Arc<Hold>),
+    /// The app is closed; its own page, if it has one.
+    Closed(Option<Bytes>),
 }
 
 /// A request that may start: it is counted, and the table in force leads it there.
@@ -74,7 +80,8 @@ impl Proxy {
     /// Puts `table` in force. When this returns, every request that begins later sees it, and every
     /// request that saw the one before and goes on is counted on its upstream.
     pub(crate) fn swap(&self, table: &Arc<Table>) {
-        self.table.store(Arc::clone(table));
+        let before = self.table.swap(Arc::clone(table));
+        before.release(table);
         let targets = table.source().apps.iter().filter_map(|app| app.target.as_ref());
         self.upstreams.route_only(targets.flat_map(|target| &target.upstreams));
     }
@@ -90,6 +97,12 @@ impl Proxy {
         loop {
             let table = self.table.load();
             let place = table.find(door, host, path).ok_or(NoEntry::NoRoute)?;
+            match &place.barrier {
+                None => {}
+                Some(Barrier::Held(hold)) if hold.is_over() => {}
+                Some(Barrier::Held(hold)) => return Err(NoEntry::Held(Arc::clone(hold))),
+                Some(Barrier::Closed(page)) => return Err(NoEntry::Closed(page.clone())),
+            }
             let replicas = place.replicas.as_ref().ok_or(NoEntry::NoUpstream)?;
             let upstream = replicas.pick(tried).ok_or(NoEntry::NoUpstream)?;
             let closings = upstream.closings();
@@ -109,7 +122,7 @@ mod tests {
 
     use super::*;
     use dockswap_core::name::{Color, ContainerId, DeploymentId};
-    use dockswap_core::routes::{self, AppRoutes, RouteTable, Target, UpstreamId};
+    use dockswap_core::routes::{self, AppRoutes, Gate, RouteTable, Target, UpstreamId};
     use dockswap_core::spec::{HostPattern, Protocol, Route};
     use dockswap_core::time::Timestamp;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -124,8 +137,10 @@ mod tests {
         let target = Target { color: Color::Blue, deployment: DeploymentId(1), upstreams };
         let any =
             Route { host: HostPattern::Any, path_prefix: "/".into(), strip_prefix: false, listen_port: None };
-        let apps = vec![AppRoutes { app: "web".parse().unwrap(), routes: vec![any], target: Some(target) }];
-        Arc::new(Table::compile(RouteTable { revision: version.into(), apps }, 80, &proxy.upstreams))
+        let app = "web".parse().unwrap();
+        let apps = vec![AppRoutes { app, routes: vec![any], target: Some(target), gate: Gate::Open }];
+        let source = RouteTable { revision: version.into(), apps };
+        Arc::new(Table::compile(source, 80, &proxy.upstreams, &proxy.table()))
     }
 
     #[test]

@@ -117,6 +117,7 @@ impl Switchboard {
             table: self.proxy.table().source().clone(),
             listeners: state.listeners.addresses(),
             load: self.proxy.upstreams.loads(),
+            waiting: self.proxy.table().waiting(),
         }
     }
 
@@ -131,7 +132,8 @@ impl Switchboard {
     }
 
     fn compile(&self, state: &State, source: RouteTable) -> Arc<Table> {
-        Arc::new(Table::compile(source, state.listeners.common_port(), &self.proxy.upstreams))
+        let port = state.listeners.common_port();
+        Arc::new(Table::compile(source, port, &self.proxy.upstreams, &self.proxy.table()))
     }
 
     async fn save(&self, state: &mut State, table: Arc<Table>) {
