@@ -164,7 +164,8 @@ impl Controller {
             };
             tracing::warn!(%app, routes = ?in_force.target, "has its traffic where the records do not send it: it is left there");
             if let Some(routes) = kept.routes(seen) {
-                table.insert(app.clone(), routes);
+                let gate = machine.map(Machine::gate).unwrap_or_default();
+                table.insert(app.clone(), AppRoutes { gate, ..routes });
             }
             held.insert(app, kept);
         }

@@ -7,7 +7,7 @@
 use dockswap_core::DeploymentId;
 use dockswap_core::machine::{Effect, Machine};
 use dockswap_core::ports::{Container, ContainerState};
-use dockswap_core::routes::{AppRoutes, Target};
+use dockswap_core::routes::{AppRoutes, Gate, Target};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What an app's traffic is left with: nothing, nearly always. Shared by the app's task and its upkeep.
@@ -56,7 +56,8 @@ impl Held {
             return None;
         }
         let routes = recorded.map_or_else(|| in_force.routes.clone(), |recorded| recorded.routes.clone());
-        let routes = AppRoutes { app: in_force.app.clone(), routes, target: Some(target.clone()) };
+        let routes =
+            AppRoutes { app: in_force.app.clone(), routes, target: Some(target.clone()), gate: Gate::Open };
         let whose = if in_flight == Some(target.deployment) { Whose::InFlight } else { Whose::Unknown };
         let held = Self(Arc::new(Mutex::new(Some(Left { routes, whose }))));
         held.routes(seen).is_some_and(|routes| reaches_something(&routes)).then_some(held)
@@ -66,7 +67,8 @@ impl Held {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The routes that are left in force, to the containers as they are now.
+    /// The routes that are left in force, to the containers as they are now. The gate is the records' business all
+    /// the same.
     pub(crate) fn routes(&self, seen: &[Container]) -> Option<AppRoutes> {
         let Left { routes, .. } = self.held().clone()?;
         let target = routes.target?;

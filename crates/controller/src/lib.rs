@@ -28,4 +28,4 @@ pub use orders::{Command, OrderError, Outcome};
 pub use probe::{SystemClock, UpstreamProber};
 pub use questions::HealthError;
 pub use specs::Offer;
-pub use view::{AppView, FileStatus, Notice, Progress, StandbyView};
+pub use view::{AppView, FileStatus, GateView, Notice, Progress, StandbyView};

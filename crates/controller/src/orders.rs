@@ -1,9 +1,11 @@
 //! What people may ask of an app, and what they are told.
 
 use dockswap_core::machine::Refusal;
+use dockswap_core::ports::RouterError;
 use dockswap_core::records::StoreError;
 use dockswap_core::{AppName, Color, DeploymentId};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,23 @@ pub enum Command {
     Recover,
     /// Take the app out of service.
     Remove,
+    /// Let new requests wait.
+    Pause {
+        /// For at most so long.
+        #[serde(with = "dockswap_core::time::millis", rename = "limit_ms")]
+        limit: Duration,
+        /// And so many.
+        queue: u32,
+    },
+    /// Let them go on.
+    Resume,
+    /// Have new requests answered 503.
+    BeginMaintenance {
+        /// The app's own page, HTML; absent: a plain one.
+        page: Option<String>,
+    },
+    /// Open the app again.
+    EndMaintenance,
 }
 
 /// What became of a command.
@@ -40,7 +59,7 @@ pub struct Outcome {
     pub begun: bool,
 }
 
-/// Why a command was not carried out. Nothing has changed.
+/// Why a command was not carried out. Nothing has changed, unless it says so.
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
     /// No app of this name is known.
@@ -93,6 +112,9 @@ pub enum OrderError {
     /// The machine said no.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// It is on record, and not in force yet.
+    #[error("it is on record, and comes into force as soon as the proxy takes it: {0}")]
+    NotInForce(RouterError),
     /// A stored config cannot be used.
     #[error("{0}")]
     Config(String),

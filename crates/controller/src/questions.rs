@@ -7,6 +7,8 @@ use dockswap_core::machine::Release;
 use dockswap_core::ports::{Container, ContainerGroup, EngineError, Probe};
 use dockswap_core::spec::RestartPolicy;
 use dockswap_core::{AppName, Color};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Why a question about an app's containers has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +27,16 @@ pub enum HealthError {
     Engine(#[from] EngineError),
 }
 
+/// How long the proxy may take to say how many requests wait.
+const GLANCE: Duration = Duration::from_secs(1);
+
 impl Controller {
+    /// How many requests wait, for every app for which any do; `None`: the proxy does not say.
+    pub async fn waiting(&self) -> Option<BTreeMap<AppName, u32>> {
+        let status = tokio::time::timeout(GLANCE, self.shared.ports.router.status()).await.ok()?.ok()?;
+        Some(status.waiting.into_iter().map(|waiting| (waiting.app, waiting.requests)).collect())
+    }
+
     /// Asks the containers of both colors now.
     ///
     /// # Errors

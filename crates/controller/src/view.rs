@@ -1,7 +1,7 @@
 //! What the controller shows of itself: values for people and programs, no handles.
 
-use dockswap_core::machine::{Machine, Phase, Warmth};
-use dockswap_core::routes::{AppRoutes, InFlight};
+use dockswap_core::machine::{Access, Machine, Phase, Warmth};
+use dockswap_core::routes::{AppRoutes, Hold, InFlight};
 use dockswap_core::{AppName, Color, DeploymentId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -43,6 +43,46 @@ pub struct AppView {
     pub failed: Option<String>,
     /// A newer version is waiting for its turn.
     pub waiting: bool,
+    /// Whether new requests pass.
+    #[serde(default)]
+    pub gate: GateView,
+}
+
+/// Whether an app's new requests pass, and who keeps them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum GateView {
+    /// They do.
+    #[default]
+    Open,
+    /// They wait, by order of an operator.
+    Paused(Hold),
+    /// They wait for the deployment in flight.
+    Held(Hold),
+    /// They are answered 503, by order of an operator.
+    Maintenance {
+        /// How long the app's own page is; `None`: it has none.
+        page_bytes: Option<usize>,
+    },
+}
+
+impl GateView {
+    fn of(machine: &Machine) -> Self {
+        match (machine.access(), machine.route().hold) {
+            (Access::Maintenance { page }, _) => {
+                Self::Maintenance { page_bytes: page.as_ref().map(String::len) }
+            }
+            (Access::Paused(pause), _) => Self::Paused(pause.hold),
+            (Access::Open, Some(hold)) => Self::Held(hold),
+            (Access::Open, None) => Self::Open,
+        }
+    }
+
+    /// Whether requests may wait.
+    #[must_use]
+    pub const fn holds(&self) -> bool {
+        matches!(self, Self::Paused(_) | Self::Held(_))
+    }
 }
 
 /// A version out of traffic.
@@ -167,6 +207,7 @@ impl AppView {
             degraded: None,
             failed,
             waiting: false,
+            gate: GateView::of(machine),
         }
     }
 }

@@ -52,6 +52,61 @@ pub struct AppRoutes {
     pub routes: Vec<Route>,
     /// Where it goes; `None`: nowhere yet, the proxy answers 503.
     pub target: Option<Target>,
+    /// Whether new requests pass.
+    #[serde(default, skip_serializing_if = "Gate::is_open")]
+    pub gate: Gate,
+}
+
+/// Whether an app's new requests pass. What is in flight already, upgraded connections among it, goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gate {
+    /// They go to the target.
+    #[default]
+    Open,
+    /// They wait in the proxy.
+    Held(Hold),
+    /// They are answered 503.
+    Closed {
+        /// The app's own page, HTML; `None`: a plain one.
+        page: Option<String>,
+    },
+}
+
+impl Gate {
+    /// Whether requests pass.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        matches!(self, Self::Open)
+    }
+}
+
+/// For how long requests may wait in the proxy, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Hold {
+    /// At the latest: then they go to the target all the same, or are answered 503 where there is none. The proxy
+    /// keeps to it without being told.
+    #[serde(rename = "until_us")]
+    pub until: Timestamp,
+    /// How many may wait at a time; one more is answered 503.
+    pub queue: u32,
+}
+
+impl Hold {
+    /// The longer and the wider of two.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self { until: self.until.max(other.until), queue: self.queue.max(other.queue) }
+    }
+}
+
+/// How many requests wait for one app's gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The app.
+    pub app: AppName,
+    /// How many.
+    pub requests: u32,
 }
 
 /// The whole table under its revision.
@@ -108,7 +163,12 @@ impl AppRoutes {
                 .filter_map(|container| container.upstream.clone())
                 .collect(),
         });
-        Some(Self { app: machine.app().clone(), routes: intent.routes.to_vec(), target })
+        Some(Self {
+            app: machine.app().clone(),
+            routes: intent.routes.to_vec(),
+            target,
+            gate: machine.gate(),
+        })
     }
 }
 

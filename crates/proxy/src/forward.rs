@@ -6,6 +6,7 @@ use crate::client_io::{Busy, Trust};
 use crate::connection::Client;
 use crate::exchange::{Exchange, Incame, Outgoing, exchange};
 use crate::headers::{self, BodyFraming, Origin};
+use crate::hold::InQueue;
 use crate::host;
 use crate::meter::{By, Tally};
 use crate::pages::Page;
@@ -110,15 +111,7 @@ impl Order {
         let proxy = &client.proxy;
         let kind = headers::is_grpc(request.headers()).then_some(Kind::Call);
         let route = Route { client, host: host.clone(), target: request.uri().clone(), kind };
-        let mut entry = match route.enter(&[]) {
-            Ok(entry) => entry,
-            Err(NoEntry::NoRoute) => return Err(Page::NoRoute),
-            Err(NoEntry::NoUpstream(there)) => {
-                *tally = Some(there);
-                return Err(Page::Unavailable);
-            }
-        };
-        *tally = Some(Arc::clone(&entry.tally));
+        let mut entry = route.enter(&[], tally).await?;
         let (asked, on_upgrade) = upgrade.unzip();
         let mut request = prepare(client, request, host, asked, &entry)?;
         *body = request.body().progress();
@@ -141,7 +134,10 @@ impl Order {
                 Exchange::Refused(whole, upstream) => {
                     tried.push(upstream);
                     request = whole;
-                    entry = route.enter(&tried).map_err(|_| Page::BadGateway)?;
+                    entry = match route.find(&tried, tally) {
+                        Err(NoEntry::Held(_)) => route.enter(&tried, tally).await?,
+                        found => found.map_err(|_| Page::BadGateway)?,
+                    };
                 }
                 // Once: a fresh connection that breaks is no reason to try again.
                 Exchange::Again(whole, same) => {
@@ -165,14 +161,36 @@ struct Route<'a> {
 }
 
 impl Route<'_> {
-    fn enter(&self, tried: &[Arc<Upstream>]) -> Result<Entry, NoEntry> {
+    /// The request's entry; where the app's gate holds it up, as soon as that lets it go.
+    async fn enter(&self, tried: &[Arc<Upstream>], tally: &mut Option<Arc<Tally>>) -> Result<Entry, Page> {
+        let mut place: Option<InQueue> = None;
+        loop {
+            let hold = match self.find(tried, tally) {
+                Ok(entry) => return Ok(entry),
+                Err(NoEntry::NoRoute) => return Err(Page::NoRoute),
+                Err(NoEntry::NoUpstream) => return Err(Page::Unavailable),
+                Err(NoEntry::Closed(page)) => return Err(Page::Maintenance(page)),
+                Err(NoEntry::Held(hold)) => hold,
+            };
+            // Where only its terms changed, a request keeps its place.
+            let kept = place.take().filter(|place| place.is_of(&hold));
+            let waits = kept.or_else(|| hold.queue()).ok_or(Page::Unavailable)?;
+            tokio::select! {
+                () = hold.ended() => {}
+                () = self.client.proxy.closing.given() => return Err(Page::Unavailable),
+            }
+            place = Some(waits);
+        }
+    }
+
+    fn find(&self, tried: &[Arc<Upstream>], tally: &mut Option<Arc<Tally>>) -> Result<Entry, NoEntry> {
         let mut buffer = [0; _];
         let host = self.host.as_ref().and_then(|host| host::normalize(host.to_str().ok()?, &mut buffer));
         let path = match self.target.path() {
             "*" => "/",
             path => path,
         };
-        let entry = self.client.proxy.enter(self.client.door, host, path, tried)?;
+        let entry = self.client.proxy.enter(self.client.door, host, path, tried, tally)?;
         Ok(match self.kind {
             Some(kind) => Entry { in_flight: entry.in_flight.counted_as(kind), ..entry },
             None => entry,

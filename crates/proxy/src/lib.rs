@@ -18,6 +18,7 @@ mod forward;
 mod framing;
 mod handover;
 mod headers;
+mod hold;
 mod host;
 mod http2;
 mod inherited;

@@ -41,7 +41,8 @@ impl MemoryProxy {
         dial: impl Fn(SocketAddr) -> io::Result<DuplexStream> + Send + Sync + 'static,
     ) -> Self {
         let proxy = Arc::new(Proxy::reaching(Dialer::Memory(Box::new(dial)), limits));
-        let table = Arc::new(Table::compile(table, common_port, &proxy.upstreams, &proxy.meter));
+        let before = proxy.table();
+        let table = Arc::new(Table::compile(table, common_port, &proxy.upstreams, &proxy.meter, &before));
         proxy.swap(&table);
         Self { proxy, listener: Arc::default() }
     }

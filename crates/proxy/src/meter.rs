@@ -218,10 +218,15 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
     use super::*;
-    use dockswap_core::routes::AppRoutes;
+    use dockswap_core::routes::{AppRoutes, Gate};
 
     fn table(apps: &[&str]) -> RouteTable {
-        let routes = |name: &&str| AppRoutes { app: name.parse().unwrap(), routes: Vec::new(), target: None };
+        let routes = |name: &&str| AppRoutes {
+            app: name.parse().unwrap(),
+            routes: Vec::new(),
+            target: None,
+            gate: Gate::Open,
+        };
         RouteTable { revision: 1, apps: apps.iter().map(routes).collect() }
     }
 

@@ -6,8 +6,11 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
+/// After how many seconds a client may ask an app again that is closed for maintenance.
+const MAINTENANCE_RETRY: &str = "60";
+
 /// Why the proxy answers a request itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Page {
     /// The request cannot be understood, or not in one way only.
     BadRequest,
@@ -21,6 +24,8 @@ pub(crate) enum Page {
     NoRoute,
     /// The app has nothing that serves.
     Unavailable,
+    /// The app is closed for maintenance; its own page in HTML, if it has one.
+    Maintenance(Option<Bytes>),
     /// The app did not answer, or not in HTTP.
     BadGateway,
     /// The app did not answer in time.
@@ -28,21 +33,25 @@ pub(crate) enum Page {
 }
 
 impl Page {
-    pub(crate) const fn status(self) -> StatusCode {
+    pub(crate) const fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::Maintenance(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
-    const fn text(self) -> &'static str {
-        match self {
+    fn text(&self) -> Bytes {
+        let text = match self {
+            Self::Maintenance(Some(page)) => return page.clone(),
+            Self::Maintenance(None) => {
+                "503 Service Unavailable: closed for maintenance, please come back later.\n"
+            }
             Self::BadRequest => {
                 "400 Bad Request: this request could be read in more than one way, or in none.\n"
             }
@@ -53,23 +62,31 @@ impl Page {
             Self::Unavailable => "503 Service Unavailable: please try again in a moment.\n",
             Self::BadGateway => "502 Bad Gateway: the application did not answer.\n",
             Self::GatewayTimeout => "504 Gateway Timeout: the application did not answer in time.\n",
+        };
+        Bytes::from_static(text.as_bytes())
+    }
+
+    const fn content_type(&self) -> &'static str {
+        match self {
+            Self::Maintenance(Some(_)) => "text/html; charset=utf-8",
+            _ => "text/plain; charset=utf-8",
         }
     }
 
     /// The page as an answer to `HEAD`.
     pub(crate) fn head(self, busy: Busy) -> Answer {
+        let length = self.text().len();
         let mut answer = self.answer(busy).map(AnswerBody::without_text);
-        answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(self.text().len()));
+        answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
         answer
     }
 
     /// The page as an answer.
     pub(crate) fn answer(self, busy: Busy) -> Answer {
-        let text = Bytes::from_static(self.text().as_bytes());
-        let mut answer = Response::new(AnswerBody::page(text, busy));
+        let mut answer = Response::new(AnswerBody::page(self.text(), busy));
         *answer.status_mut() = self.status();
         let headers = answer.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type()));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         // Nothing that follows on this connection can be trusted. (A client that counted on its CONNECT has
         // sent along what is meant for a tunnel.)
@@ -83,6 +100,9 @@ impl Page {
             }
             Self::Unavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::Maintenance(_) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static(MAINTENANCE_RETRY));
             }
             Self::BadRequest
             | Self::RequestTimeout

@@ -3,12 +3,14 @@
 
 use crate::admission::Admission;
 use crate::dialer::Dialer;
+use crate::hold::Hold;
 use crate::limits::Limits;
 use crate::meter::{Meter, Tally};
 use crate::stop::Stop;
-use crate::table::{Door, Table};
+use crate::table::{Barrier, Door, Table};
 use crate::upstream::{InFlight, Upstream, Upstreams};
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
@@ -20,6 +22,8 @@ pub(crate) struct Proxy {
     pub(crate) admission: Arc<Admission>,
     /// Every client connection and tunnel.
     pub(crate) connections: TaskTracker,
+    /// The proxy ends: whoever waits for something else is answered.
+    pub(crate) closing: Stop,
     /// Connections end after the next request that they ask; those that rest are left to rest.
     pub(crate) parting: Stop,
     /// Connections end after the request that they are at.
@@ -32,12 +36,16 @@ pub(crate) struct Proxy {
 }
 
 /// Why a request does not get an upstream.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum NoEntry {
     /// No route matches.
     NoRoute,
     /// The route leads nowhere at present, or to none but those already tried.
-    NoUpstream(Arc<Tally>),
+    NoUpstream,
+    /// It has to wait here, and then ask again.
+    Held(Arc<Hold>),
+    /// The app is closed; its own page, if it has one.
+    Closed(Option<Bytes>),
 }
 
 /// A request that may start: it is counted, and the table in force leads it there.
@@ -65,6 +73,7 @@ impl Proxy {
             admission: Arc::new(Admission::new(&limits)),
             limits,
             connections: TaskTracker::new(),
+            closing: Stop::default(),
             parting: Stop::default(),
             draining: Stop::default(),
             ending: Stop::default(),
@@ -82,26 +91,34 @@ impl Proxy {
     /// Puts `table` in force. When this returns, every request that begins later sees it, and every
     /// request that saw the one before and goes on is counted on its upstream.
     pub(crate) fn swap(&self, table: &Arc<Table>) {
-        self.table.store(Arc::clone(table));
+        let before = self.table.swap(Arc::clone(table));
+        before.release(table);
         self.meter.keep_only(table.source());
         let targets = table.source().apps.iter().filter_map(|app| app.target.as_ref());
         self.upstreams.route_only(targets.flat_map(|target| &target.upstreams));
     }
 
-    /// Finds the place of a request and counts it in there.
+    /// Finds the place of a request and counts it in there. `tally` is told where its outcome is to be counted.
     pub(crate) fn enter(
         &self,
         door: Door,
         host: Option<&str>,
         path: &str,
         tried: &[Arc<Upstream>],
+        tally: &mut Option<Arc<Tally>>,
     ) -> Result<Entry, NoEntry> {
         loop {
             let table = self.table.load();
             let place = table.find(door, host, path).ok_or(NoEntry::NoRoute)?;
-            let nowhere = || NoEntry::NoUpstream(Arc::clone(&place.tally));
-            let replicas = place.replicas.as_ref().ok_or_else(nowhere)?;
-            let upstream = replicas.pick(tried).ok_or_else(nowhere)?;
+            *tally = Some(Arc::clone(&place.tally));
+            match &place.barrier {
+                None => {}
+                Some(Barrier::Held(hold)) if hold.is_over() => {}
+                Some(Barrier::Held(hold)) => return Err(NoEntry::Held(Arc::clone(hold))),
+                Some(Barrier::Closed(page)) => return Err(NoEntry::Closed(page.clone())),
+            }
+            let replicas = place.replicas.as_ref().ok_or(NoEntry::NoUpstream)?;
+            let upstream = replicas.pick(tried).ok_or(NoEntry::NoUpstream)?;
             let closings = upstream.closings();
             let in_flight = InFlight::begin(upstream);
             if Arc::ptr_eq(&table, &self.table.load()) {
@@ -120,7 +137,7 @@ mod tests {
 
     use super::*;
     use dockswap_core::name::{Color, ContainerId, DeploymentId};
-    use dockswap_core::routes::{self, AppRoutes, RouteTable, Target, UpstreamId};
+    use dockswap_core::routes::{self, AppRoutes, Gate, RouteTable, Target, UpstreamId};
     use dockswap_core::spec::{HostPattern, Protocol, Route};
     use dockswap_core::time::Timestamp;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -135,9 +152,10 @@ mod tests {
         let target = Target { color: Color::Blue, deployment: DeploymentId(1), upstreams };
         let any =
             Route { host: HostPattern::Any, path_prefix: "/".into(), strip_prefix: false, listen_port: None };
-        let apps = vec![AppRoutes { app: "web".parse().unwrap(), routes: vec![any], target: Some(target) }];
+        let app = "web".parse().unwrap();
+        let apps = vec![AppRoutes { app, routes: vec![any], target: Some(target), gate: Gate::Open }];
         let source = RouteTable { revision: version.into(), apps };
-        Arc::new(Table::compile(source, 80, &proxy.upstreams, &proxy.meter))
+        Arc::new(Table::compile(source, 80, &proxy.upstreams, &proxy.meter, &proxy.table()))
     }
 
     #[test]
@@ -149,7 +167,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     while !stopped[usize::from(SWAPS) - 1].load(Ordering::SeqCst) {
-                        let entry = proxy.enter(Door::Common, None, "/", &[]).unwrap();
+                        let entry = proxy.enter(Door::Common, None, "/", &[], &mut None).unwrap();
                         let version = usize::from(entry.in_flight.upstream().addr().port());
                         assert!(!stopped[version].load(Ordering::SeqCst), "version {version} was stopped");
                     }

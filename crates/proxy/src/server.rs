@@ -253,6 +253,7 @@ async fn part(desk: &Desk, shutdown: &CancellationToken) {
 /// Ends every connection after the request that it is at, and within `time`.
 async fn finish(board: &Switchboard, time: Duration) {
     let proxy = board.proxy();
+    proxy.closing.give();
     proxy.parting.give();
     proxy.draining.give();
     proxy.connections.close();

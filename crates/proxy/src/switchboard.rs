@@ -223,6 +223,7 @@ impl Switchboard {
             table: table.source().clone(),
             listeners,
             load: together(self.proxy.upstreams.loads(), before),
+            waiting: table.waiting(),
         }
     }
 
@@ -354,7 +355,8 @@ impl Switchboard {
 
     fn compile(&self, state: &State, source: RouteTable) -> Arc<Table> {
         let common = state.listeners.common_address().port();
-        Arc::new(Table::compile(source, common, &self.proxy.upstreams, &self.proxy.meter))
+        let (upstreams, meter) = (&self.proxy.upstreams, &self.proxy.meter);
+        Arc::new(Table::compile(source, common, upstreams, meter, &self.proxy.table()))
     }
 
     async fn save(&self, state: &mut State, table: Arc<Table>) {

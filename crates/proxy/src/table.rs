@@ -1,9 +1,12 @@
 //! The route table compiled for looking up: one hash per question, however many routes there are.
 //! Knows upstreams by name only; what a request does with its place is not its business.
 
+use crate::hold::Hold;
 use crate::meter::{Meter, Tally};
 use crate::upstream::{Upstream, Upstreams};
-use dockswap_core::routes::RouteTable;
+use bytes::Bytes;
+use dockswap_core::AppName;
+use dockswap_core::routes::{Gate, RouteTable, Waiting};
 use dockswap_core::spec::HostPattern;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -26,6 +29,8 @@ pub(crate) struct Table {
     doors: HashMap<Door, Hosts>,
     /// Own listeners that routes ask for, each with the first app that does.
     ports: BTreeMap<u16, String>,
+    /// Where requests wait, by app.
+    holds: BTreeMap<AppName, Arc<Hold>>,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +56,17 @@ pub(crate) struct Place {
     pub(crate) replicas: Option<Arc<Replicas>>,
     /// Where requests that go there are counted.
     pub(crate) tally: Arc<Tally>,
+    /// `None`: requests pass, as they nearly always do.
+    pub(crate) barrier: Option<Barrier>,
+}
+
+/// What keeps requests from an app.
+#[derive(Clone, Debug)]
+pub(crate) enum Barrier {
+    /// They wait.
+    Held(Arc<Hold>),
+    /// They are answered 503, with this page or a plain one.
+    Closed(Option<Bytes>),
 }
 
 /// The upstreams that share an app's traffic.
@@ -63,12 +79,13 @@ pub(crate) struct Replicas {
 
 impl Table {
     /// Compiles `source`. A route with the common listener's own port belongs to the common
-    /// listener. Of two equal routes the first stands.
+    /// listener. Of two equal routes the first stands. Whoever waits since the table `before` waits on.
     pub(crate) fn compile(
         source: RouteTable,
         common_port: u16,
         upstreams: &Upstreams,
         meter: &Meter,
+        before: &Self,
     ) -> Self {
         let mut table = Self::default();
         for app in &source.apps {
@@ -79,6 +96,15 @@ impl Table {
                 })
             });
             let tally = meter.tally(&app.app, app.target.as_ref().map(|target| target.color));
+            let barrier = match &app.gate {
+                Gate::Open => None,
+                Gate::Held(asked) => {
+                    let hold = Hold::after(before.holds.get(&app.app), *asked);
+                    table.holds.insert(app.app.clone(), Arc::clone(&hold));
+                    Some(Barrier::Held(hold))
+                }
+                Gate::Closed { page } => Some(Barrier::Closed(page.clone().map(Bytes::from))),
+            };
             for route in &app.routes {
                 let door = match route.listen_port {
                     Some(port) if port != common_port => {
@@ -97,7 +123,12 @@ impl Table {
                 };
                 let prefix = route.path_prefix.trim_end_matches('/');
                 let strip = if route.strip_prefix { prefix.len() } else { 0 };
-                let place = Place { strip, replicas: replicas.clone(), tally: Arc::clone(&tally) };
+                let place = Place {
+                    strip,
+                    replicas: replicas.clone(),
+                    tally: Arc::clone(&tally),
+                    barrier: barrier.clone(),
+                };
                 if !paths.insert(prefix, place) {
                     tracing::warn!(app = %app.app, %route, "another app has this route; it is left out");
                 }
@@ -115,6 +146,22 @@ impl Table {
     /// The own listeners that it needs, each with an app that asks for it.
     pub(crate) const fn ports(&self) -> &BTreeMap<u16, String> {
         &self.ports
+    }
+
+    /// Lets go who waits at a hold that `next` has no more.
+    pub(crate) fn release(&self, next: &Self) {
+        for (app, hold) in &self.holds {
+            if next.holds.get(app).is_none_or(|kept| !Arc::ptr_eq(kept, hold)) {
+                hold.end();
+            }
+        }
+    }
+
+    /// Every app for which requests wait.
+    pub(crate) fn waiting(&self) -> Vec<Waiting> {
+        let waiting =
+            self.holds.iter().map(|(app, hold)| Waiting { app: app.clone(), requests: hold.waiting() });
+        waiting.filter(|waiting| waiting.requests > 0).collect()
     }
 
     /// The place of a request: an exact host before a wildcard, the longer wildcard before the
@@ -245,9 +292,10 @@ mod tests {
             path in path(),
         ) {
             let door = if own { Door::Own(1) } else { Door::Common };
-            let apps = vec![AppRoutes { app: "a".parse().unwrap(), routes: routes.clone(), target: None }];
+            let apps = vec![AppRoutes { app: "a".parse().unwrap(), routes: routes.clone(), target: None, gate: Gate::Open }];
             let upstreams = Upstreams::new(Arc::new(Limits::default()));
-            let table = Table::compile(RouteTable { revision: 1, apps }, 80, &upstreams, &Meter::new());
+            let source = RouteTable { revision: 1, apps };
+            let table = Table::compile(source, 80, &upstreams, &Meter::new(), &Table::default());
             let best = routes.iter().filter_map(|route| rank(route, door, &host, &path)).max();
             let found = table.find(door, Some(&host), &path).map(|place| place.strip);
             prop_assert_eq!(found, best.map(|(_, prefix)| prefix));

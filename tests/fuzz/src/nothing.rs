@@ -109,7 +109,14 @@ impl Router for Nothing {
 
     async fn status(&self) -> Result<RouterStatus, RouterError> {
         let table = lock(&self.table).clone();
-        Ok(RouterStatus { version: String::new(), pid: 1, table, listeners: Vec::new(), load: Vec::new() })
+        Ok(RouterStatus {
+            version: String::new(),
+            pid: 1,
+            table,
+            listeners: Vec::new(),
+            load: Vec::new(),
+            waiting: Vec::new(),
+        })
     }
 
     async fn drained(&self, _: &[UpstreamId], _: Duration) -> Result<Vec<UpstreamLoad>, RouterError> {

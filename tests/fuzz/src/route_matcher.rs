@@ -3,7 +3,7 @@
 use crate::choices::Choices;
 use dockswap_core::Timestamp;
 use dockswap_core::name::{Color, ContainerId, DeploymentId};
-use dockswap_core::routes::{AppRoutes, RouteTable, Target, Upstream, UpstreamId};
+use dockswap_core::routes::{AppRoutes, Gate, RouteTable, Target, Upstream, UpstreamId};
 use dockswap_core::spec::{HostPattern, Protocol, Route};
 use dockswap_proxy::Limits;
 use dockswap_proxy::memory::{Found, MemoryProxy};
@@ -60,6 +60,7 @@ fn app(nth: usize, choices: &mut Choices<'_>) -> AppRoutes {
         app: format!("app-{nth}").parse().expect("a name"),
         routes: (0..=choices.below(4)).map(|_| route(choices)).collect(),
         target: (choices.below(8) != 1).then(target),
+        gate: Gate::Open,
     }
 }
 

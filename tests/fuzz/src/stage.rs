@@ -4,7 +4,7 @@
 use crate::message;
 use dockswap_core::Timestamp;
 use dockswap_core::name::{Color, ContainerId, DeploymentId};
-use dockswap_core::routes::{AppRoutes, RouteTable, Target, Upstream, UpstreamId};
+use dockswap_core::routes::{AppRoutes, Gate, RouteTable, Target, Upstream, UpstreamId};
 use dockswap_core::spec::{HostPattern, Protocol, Route};
 use dockswap_proxy::Limits;
 use dockswap_proxy::memory::MemoryProxy;
@@ -172,6 +172,7 @@ fn table() -> RouteTable {
     let any =
         Route { host: HostPattern::Any, path_prefix: "/".to_owned(), strip_prefix: false, listen_port: None };
     let target = Target { color: Color::Blue, deployment: DeploymentId(1), upstreams };
-    let app = AppRoutes { app: "web".parse().expect("a name"), routes: vec![any], target: Some(target) };
-    RouteTable { revision: 1, apps: vec![app] }
+    let app = "web".parse().expect("a name");
+    let routes = AppRoutes { app, routes: vec![any], target: Some(target), gate: Gate::Open };
+    RouteTable { revision: 1, apps: vec![routes] }
 }

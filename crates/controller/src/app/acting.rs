@@ -6,6 +6,7 @@ use crate::effects::Work;
 use crate::monitor;
 use crate::view::{AppView, Notice, Progress};
 use dockswap_core::machine::Effect;
+use dockswap_core::ports::RouterError;
 use dockswap_core::routes::AppRoutes;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
@@ -99,22 +100,28 @@ impl App {
 
     /// The routes follow the state and the containers. Where the state waits for a confirmed route,
     /// that is the effect's business.
-    pub(super) async fn reroute(&mut self) {
+    ///
+    /// # Errors
+    /// When the proxy did not take them: it will, once it answers.
+    pub(super) async fn reroute(&mut self) -> Result<(), RouterError> {
         if self.machine.owed().effect == Some(Effect::Route) {
             self.routes_are_known = false;
-            return;
+            return Ok(());
         }
         let seen = self.containers.all();
-        let routes = self.held.routes(&seen).or_else(|| AppRoutes::of(&self.machine, &seen));
+        let held = self.held.routes(&seen).map(|routes| AppRoutes { gate: self.machine.gate(), ..routes });
+        let routes = held.or_else(|| AppRoutes::of(&self.machine, &seen));
         if self.routes_are_known && routes == self.routes {
-            return;
+            return Ok(());
         }
-        if let Err(error) = self.shared.keeper.publish(self.machine.app(), routes.clone()).await {
+        let published = self.shared.keeper.publish(self.machine.app(), routes.clone()).await;
+        if let Err(error) = &published {
             tracing::warn!(app = %self.machine.app(), %error, "routes not updated; they will be, once the proxy answers");
         }
         self.routes = routes;
         self.routes_are_known = true;
         self.show();
+        published.map(drop)
     }
 
     pub(super) fn show(&self) {

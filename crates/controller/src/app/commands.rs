@@ -35,8 +35,20 @@ impl App {
                 }
                 result
             }
+            Command::Pause { limit, queue } => self.keep_out(&Event::Paused { limit, queue }).await,
+            Command::Resume => self.keep_out(&Event::Unpaused).await,
+            Command::BeginMaintenance { page } => self.keep_out(&Event::MaintenanceBegan { page }).await,
+            Command::EndMaintenance => self.keep_out(&Event::MaintenanceEnded).await,
         };
         let _ = reply.send(result);
+    }
+
+    /// Keeps traffic out, or lets it in again: in force when this returns. (While the state waits for a confirmed
+    /// route, what it waits for brings the gate too.)
+    async fn keep_out(&mut self, event: &Event) -> Result<Outcome, OrderError> {
+        let outcome = self.order(event).await?;
+        self.reroute().await.map_err(OrderError::NotInForce)?;
+        Ok(outcome)
     }
 
     /// Settles on what Docker shows. Where traffic was left with what the records do not know, they decide

@@ -129,7 +129,8 @@ impl App {
     ) -> (AppHandle, JoinHandle<()>) {
         let (own_inbox, inbox) = mpsc::channel(64);
         let held = shared.held(machine.app());
-        let routes = held.routes(&seen).or_else(|| AppRoutes::of(&machine, &seen));
+        let held_routes = held.routes(&seen).map(|routes| AppRoutes { gate: machine.gate(), ..routes });
+        let routes = held_routes.or_else(|| AppRoutes::of(&machine, &seen));
         let containers = Containers::new(seen);
         let (view, view_receiver) = watch::channel(AppView::of(&machine, routes.as_ref()));
         let machine = Arc::new(machine);
@@ -172,7 +173,8 @@ impl App {
         self.resume().await;
         loop {
             self.advance().await;
-            self.reroute().await;
+            // What the proxy did not take it is told again.
+            let _ = self.reroute().await;
             self.pursue();
             let alarm = self.machine.owed().alarm;
             let now = self.shared.ports.clock.now();
@@ -190,6 +192,7 @@ impl App {
                 () = sleep_until(rings), if pause.is_none() => {
                     let event = match alarm.map(|alarm| alarm.kind) {
                         Some(AlarmKind::WatchPassed) => Event::WatchPassed,
+                        Some(AlarmKind::PauseEnded) => Event::PauseEnded,
                         Some(AlarmKind::WindowPassed) | None => Event::WindowPassed,
                     };
                     // It rings again.

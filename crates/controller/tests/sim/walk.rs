@@ -194,6 +194,10 @@ fn one(sim: &mut Sim, rng: &mut Rng, step: usize) {
                     Command::Cancel,
                     Command::Recover,
                     Command::Remove,
+                    Command::Pause { limit: secs(5), queue: 10 },
+                    Command::Resume,
+                    Command::BeginMaintenance { page: None },
+                    Command::EndMaintenance,
                 ])
                 .clone();
             if command != Command::Remove || rng.happens(300) {

@@ -4,8 +4,10 @@
 use super::release::Plan;
 use crate::name::{Color, ConfigId, DeploymentId, ImageId};
 use crate::ports::Image;
+use crate::time::millis;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::time::Duration;
 
 /// An event, with what must be known of it to decide, and to decide again in a replay.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -84,6 +86,26 @@ pub enum Event {
     },
     /// The live containers were changed from outside; they are being healed.
     ExternalChange(Failure),
+    /// An operator lets new requests wait.
+    Paused {
+        /// For at most so long.
+        #[serde(with = "millis", rename = "limit_ms")]
+        limit: Duration,
+        /// And so many of them.
+        queue: u32,
+    },
+    /// An operator lets them go on.
+    Unpaused,
+    /// The time of the pause is over.
+    PauseEnded,
+    /// An operator has new requests answered 503.
+    MaintenanceBegan {
+        /// The app's own page, HTML.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        page: Option<String>,
+    },
+    /// An operator opens the app again.
+    MaintenanceEnded,
 }
 
 /// A deployment that is asked for.
@@ -214,6 +236,11 @@ impl Event {
             Self::ManualRecovery(_) => "manual_recovery",
             Self::Retire { .. } => "retire",
             Self::ExternalChange(_) => "external_change",
+            Self::Paused { .. } => "paused",
+            Self::Unpaused => "unpaused",
+            Self::PauseEnded => "pause_ended",
+            Self::MaintenanceBegan { .. } => "maintenance_began",
+            Self::MaintenanceEnded => "maintenance_ended",
         }
     }
 
@@ -246,7 +273,12 @@ impl Event {
             | Self::RollbackComplete
             | Self::Resumed
             | Self::ManualRecovery(_)
-            | Self::Retire { .. } => None,
+            | Self::Retire { .. }
+            | Self::Paused { .. }
+            | Self::Unpaused
+            | Self::PauseEnded
+            | Self::MaintenanceBegan { .. }
+            | Self::MaintenanceEnded => None,
         }
     }
 }

@@ -6,6 +6,7 @@
 
 #![allow(clippy::large_enum_variant, reason = "an app has one phase at a time: its size does not matter")]
 
+mod access;
 mod event;
 mod owed;
 mod phase;
@@ -15,6 +16,7 @@ mod stage;
 mod step;
 mod transition;
 
+pub use access::{Access, LONGEST_PAUSE, Pause};
 pub use event::{Event, Failure, Fallback, Observation, Order, OrderReason, OrderTarget};
 pub use owed::{Alarm, AlarmKind, Effect, Owed, RouteIntent, Upkeep, Watch};
 pub use phase::{Attempt, Candidate, Cause, Failed, Ground, Phase, RetireStage, Tried, UndoStage};
@@ -24,6 +26,7 @@ pub use stage::Stage;
 pub use transition::{ReplayError, Transition};
 
 use crate::name::{AppName, Color, ConfigId, DeploymentId, Version};
+use crate::routes::Gate;
 use serde::{Deserialize, Serialize};
 
 /// The state of one app: what is decided about it, and thereby what is owed to it.
@@ -34,6 +37,8 @@ pub struct Machine {
     /// The newest config that a deployment was begun for, or that was retired with the app: what an edit is
     /// compared with.
     considered: Option<ConfigId>,
+    #[serde(default, skip_serializing_if = "Access::is_open")]
+    access: Access,
     phase: Phase,
 }
 
@@ -52,7 +57,13 @@ impl Machine {
     /// An app that nothing is known of yet. It has no row until its first transition is committed.
     #[must_use]
     pub const fn new(app: AppName) -> Self {
-        Self { app, version: Version(0), considered: None, phase: Phase::Settled(Ground::Pending(None)) }
+        Self {
+            app,
+            version: Version(0),
+            considered: None,
+            access: Access::Open,
+            phase: Phase::Settled(Ground::Pending(None)),
+        }
     }
 
     /// Whose machine it is.
@@ -88,7 +99,19 @@ impl Machine {
     /// What is owed to it.
     #[must_use]
     pub fn owed(&self) -> Owed {
-        self.phase.owed()
+        self.phase.owed().and_paused(&self.access)
+    }
+
+    /// Whether new requests pass, as an operator has ordered.
+    #[must_use]
+    pub const fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// The gate that the proxy is to hold for it: by order of an operator, or of the phase.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        self.access.gate(self.route().hold)
     }
 
     /// Where its traffic comes in and goes: the route table is made of nothing else.

@@ -1,9 +1,11 @@
 //! What the world owes a phase. Effects belong to the phase, not to the arrow that led to it: after
 //! a crash the same question gives the same answer, and doing it again is always right.
 
+use super::access::Access;
 use super::phase::{Candidate, Ground, Phase, RetireStage, UndoStage};
 use super::release::{Plan, Release, Serving, Warmth};
 use crate::name::{Color, DeploymentId, ImageId};
+use crate::routes::Hold;
 use crate::spec::Route;
 use crate::time::Timestamp;
 
@@ -80,6 +82,8 @@ pub enum AlarmKind {
     WatchPassed,
     /// `window_passed`.
     WindowPassed,
+    /// `pause_ended`.
+    PauseEnded,
 }
 
 /// A release whose failure the phase has an arrow for.
@@ -98,6 +102,8 @@ pub struct RouteIntent<'a> {
     pub routes: &'a [Route],
     /// Where it goes; `None`: nowhere yet, the proxy answers 503.
     pub to: Option<&'a Release>,
+    /// For how long new requests wait meanwhile.
+    pub hold: Option<Hold>,
 }
 
 /// What must be so, as long as the phase lasts, whatever moves it on.
@@ -197,7 +203,7 @@ impl Phase {
                 Candidate::Nothing { routes } => routes,
                 Candidate::Release(release) => &release.plan.routes,
             }),
-            Self::Retiring(_) => RouteIntent { routes: &[], to: None },
+            Self::Retiring(_) => RouteIntent::nowhere(&[]),
         }
     }
 
@@ -233,6 +239,15 @@ impl Owed {
     fn effect(effect: Effect) -> Self {
         Self { effect: Some(effect), ..Self::default() }
     }
+
+    /// With the alarm of a pause besides: of two the earlier rings first.
+    pub(super) fn and_paused(mut self, access: &Access) -> Self {
+        if let Access::Paused(pause) = access {
+            let ends = Alarm { at: pause.hold.until, kind: AlarmKind::PauseEnded };
+            self.alarm = Some(self.alarm.filter(|alarm| alarm.at < ends.at).unwrap_or(ends));
+        }
+        self
+    }
 }
 
 impl Upkeep {
@@ -250,8 +265,12 @@ impl Upkeep {
 }
 
 impl<'a> RouteIntent<'a> {
+    const fn nowhere(routes: &'a [Route]) -> Self {
+        Self { routes, to: None, hold: None }
+    }
+
     pub(crate) fn to(release: &'a Release) -> Self {
-        Self { routes: &release.plan.routes, to: Some(release) }
+        Self { routes: &release.plan.routes, to: Some(release), hold: None }
     }
 }
 
@@ -269,10 +288,8 @@ impl Ground {
     fn route<'a>(&'a self, tried: &'a [Route]) -> RouteIntent<'a> {
         match (self.serving(), self) {
             (Some(serving), _) => RouteIntent::to(&serving.live),
-            (None, Self::Pending(Some(before))) if tried.is_empty() => {
-                RouteIntent { routes: &before.routes, to: None }
-            }
-            (None, _) => RouteIntent { routes: tried, to: None },
+            (None, Self::Pending(Some(before))) if tried.is_empty() => RouteIntent::nowhere(&before.routes),
+            (None, _) => RouteIntent::nowhere(tried),
         }
     }
 

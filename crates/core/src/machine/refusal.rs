@@ -56,6 +56,12 @@ pub enum Refusal {
     /// Nothing of the app is healthy.
     #[error("nothing of this app is healthy: deploy a version that is")]
     NothingHealthy,
+    /// The app has never been deployed.
+    #[error("the app has never been deployed, so there is no traffic that could be kept from it")]
+    NeverDeployed,
+    /// Requests of an app in maintenance are answered, so that none can wait.
+    #[error("the app is in maintenance: its requests are answered 503, none can wait")]
+    InMaintenance,
     /// It is already so.
     #[error("{event} changes nothing: it is already so")]
     Already {

@@ -2,10 +2,11 @@
 //! back from what was written to the state.
 
 use super::Machine;
+use super::access::Access;
 use super::event::{Event, OrderTarget};
 use super::phase::Phase;
 use super::refusal::Refusal;
-use super::step::step;
+use super::step::{Next, step};
 use crate::name::{AppName, Color, DeploymentId, Version};
 use crate::ports::Image;
 use crate::records::{
@@ -106,7 +107,7 @@ impl Machine {
     /// # Errors
     /// The refusal, when the state has no arrow for it: record it with [`Machine::refused`].
     pub fn step(&self, event: &Event, now: Timestamp) -> Result<Transition, Refusal> {
-        let next = step(self.phase.clone(), event, now)?;
+        let (next, access) = self.next(event, now)?;
         let considered = match event {
             Event::Deploy(order) => match &order.target {
                 OrderTarget::Config(plan) => self.considered.max(Some(plan.config)),
@@ -119,6 +120,7 @@ impl Machine {
             app: self.app.clone(),
             version: Version(self.version.0 + 1),
             considered,
+            access,
             phase: next.phase,
         };
         let mut deployments: Vec<DeploymentWrite> =
@@ -144,6 +146,27 @@ impl Machine {
             deployments,
             image,
         })
+    }
+
+    fn next(&self, event: &Event, now: Timestamp) -> Result<(Next, Access), Refusal> {
+        if let Some(access) = self.access.after(event, &self.phase, now) {
+            return Ok((self.phase.clone().into(), access?));
+        }
+        let stepped = step(self.phase.clone(), event, now);
+        match event {
+            // What is taken out of service is kept from nobody.
+            Event::Retire { .. } => Ok((stepped?, Access::Open)),
+            Event::Resumed => {
+                let access = self.access.resume(now);
+                match stepped {
+                    Err(Refusal::NotNow { .. }) if access != self.access => {
+                        Ok((self.phase.clone().into(), access))
+                    }
+                    stepped => Ok((stepped?, access)),
+                }
+            }
+            _ => Ok((stepped?, self.access.clone())),
+        }
     }
 
     /// Decides about a report of an effect that was begun at version `answers`.

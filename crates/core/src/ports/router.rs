@@ -1,6 +1,6 @@
 //! The proxy as a port.
 
-use crate::routes::{RouteTable, UpstreamId, UpstreamLoad};
+use crate::routes::{RouteTable, UpstreamId, UpstreamLoad, Waiting};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -43,6 +43,9 @@ pub struct RouterStatus {
     pub listeners: Vec<std::net::SocketAddr>,
     /// Every upstream that is routed or has something in flight.
     pub load: Vec<UpstreamLoad>,
+    /// Every app for which requests wait.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<Waiting>,
 }
 
 /// The proxy, as far as the controller uses it.

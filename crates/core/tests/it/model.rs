@@ -104,6 +104,7 @@ pub const CALM: Budget = Budget {
     manners: &[Manner::Auto],
     orders: 1,
     interventions: 0,
+    gates: 0,
     crashes: 0,
     harms: 0,
     failures: 0,
@@ -133,6 +134,12 @@ fn an_intervention_a_crash_and_a_failing_effect() {
 fn an_intervention_a_dying_container_and_a_failing_effect() {
     Space { budget: Budget { orders: 0, interventions: 1, harms: 1, failures: 1, ..CALM }, brain: &Real }
         .exhaust("intervention, death and failure");
+}
+
+#[test]
+fn a_pause_or_maintenance_and_a_crash() {
+    Space { budget: Budget { gates: 1, crashes: 1, edits: 1, ..CALM }, brain: &Real }
+        .exhaust("gates and crash");
 }
 
 #[test]

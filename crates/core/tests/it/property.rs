@@ -15,6 +15,7 @@ const ANYTHING: Budget = Budget {
     manners: &[Manner::Auto, Manner::Manual, Manner::Record, Manner::Brief],
     orders: 10,
     interventions: 10,
+    gates: 10,
     crashes: 20,
     harms: 10,
     failures: 20,
@@ -62,8 +63,16 @@ proptest! {
 fn a_hundred_thousand_random_transitions_replay() {
     const TRANSITIONS: usize = 100_000;
     let mut proof = Proof::of("P5", "core, random transitions");
-    let endless =
-        Budget { edits: 2, orders: 2, interventions: 2, crashes: 1, harms: 1, failures: 1, ..ANYTHING };
+    let endless = Budget {
+        edits: 2,
+        orders: 2,
+        interventions: 2,
+        gates: 2,
+        crashes: 1,
+        harms: 1,
+        failures: 1,
+        ..ANYTHING
+    };
     let mut world = World::new(endless.clone(), Pace::Real);
     // Marsaglia's xorshift64: a fixed walk, the same on every machine.
     let mut dice: u64 = 0x9E37_79B9_7F4A_7C15;

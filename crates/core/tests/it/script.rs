@@ -3,6 +3,7 @@
 use crate::world::fixture::{Manner, app, event};
 use dockswap_core::Timestamp;
 use dockswap_core::machine::{Effect, Event, Machine, Phase, Refusal, Transition, Warmth};
+use dockswap_core::routes::Gate;
 use std::time::Duration;
 
 /// A machine, and how it came to be.
@@ -103,6 +104,11 @@ pub fn tell(machine: &Machine) -> String {
             };
             words.push(format!("+ {} {} {warmth}", standby.release.color, standby.release.plan.image));
         }
+    }
+    match machine.gate() {
+        Gate::Open => {}
+        Gate::Held(_) => words.push("held".to_owned()),
+        Gate::Closed { .. } => words.push("closed".to_owned()),
     }
     words.join(" ")
 }

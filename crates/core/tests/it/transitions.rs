@@ -4,13 +4,16 @@
 
 use crate::script::{Scripted, tell};
 use crate::world::fixture::WORDS;
-use dockswap_core::machine::{AlarmKind, Event, Machine, Refusal, Stage, Transition};
+use dockswap_core::Timestamp;
+use dockswap_core::machine::{AlarmKind, Event, LONGEST_PAUSE, Machine, Refusal, Stage, Transition};
+use dockswap_core::routes::{Gate, Hold};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
 /// One way into every state that differs in what it answers.
-pub const STATES: [(&str, &str); 34] = [
+pub const STATES: [(&str, &str); 37] = [
     ("pending", ""),
     ("pending, after a failed first deployment", "deploy, image_failed, rollback_complete"),
     ("pulling, first", "deploy"),
@@ -79,6 +82,9 @@ pub const STATES: [(&str, &str); 34] = [
     ("draining, to be retired", "@live, retire, traffic_switched"),
     ("stopping, to be retired", "@live, retire, traffic_switched, drain_complete"),
     ("retired", "@live, retire, traffic_switched, drain_complete, container_stopped"),
+    ("stable, paused", "@live, paused"),
+    ("switching, paused", "@live, paused, deploy, image_ready, container_started, health_check_passed"),
+    ("stable, in maintenance", "@live, maintenance_began"),
 ];
 
 /// What `script` leads to, in the words of [`tell`].
@@ -165,6 +171,52 @@ fn a_newer_version_supersedes_before_the_switch_and_waits_after_it() {
     assert!(matches!(refused(switching, "superseded"), Refusal::NotNow { .. }));
 }
 
+#[test]
+fn a_pause_ends_by_order_by_time_or_by_retirement_and_deployments_go_on_behind_it() {
+    check("@live, paused", "stable blue app:v1 held");
+    check("@live, paused, unpaused", "stable blue app:v1");
+    assert_eq!(refused("@live, paused, wait 29s", "pause_ended"), Refusal::TooEarly { event: "pause_ended" });
+    check("@live, paused, wait 30s, pause_ended", "stable blue app:v1");
+    check("@live, paused, wait 20s, paused, wait 20s", "stable blue app:v1 held");
+    check("@live, paused, @live", "stable green app:v2 + blue app:v1 warm held");
+    check("@live, paused, retire", "draining blue app:v1");
+    assert_eq!(refused("", "paused"), Refusal::NeverDeployed);
+    let retired = "@live, retire, traffic_switched, drain_complete, container_stopped";
+    assert!(matches!(refused(retired, "paused"), Refusal::NotNow { .. }));
+}
+
+#[test]
+fn maintenance_lasts_until_it_is_ended_and_wins_over_a_pause() {
+    check("@live, maintenance_began, wait 999s, @live", "stable green app:v2 + blue app:v1 warm closed");
+    check("@live, paused, maintenance_began, maintenance_ended", "stable blue app:v1");
+    assert_eq!(refused("@live, maintenance_began", "paused"), Refusal::InMaintenance);
+    assert_eq!(refused("@live", "maintenance_ended"), Refusal::Already { event: "maintenance_ended" });
+}
+
+#[test]
+fn a_pause_lasts_no_longer_than_pauses_may_however_the_clock_is_set() {
+    let mut paused = Scripted::run("@live, paused");
+    let asked = Event::Paused { limit: Duration::from_hours(1), queue: 1 };
+    let after = paused.machine.step(&asked, paused.now).expect("a longer one").committed();
+    assert_eq!(after.gate(), Gate::Held(Hold { until: paused.now + LONGEST_PAUSE, queue: 1 }));
+    // The clock is set back, and a controller starts anew.
+    paused.now = Timestamp::from_micros(-3_600_000_000);
+    let after = paused.machine.step(&Event::Resumed, paused.now).expect("another end").committed();
+    let until = paused.now + Duration::from_secs(30);
+    assert_eq!(after.gate(), Gate::Held(Hold { until, queue: 1_000 }));
+}
+
+#[test]
+fn a_machine_of_an_earlier_version_is_open() {
+    let mut stored = serde_json::to_value(Scripted::run("@live").machine).expect("JSON");
+    assert!(
+        stored.as_object_mut().expect("an object").remove("access").is_none(),
+        "nothing is written for it"
+    );
+    let loaded: Machine = serde_json::from_value(stored).expect("a machine");
+    assert_eq!(loaded.gate(), Gate::Open);
+}
+
 /// A state by its name in [`STATES`], and what it answers to each word.
 type Row = (&'static str, Machine, Vec<(&'static str, Result<Machine, Refusal>)>);
 
@@ -179,6 +231,7 @@ fn table() -> Vec<Row> {
                 let now = match (state.machine.owed().alarm, &event) {
                     (Some(alarm), Event::WatchPassed) if alarm.kind == AlarmKind::WatchPassed => alarm.at,
                     (Some(alarm), Event::WindowPassed) if alarm.kind == AlarmKind::WindowPassed => alarm.at,
+                    (Some(alarm), Event::PauseEnded) if alarm.kind == AlarmKind::PauseEnded => alarm.at,
                     _ => state.now,
                 };
                 (*word, state.machine.step(&event, now).map(Transition::committed))
@@ -231,6 +284,8 @@ const fn kind(refusal: &Refusal) -> &'static str {
         Refusal::NothingToGoBackTo => "nothing to go back to",
         Refusal::NoWarmStandby => "no warm standby",
         Refusal::NothingHealthy => "nothing healthy",
+        Refusal::NeverDeployed => "never deployed",
+        Refusal::InMaintenance => "in maintenance",
         Refusal::Already { .. } => "already",
     }
 }

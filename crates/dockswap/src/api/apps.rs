@@ -35,6 +35,7 @@ pub(super) async fn list(
     for view in state.controller.views() {
         apps.push(with_records(&state, view).await?);
     }
+    count_waiting(&state, &mut apps).await;
     let known = |file: &wire::File| apps.iter().any(|app| Some(&app.view.app) == file.app.as_ref());
     let files =
         state.intake.files().into_iter().filter(|file| !file.problems.is_empty() && !known(file)).collect();
@@ -124,7 +125,20 @@ fn never_accepted(state: &State, app: &AppName) -> Problem {
 }
 
 async fn find(state: &State, app: &AppName) -> Result<wire::App, Problem> {
-    Ok(with_records(state, view(state, app)?).await?)
+    let mut app = with_records(state, view(state, app)?).await?;
+    count_waiting(state, std::slice::from_mut(&mut app)).await;
+    Ok(app)
+}
+
+/// Asks the proxy how many requests wait, where any may.
+async fn count_waiting(state: &State, apps: &mut [wire::App]) {
+    if !apps.iter().any(|app| app.view.gate.holds()) {
+        return;
+    }
+    let Some(waiting) = state.controller.waiting().await else { return };
+    for app in apps.iter_mut().filter(|app| app.view.gate.holds()) {
+        app.requests_waiting = Some(waiting.get(&app.view.app).copied().unwrap_or(0));
+    }
 }
 
 /// What is on record about an app, beside what the controller shows of it.
@@ -160,6 +174,7 @@ async fn with_records(state: &State, view: AppView) -> Result<wire::App, StoreEr
     let unused_files = unused_files(&view, state.intake.files());
     Ok(wire::App {
         view,
+        requests_waiting: None,
         unused_files,
         asked,
         serving_since,

@@ -97,6 +97,7 @@ impl From<OrderError> for Problem {
             OrderError::NothingToDeploy(_) => (StatusCode::UNPROCESSABLE_ENTITY, "nothing_to_deploy"),
             OrderError::Config(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
             OrderError::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
+            OrderError::NotInForce(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_in_force"),
         };
         Self::new(status, code, with_causes(&error))
     }
@@ -113,6 +114,8 @@ impl From<Refusal> for Problem {
             Refusal::NothingToGoBackTo => "no_previous",
             Refusal::NoWarmStandby => "no_standby",
             Refusal::NothingHealthy => "nothing_healthy",
+            Refusal::NeverDeployed => "never_deployed",
+            Refusal::InMaintenance => "in_maintenance",
             Refusal::Already { .. } => "already",
         };
         Self::new(StatusCode::CONFLICT, code, refusal.to_string())
@@ -172,6 +175,7 @@ mod tests {
     use super::Problem;
     use dockswap_controller::OrderError;
     use dockswap_core::machine::Refusal;
+    use dockswap_core::ports::RouterError;
     use dockswap_core::records::StoreError;
     use dockswap_core::{AppName, Color, DeploymentId};
 
@@ -194,6 +198,13 @@ mod tests {
             (OrderError::Superseded, 409, "superseded"),
             (Refusal::Busy { state: "pulling" }.into(), 409, "busy"),
             (Refusal::NothingHealthy.into(), 409, "nothing_healthy"),
+            (Refusal::NeverDeployed.into(), 409, "never_deployed"),
+            (Refusal::InMaintenance.into(), 409, "in_maintenance"),
+            (
+                OrderError::NotInForce(RouterError::Unavailable { message: "x".to_owned() }),
+                503,
+                "not_in_force",
+            ),
             (OrderError::Config("bad".to_owned()), 422, "invalid"),
             (failed("x").into(), 503, "database"),
             (StoreError::Fenced { operation: "x" }.into(), 409, "fenced"),

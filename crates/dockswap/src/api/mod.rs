@@ -7,6 +7,7 @@
 mod apps;
 mod error;
 mod files;
+mod gates;
 mod logs;
 mod orders;
 mod records;
@@ -30,6 +31,9 @@ use tokio::net::UnixListener;
 
 /// The most that a request may carry.
 const BODY_LIMIT: usize = 64 * 1024;
+
+/// The same for one that may carry a page, every byte of it escaped.
+const PAGE_BODY_LIMIT: usize = 6 * wire::PAGE_LIMIT + 1024;
 
 /// How long an answer may take that is no stream.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -59,6 +63,12 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/v1/apps/{app}/promote", post(orders::promote))
         .route("/v1/apps/{app}/cancel", post(orders::cancel))
         .route("/v1/apps/{app}/recover", post(orders::recover))
+        .route("/v1/apps/{app}/pause", post(gates::pause))
+        .route("/v1/apps/{app}/resume", post(gates::resume))
+        .route(
+            "/v1/apps/{app}/maintenance",
+            post(gates::close).delete(gates::open).layer(DefaultBodyLimit::max(PAGE_BODY_LIMIT)),
+        )
         .route("/v1/configs/{id}", get(records::config))
         .route("/v1/deployments/{id}", get(records::deployment))
         .route("/v1/deployments/{id}/events", get(records::deployment_events))

@@ -27,8 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const RECENT: u64 = 10;
 
 type Accepted = (StatusCode, Json<wire::Accepted>);
-type Answer = Result<Accepted, Problem>;
-type Order<T> = Result<Json<T>, JsonRejection>;
+pub(super) type Answer = Result<Accepted, Problem>;
+pub(super) type Order<T> = Result<Json<T>, JsonRejection>;
 
 /// Deploys the newest version of the file, as it is now: a broken one is refused, though an earlier
 /// version of it is on record. With an image, that is written into the file first; the edit is what
@@ -132,7 +132,7 @@ pub(super) async fn remove(state: extract::State<Arc<State>>, Segment(app): Segm
     command(&state, &app, Command::Remove).await
 }
 
-async fn command(state: &State, app: &str, command: Command) -> Answer {
+pub(super) async fn command(state: &State, app: &str, command: Command) -> Answer {
     let app = known(state, app).await?;
     Ok(accepted(state.controller.command(&app, command).await?))
 }

@@ -10,6 +10,7 @@ use dockswap_core::records::{DeploymentRow, DeploymentStatus};
 use dockswap_core::{AppName, Color, ConfigId, ConfigSha, DeploymentId, Timestamp};
 use dockswap_store::{ConfigSummary, EventRow};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::time::Duration;
 
 /// A point in time; in JSON as in RFC 3339, UTC, with microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +53,9 @@ pub(crate) struct App {
     pub(crate) failure: Option<String>,
     /// What its file asks for, when what serves is an earlier version that an operator went back to.
     pub(crate) asked: Option<Asked>,
+    /// How many requests wait at its gate; `None`: none may, or the proxy does not say.
+    #[serde(default)]
+    pub(crate) requests_waiting: Option<u32>,
     /// Other files of its name, which are not used, and why.
     #[serde(default)]
     pub(crate) unused_files: Vec<File>,
@@ -231,6 +235,44 @@ pub(crate) struct RollbackOrder {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SwitchOrder {
     pub(crate) color: Color,
+}
+
+/// The most bytes of a page that an app shows in maintenance.
+pub(crate) const PAGE_LIMIT: usize = 64 * 1024;
+
+/// How long a pause lasts when nobody says so.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// How many requests may wait when nobody says so.
+const QUEUE: u32 = 1_000;
+
+/// What is asked of `POST apps/{app}/pause`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PauseOrder {
+    /// For at most so long.
+    #[serde(default = "pause", with = "dockswap_core::time::millis", rename = "limit_ms")]
+    pub(crate) limit: Duration,
+    /// And so many.
+    #[serde(default = "queue")]
+    pub(crate) queue: u32,
+}
+
+const fn pause() -> Duration {
+    PAUSE
+}
+
+const fn queue() -> u32 {
+    QUEUE
+}
+
+/// What is asked of `POST apps/{app}/maintenance`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MaintenanceOrder {
+    /// The app's own page, HTML; absent: a plain one.
+    #[serde(default)]
+    pub(crate) page: Option<String>,
 }
 
 /// What became of an order.

@@ -23,15 +23,18 @@ mod history;
 mod init;
 mod listeners;
 mod logs;
+mod maintenance;
 mod man;
 mod outcome;
 mod page;
+mod pause;
 mod plan;
 mod promote;
 mod records;
 mod recover;
 mod reload;
 mod remove;
+mod resume;
 mod rollback;
 mod run;
 mod schema;
@@ -126,6 +129,9 @@ pub(crate) enum Verb {
     Promote(promote::PromoteArgs),
     Cancel(cancel::CancelArgs),
     Recover(recover::RecoverArgs),
+    Pause(pause::PauseArgs),
+    Resume(resume::ResumeArgs),
+    Maintenance(maintenance::MaintenanceArgs),
     Remove(remove::RemoveArgs),
     Status(status::StatusArgs),
     Why(why::WhyArgs),
@@ -156,6 +162,9 @@ impl Verb {
             Self::Promote(args) => Some(&args.app),
             Self::Cancel(args) => Some(&args.app),
             Self::Recover(args) => Some(&args.app),
+            Self::Pause(args) => Some(&args.app),
+            Self::Resume(args) => Some(&args.app),
+            Self::Maintenance(args) => Some(&args.app),
             Self::Remove(args) => Some(&args.app),
             Self::Logs(args) => Some(&args.app),
             Self::Health(args) => Some(&args.app),
@@ -261,6 +270,9 @@ async fn carry_out(session: &Session, verb: Verb) -> Result<Exit, CliError> {
         Verb::Promote(args) => promote::promote(session, &args).await,
         Verb::Cancel(args) => cancel::cancel(session, &args).await,
         Verb::Recover(args) => recover::recover(session, &args).await,
+        Verb::Pause(args) => pause::pause(session, &args).await,
+        Verb::Resume(args) => resume::resume(session, &args).await,
+        Verb::Maintenance(args) => maintenance::maintenance(session, &args).await,
         Verb::Remove(args) => remove::remove(session, &args).await,
         Verb::Status(args) => status::status(session, &args).await,
         Verb::Why(args) => why::why(session, &args).await,

@@ -2,10 +2,11 @@
 
 use super::text::{bytes, count, duration};
 use crate::api::wire;
-use dockswap_controller::Progress;
+use dockswap_controller::{GateView, Progress};
+use dockswap_core::Timestamp;
 use dockswap_core::machine::{Event, Order, OrderReason, OrderTarget};
 use dockswap_core::ports::RouterStatus;
-use dockswap_core::routes::InFlight;
+use dockswap_core::routes::{Hold, InFlight};
 use dockswap_core::spec::HealthCheck;
 
 /// What happened, in a sentence without its subject: `image app:v2 is on the host`.
@@ -49,6 +50,10 @@ fn asked_by(event: &str) -> String {
     match event {
         "manual_recovery" => "recover".to_owned(),
         "retire" => "remove".to_owned(),
+        "paused" => "pause".to_owned(),
+        "unpaused" => "resume".to_owned(),
+        "maintenance_began" => "maintenance on".to_owned(),
+        "maintenance_ended" => "maintenance off".to_owned(),
         event => event.replace('_', " "),
     }
 }
@@ -90,6 +95,16 @@ fn sentence(decoded: &Event, color: &str, event: &wire::Event) -> String {
             format!("an operator asked to recover; healthy: {}", healthy.join(", "))
         }
         Event::Retire { .. } => "an operator takes the app out of service".to_owned(),
+        Event::Paused { limit, queue } => {
+            format!("an operator lets new requests wait, up to {queue} of them for {}", duration(*limit))
+        }
+        Event::Unpaused => "an operator lets them go on".to_owned(),
+        Event::PauseEnded => "the pause is over: requests go on".to_owned(),
+        Event::MaintenanceBegan { page } => {
+            let page = if page.is_some() { "the app's own page" } else { "a plain page" };
+            format!("an operator has new requests answered 503, with {page}")
+        }
+        Event::MaintenanceEnded => "an operator opens the app again".to_owned(),
         Event::ImageFailed(failure)
         | Event::ContainerFailed(failure)
         | Event::HealthCheckFailed(failure)
@@ -148,6 +163,28 @@ pub(crate) fn of_progress(progress: &Progress) -> String {
             format!("draining: {} in flight, closed in {} s", of_in_flight(left), closed_in.as_secs())
         }
         Progress::Retrying { reason } => format!("trying again: {reason}"),
+    }
+}
+
+/// What keeps new requests from an app: `paused, 12 s left, 40 requests wait`; `None`: nothing does.
+pub(crate) fn of_gate_view(app: &wire::App, now: Timestamp) -> Option<String> {
+    let waits = |how: &str, hold: &Hold| {
+        let left = duration(hold.until.saturating_since(now));
+        let waiting = match app.requests_waiting {
+            Some(1) => ", 1 request waits".to_owned(),
+            Some(waiting) => format!(", {waiting} requests wait"),
+            None => String::new(),
+        };
+        format!("{how}, {left} left{waiting} (up to {})", hold.queue)
+    };
+    match &app.view.gate {
+        GateView::Open => None,
+        GateView::Paused(hold) => Some(waits("paused", hold)),
+        GateView::Held(hold) => Some(waits("held for the deployment", hold)),
+        GateView::Maintenance { page_bytes } => {
+            let page = page_bytes.map_or("a plain page", |_| "its own page");
+            Some(format!("in maintenance: new requests are answered 503, with {page}"))
+        }
     }
 }
 

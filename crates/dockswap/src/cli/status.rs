@@ -6,7 +6,7 @@ use super::session::{Format, Session, data, now};
 use super::text::{Table, age, block, duration};
 use crate::api::wire;
 use clap::Args;
-use dockswap_controller::FileStatus;
+use dockswap_controller::{FileStatus, GateView};
 use dockswap_core::records::DeploymentStatus;
 use dockswap_core::{AppName, Timestamp};
 use std::io::IsTerminal;
@@ -124,6 +124,7 @@ fn detail(app: &wire::App, now: Timestamp) -> Vec<String> {
     fact("progress", view.progress.as_ref().map(sentence::of_progress));
     fact("serves", Some(sentence::serving(app)));
     fact("", app.serving_since.map(ago));
+    fact("gate", sentence::of_gate_view(app, now));
     fact("upstreams", (!view.upstreams.is_empty()).then(|| view.upstreams.join(", ")));
     fact("routes", (!view.routes.is_empty()).then(|| view.routes.join(", ")));
     fact("standby", standby(app, now));
@@ -161,6 +162,8 @@ fn state(app: &wire::App) -> String {
         ("orphaned", matches!(view.file, FileStatus::Orphaned { .. }) && view.state != "retired"),
         ("invalid", matches!(view.file, FileStatus::Invalid { .. })),
         ("waiting", view.waiting),
+        ("paused", matches!(view.gate, GateView::Paused(_))),
+        ("maintenance", matches!(view.gate, GateView::Maintenance { .. })),
     ] {
         if is_set {
             state.push_str(", ");
@@ -240,8 +243,9 @@ mod tests {
     use super::{detail, overview, problems, sentence};
     use crate::api::wire;
     use crate::cli::fixture::{app, now};
-    use dockswap_controller::{FileStatus, StandbyView};
+    use dockswap_controller::{FileStatus, GateView, StandbyView};
     use dockswap_core::records::DeploymentStatus;
+    use dockswap_core::routes::Hold;
     use dockswap_core::{Color, ConfigId, DeploymentId};
     use std::path::Path;
     use std::time::Duration;
@@ -316,6 +320,25 @@ upstreams    172.17.0.2:8080
 routes       web.localhost/
 standby      green app:v0 (stopped)
 last         deployment 7 of app:v2 into green: success, began 4h ago, took 14.0 s"
+        );
+    }
+
+    #[test]
+    fn what_keeps_requests_from_an_app_is_shown() {
+        let mut web = app("web");
+        web.view.gate = GateView::Paused(Hold { until: now() + Duration::from_secs(12), queue: 1_000 });
+        web.requests_waiting = Some(40);
+        let shown = detail(&web, now()).join("\n");
+        assert!(shown.contains("state        stable, paused\n"), "{shown}");
+        assert!(
+            shown.contains("gate         paused, 12.0 s left, 40 requests wait (up to 1000)\n"),
+            "{shown}"
+        );
+        web.view.gate = GateView::Maintenance { page_bytes: Some(13) };
+        let shown = detail(&web, now()).join("\n");
+        assert!(
+            shown.contains("in maintenance: new requests are answered 503, with its own page"),
+            "{shown}"
         );
     }
 

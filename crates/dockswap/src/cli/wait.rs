@@ -49,7 +49,7 @@ pub(crate) struct WaitArgs {
 }
 
 /// Minutes and seconds as files have them: `500ms`, `5s`, `1m30s`, `1h`.
-fn span(text: &str) -> Result<Duration, String> {
+pub(super) fn span(text: &str) -> Result<Duration, String> {
     let advice = || "write a duration as in 90s, 5m or 1m30s".to_owned();
     let mut total = Duration::ZERO;
     let mut rest = text;

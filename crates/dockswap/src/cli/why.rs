@@ -33,6 +33,9 @@ fn story(why: &wire::Why, now: Timestamp) -> Vec<String> {
     if let Some(serving) = &why.serving {
         lines.push(format!("It was brought by deployment {} (config {}).", serving.id, serving.config));
     }
+    if let Some(gate) = sentence::of_gate_view(app, now) {
+        lines.push(format!("It is {gate}."));
+    }
     if let Some(progress) = &view.progress {
         lines.push(format!("{}.", capital(&sentence::of_progress(progress))));
     }

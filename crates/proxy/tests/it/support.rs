@@ -2,7 +2,7 @@
 
 use dockswap_core::name::{AppName, Color, ContainerId, DeploymentId};
 use dockswap_core::ports::{Router, RouterError};
-use dockswap_core::routes::{AppRoutes, InFlight, RouteTable, Target, Upstream, UpstreamId};
+use dockswap_core::routes::{AppRoutes, Gate, InFlight, RouteTable, Target, Upstream, UpstreamId};
 use dockswap_core::spec::{HostPattern, Protocol, Route};
 use dockswap_core::time::Timestamp;
 use dockswap_proxy::{Limits, ProxyClient, ProxyConfig, ServeError, Start, serve};
@@ -134,6 +134,12 @@ impl Running {
         (in_flight.total() - upgraded, upgraded)
     }
 
+    /// How many requests wait for the gate of app `web`.
+    pub(crate) async fn waiting(&self) -> u32 {
+        let waiting = self.control.status().await.unwrap().waiting;
+        waiting.iter().filter(|queue| queue.app.as_str() == "web").map(|queue| queue.requests).sum()
+    }
+
     /// Begins the graceful end.
     pub(crate) fn begin_stop(&self) {
         self.shutdown.cancel();
@@ -184,7 +190,7 @@ pub(crate) fn app<'a>(
         deployment: DeploymentId(1),
         upstreams: upstreams.into_iter().cloned().collect(),
     };
-    AppRoutes { app: name.parse::<AppName>().unwrap(), routes, target: Some(target) }
+    AppRoutes { app: name.parse::<AppName>().unwrap(), routes, target: Some(target), gate: Gate::Open }
 }
 
 pub(crate) fn any_host() -> Route {

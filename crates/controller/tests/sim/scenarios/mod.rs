@@ -5,6 +5,7 @@ mod deploys;
 mod docker;
 mod edits;
 mod fault;
+mod gates;
 mod orders;
 mod proxy;
 mod restarts;

@@ -99,7 +99,8 @@ impl State {
         }
         let now = self.now();
         let tables: Vec<_> = self.proxy.table.apps.clone();
-        for routes in tables {
+        // Who comes to a gate that is not open waits, or is turned away as it is meant to be.
+        for routes in tables.into_iter().filter(|routes| routes.gate.is_open()) {
             let Some(target) = routes.target.filter(|target| !target.upstreams.is_empty()) else { continue };
             let upstream = self.rng.pick(&target.upstreams).clone();
             let quick = (Duration::from_millis(5), Duration::from_millis(400));
@@ -150,6 +151,7 @@ impl Router for World {
                 table: state.proxy.table.clone(),
                 listeners: Vec::new(),
                 load: Vec::new(),
+                waiting: Vec::new(),
             })
         })
         .await

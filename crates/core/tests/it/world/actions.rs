@@ -1,7 +1,7 @@
 //! What can happen in the world, and when.
 
 use super::brain::Brain;
-use super::fixture::{Manner, plan};
+use super::fixture::{Manner, Pace, plan};
 use super::perform::Outcome;
 use super::{Action::*, Container, World, release_id};
 use dockswap_core::Timestamp;
@@ -11,6 +11,7 @@ use dockswap_core::machine::{
     OrderTarget, Phase, Readiness,
 };
 use dockswap_core::records::DeploymentStatus;
+use std::time::Duration;
 
 /// One thing that happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +82,14 @@ pub enum Ask {
     Recover,
     /// `dockswap remove`.
     Retire,
+    /// `dockswap pause`.
+    Pause,
+    /// `dockswap resume`.
+    Resume,
+    /// `dockswap maintenance on`.
+    Close,
+    /// `dockswap maintenance off`.
+    Open,
 }
 
 impl World {
@@ -135,6 +144,7 @@ impl World {
         }
         let count = |release| self.proxy.in_flight.get(&release).copied().unwrap_or(0);
         if let Some(routed) = self.proxy.routed
+            && !self.proxy.gated
             && self.runs(routed)
             && count(routed) < self.left.requests
         {
@@ -150,6 +160,7 @@ impl World {
     /// which the machine's signature shows.
     fn asked(&self, brain: &dyn Brain, machine: &Machine, actions: &mut Vec<Action>) {
         const ORDERS: [Ask; 4] = [Ask::Deploy, Ask::RollbackWarm, Ask::RollbackPinned, Ask::Switch];
+        const GATES: [Ask; 2] = [Ask::Pause, Ask::Close];
         const INTERVENTIONS: [Ask; 3] = [Ask::Cancel, Ask::Recover, Ask::Retire];
         let mut accepted = |ask: Ask| {
             if self.event_of(ask).is_some_and(|event| brain.step(machine, &event, self.now).is_ok()) {
@@ -163,6 +174,10 @@ impl World {
         if self.left.interventions > 0 {
             INTERVENTIONS.into_iter().for_each(&mut accepted);
         }
+        if self.left.gates > 0 {
+            GATES.into_iter().for_each(&mut accepted);
+        }
+        [Ask::Resume, Ask::Open].into_iter().for_each(&mut accepted);
     }
 
     /// What the controller does of itself.
@@ -186,7 +201,8 @@ impl World {
         }
         let target = brain.route(machine);
         let idle_doubt = self.proxy.in_doubt && !asks_for_route(machine);
-        if self.reachable(target) && (self.proxy.routed != target || idle_doubt) {
+        let stale = self.proxy.routed != target || self.proxy.gated == machine.gate().is_open();
+        if self.reachable(target) && (stale || idle_doubt) {
             actions.push(Reapply);
         }
     }
@@ -206,7 +222,8 @@ impl World {
                         self.left.orders -= 1;
                     }
                     Ask::Cancel | Ask::Recover | Ask::Retire => self.left.interventions -= 1,
-                    Ask::Promote => {}
+                    Ask::Pause | Ask::Close => self.left.gates -= 1,
+                    Ask::Promote | Ask::Resume | Ask::Open => {}
                 }
                 self.decide_on(brain, self.event_of(*ask));
             }
@@ -232,8 +249,9 @@ impl World {
             Sweep => self.sweep(),
             Reapply => {
                 if let Some(machine) = self.in_force() {
-                    (self.proxy.routed, self.proxy.in_doubt) =
-                        (brain.route(machine), asks_for_route(machine));
+                    let (route, asks) = (brain.route(machine), asks_for_route(machine));
+                    self.proxy.gated = !machine.gate().is_open();
+                    (self.proxy.routed, self.proxy.in_doubt) = (route, asks);
                 }
             }
             Crash => {
@@ -305,6 +323,16 @@ impl World {
                 Event::ManualRecovery(Observation { healthy })
             }
             Ask::Retire => Event::Retire { newest: None },
+            Ask::Pause => {
+                let lasts = match self.pace {
+                    Pace::Real => 30_000,
+                    Pace::Instant => 0,
+                };
+                Event::Paused { limit: Duration::from_millis(lasts), queue: 1 }
+            }
+            Ask::Resume => Event::Unpaused,
+            Ask::Close => Event::MaintenanceBegan { page: None },
+            Ask::Open => Event::MaintenanceEnded,
         })
     }
 
@@ -345,17 +373,19 @@ impl World {
         machine.owed().alarm.map(|alarm| match alarm.kind {
             AlarmKind::WatchPassed => Event::WatchPassed,
             AlarmKind::WindowPassed => Event::WindowPassed,
+            AlarmKind::PauseEnded => Event::PauseEnded,
         })
     }
 
     /// The next time that something is due, if that is not now.
     fn next_deadline(&self) -> Option<Timestamp> {
         let owed = self.in_force()?.owed();
-        let deadline = owed.alarm.map(|alarm| alarm.at).or(match owed.effect {
+        let of_effect = match owed.effect {
             Some(Effect::Probe { until, .. } | Effect::Drain { until, .. }) => Some(until),
             _ => None,
-        });
-        deadline.filter(|deadline| *deadline > self.now)
+        };
+        let deadlines = owed.alarm.map(|alarm| alarm.at).into_iter().chain(of_effect);
+        deadlines.filter(|deadline| *deadline > self.now).min()
     }
 }
 

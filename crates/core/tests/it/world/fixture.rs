@@ -152,13 +152,18 @@ pub fn event(word: &str, machine: &Machine, deployment: i64, manner: Manner) -> 
         "manual_recovery/standby" => seen(standby),
         "manual_recovery/nothing" => seen(None),
         "retire" => Event::Retire { newest: None },
+        "paused" => Event::Paused { limit: Duration::from_secs(30), queue: 1_000 },
+        "unpaused" => Event::Unpaused,
+        "pause_ended" => Event::PauseEnded,
+        "maintenance_began" => Event::MaintenanceBegan { page: Some("<h1>back soon</h1>".to_owned()) },
+        "maintenance_ended" => Event::MaintenanceEnded,
         "external_change" => Event::ExternalChange(failure("container web-blue-1 was removed")),
         _ => panic!("{word:?} is no event"),
     }
 }
 
 /// Every word that [`event`] knows, in the order of a deployment.
-pub const WORDS: [&str; 32] = [
+pub const WORDS: [&str; 37] = [
     "deploy",
     "rollback/warm",
     "rollback/pinned",
@@ -191,4 +196,9 @@ pub const WORDS: [&str; 32] = [
     "manual_recovery/nothing",
     "retire",
     "external_change",
+    "paused",
+    "unpaused",
+    "pause_ended",
+    "maintenance_began",
+    "maintenance_ended",
 ];

@@ -76,6 +76,8 @@ pub struct Proxy {
     pub routed: Option<ReleaseId>,
     /// Requests in flight. No entry: none.
     pub in_flight: BTreeMap<ReleaseId, u8>,
+    /// Whether new requests are kept from it.
+    pub gated: bool,
     /// Its route was changed, and the controller does not know yet, or never will.
     pub in_doubt: bool,
 }
@@ -112,6 +114,8 @@ pub struct Budget {
     pub orders: u8,
     /// `cancel`, `recover`, `retire`.
     pub interventions: u8,
+    /// `pause`, `maintenance on`.
+    pub gates: u8,
     /// The controller is killed.
     pub crashes: u8,
     /// Containers die or turn unhealthy, from outside.
@@ -131,6 +135,7 @@ impl Budget {
         manners: &[],
         orders: 0,
         interventions: 0,
+        gates: 0,
         crashes: 0,
         harms: 0,
         failures: 0,
@@ -266,10 +271,11 @@ impl Hash for World {
         (now, disk, docker, proxy, past, left, pace).hash(state);
         let version = controller.as_ref().map(|controller| {
             controller.machine.phase().hash(state);
+            controller.machine.access().hash(state);
             controller
                 .decided
                 .as_ref()
-                .map(|next| (next.event().event_type, next.after().phase()))
+                .map(|next| (next.event().event_type, next.after().phase(), next.after().access()))
                 .hash(state);
             controller.machine.version()
         });

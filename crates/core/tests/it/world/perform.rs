@@ -98,6 +98,7 @@ impl World {
             Effect::Route => {
                 if done {
                     self.proxy.routed = brain.route(&machine);
+                    self.proxy.gated = !machine.gate().is_open();
                     self.proxy.in_doubt = true;
                 }
                 Self::routed(&machine, good)
@@ -179,6 +180,7 @@ impl World {
     fn confirm_route(&mut self, brain: &dyn Brain, machine: &Machine) {
         if brain.clears() == Clearing::AfterTheTraffic && self.reachable(brain.route(machine)) {
             (self.proxy.routed, self.proxy.in_doubt) = (brain.route(machine), false);
+            self.proxy.gated = !machine.gate().is_open();
         }
     }
 

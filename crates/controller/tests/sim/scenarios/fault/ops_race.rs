@@ -75,9 +75,24 @@ fn order(rng: &mut Rng, sim: &Sim) -> Command {
         Command::Cancel,
         Command::Recover,
         Command::Remove,
+        Command::Pause { limit: Duration::from_secs(5), queue: 10 },
+        Command::BeginMaintenance { page: None },
+        Command::EndMaintenance,
     ];
     rng.pick(&commands).clone()
 }
+
+/// The events of orders that begin no deployment.
+const BY_PEOPLE: [&str; 8] = [
+    "promote",
+    "cancel",
+    "manual_recovery",
+    "retire",
+    "paused",
+    "unpaused",
+    "maintenance_began",
+    "maintenance_ended",
+];
 
 /// How many events of each kind that people bring are on record.
 struct Begun {
@@ -96,7 +111,7 @@ impl Begun {
             .filter(|record| record.payload["event"]["reason"].as_str().is_some_and(asked))
             .map(|record| record.deployment_id)
             .collect();
-        let by_people = |name: &&str| matches!(*name, "promote" | "cancel" | "manual_recovery" | "retire");
+        let by_people = |name: &&str| BY_PEOPLE.contains(name);
         let interventions = state.database.names(&web).iter().filter(|name| by_people(name)).count();
         Self { deployments, interventions }
     }
@@ -122,7 +137,14 @@ fn told_the_truth(orders: &[(Duration, Command)], answers: &[Answer], begun: &Be
                     return Err(format!("two people were told that {id} is theirs"));
                 }
             }
-            Command::Promote | Command::Cancel | Command::Recover | Command::Remove => interventions += 1,
+            Command::Promote
+            | Command::Cancel
+            | Command::Recover
+            | Command::Remove
+            | Command::Pause { .. }
+            | Command::Resume
+            | Command::BeginMaintenance { .. }
+            | Command::EndMaintenance => interventions += 1,
         }
     }
     if told != begun.deployments {
