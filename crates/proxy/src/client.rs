@@ -5,7 +5,8 @@ use crate::upstream::SPREAD;
 use crate::wire::{self, Failure};
 use async_trait::async_trait;
 use bytes::Bytes;
-use dockswap_core::ports::{Router, RouterError, RouterStatus};
+use dockswap_core::keyring::Keyring;
+use dockswap_core::ports::{Keyholder, Router, RouterError, RouterStatus};
 use dockswap_core::routes::{RouteTable, UpstreamId, UpstreamLoad};
 use http::header::HOST;
 use http::{HeaderValue, Method, Request, StatusCode};
@@ -157,5 +158,17 @@ impl Router for ProxyClient {
         self.ask(Question::new(Method::POST, wire::CLOSE, &close)?, SPREAD.saturating_add(DEADLINE))
             .await?
             .done()
+    }
+}
+
+#[async_trait]
+impl Keyholder for ProxyClient {
+    async fn hold(&self, keyring: &Keyring) -> Result<(), RouterError> {
+        self.ask(Question::new(Method::PUT, wire::CERTIFICATES, keyring)?, DEADLINE).await?.done()
+    }
+
+    async fn held(&self) -> Result<String, RouterError> {
+        let question = Question { method: Method::GET, path: wire::CERTIFICATES, body: Bytes::new() };
+        self.ask(question, DEADLINE).await?.json::<wire::Held>().map(|held| held.tag)
     }
 }

@@ -4,6 +4,7 @@
 use crate::switchboard::Switchboard;
 use crate::wire::{self, Failure};
 use bytes::Bytes;
+use dockswap_core::keyring::Keyring;
 use dockswap_core::routes::RouteTable;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -79,6 +80,8 @@ async fn serve(listener: UnixListener, board: Arc<Switchboard>) {
 async fn answer(board: Arc<Switchboard>, request: Request<Incoming>) -> Reply {
     let done = match (request.method(), request.uri().path()) {
         (&Method::PUT, wire::TABLE) => put_table(board, request).await,
+        (&Method::PUT, wire::CERTIFICATES) => put_certificates(board, request).await,
+        (&Method::GET, wire::CERTIFICATES) => json(StatusCode::OK, &wire::Held { tag: board.held() }),
         (&Method::GET, wire::STATUS) => json(StatusCode::OK, &board.status().await),
         (&Method::POST, wire::DRAINED) => drained(&board, request).await,
         (&Method::POST, wire::CLOSE) => close(board, request).await,
@@ -96,6 +99,15 @@ async fn put_table(board: Arc<Switchboard>, request: Request<Incoming>) -> Resul
     // In a task of its own: a controller that goes away half-way leaves no half-made change.
     match tokio::spawn(async move { board.install(table).await }).await {
         Ok(installed) => installed.map(|()| no_content()),
+        Err(error) => Err(Failure::Refused { message: error.to_string() }),
+    }
+}
+
+async fn put_certificates(board: Arc<Switchboard>, request: Request<Incoming>) -> Result<Reply, Failure> {
+    let keyring: Keyring = read(request).await?;
+    // In a task of its own, as above.
+    match tokio::spawn(async move { board.hold(keyring).await }).await {
+        Ok(()) => Ok(no_content()),
         Err(error) => Err(Failure::Refused { message: error.to_string() }),
     }
 }

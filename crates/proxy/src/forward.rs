@@ -4,6 +4,7 @@
 use crate::answer::{Answer, AnswerBody, Loan};
 use crate::client_io::{Busy, Trust};
 use crate::connection::Client;
+use crate::detour;
 use crate::exchange::{Exchange, Incame, Outgoing, exchange};
 use crate::headers::{self, BodyFraming, Origin};
 use crate::host;
@@ -13,7 +14,7 @@ use crate::reach::Over;
 use crate::request_body::{Progress, RequestBody};
 use crate::tunnel::{self, Protocol};
 use crate::upstream::{InFlight, Kind, Upstream};
-use http::header::{CONTENT_LENGTH, HOST};
+use http::header::{CONTENT_LENGTH, HOST, STRICT_TRANSPORT_SECURITY};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderValue, Method, Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
@@ -24,12 +25,17 @@ use std::sync::Arc;
 pub(crate) async fn answer(client: &Client, request: Request<Incoming>, busy: Busy, trust: Trust) -> Answer {
     let on_stream = request.version() == Version::HTTP_2;
     let is_head = request.method() == Method::HEAD;
-    let mut request_body = None;
-    let carried = match Order::read(&client.proxy, request, trust) {
-        Ok(order) => order.carry_out(client, &mut request_body).await,
+    let busy = match detour::acme(client, request.method(), request.uri(), busy) {
+        Ok(answer) => return answer,
+        Err(busy) => busy,
+    };
+    let mut notes = Notes::default();
+    let carried = match Order::read(client, request, trust) {
+        Ok(order) => order.carry_out(client, &mut notes).await,
         Err(page) => Err(page),
     };
-    match carried {
+    let Notes { request_body, hsts } = notes;
+    let mut answer = match carried {
         Ok(Carried::Answer(answer, loan)) => {
             let (mut head, body) = answer.into_parts();
             head.version = Version::HTTP_11;
@@ -42,10 +48,24 @@ pub(crate) async fn answer(client: &Client, request: Request<Incoming>, busy: Bu
             headers::prepare_switch(&mut head.headers);
             Answer::from_parts(head, AnswerBody::empty(busy))
         }
+        Ok(Carried::Moved(location)) => detour::moved(location, busy),
         // Over HTTP/1.1 the connection sees to it that such an answer has no body.
         Err(page) if is_head && on_stream => page.head(busy),
         Err(page) => page.answer(busy),
+    };
+    if let Some(hsts) = hsts {
+        answer.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts);
     }
+    answer
+}
+
+/// What is learned of a request on its way, and matters to its answer.
+#[derive(Default)]
+struct Notes {
+    /// The body that is sent.
+    request_body: Option<Arc<Progress>>,
+    /// What its route says of HTTPS.
+    hsts: Option<HeaderValue>,
 }
 
 /// How a request ended well.
@@ -54,6 +74,8 @@ enum Carried {
     Answer(Incame, Loan),
     /// With a change of protocol; the tunnel runs.
     Switched(Incame),
+    /// It is to be sent there.
+    Moved(HeaderValue),
 }
 
 /// A request that was understood.
@@ -65,20 +87,27 @@ struct Order {
 }
 
 impl Order {
-    fn read(proxy: &Proxy, mut request: Request<Incoming>, trust: Trust) -> Result<Self, Page> {
+    fn read(client: &Client, mut request: Request<Incoming>, trust: Trust) -> Result<Self, Page> {
         if trust == Trust::Ambiguous {
             return Err(Page::BadRequest);
         }
         if request.method() == Method::CONNECT {
             return Err(Page::MethodNotAllowed);
         }
-        if target_length(request.uri()) > proxy.limits.uri_bytes {
+        if target_length(request.uri()) > client.proxy.limits.uri_bytes {
             return Err(Page::UriTooLong);
         }
         if !is_valid_target(&request) {
             return Err(Page::BadRequest);
         }
         let host = host_of(&request)?;
+        if let Some(secured) = &client.secured {
+            let mut buffer = [0; _];
+            let host = host.as_ref().and_then(|host| host::normalize(host.to_str().ok()?, &mut buffer));
+            if detour::is_misdirected(&client.proxy, secured, host) {
+                return Err(Page::Misdirected);
+            }
+        }
         let upgrade = match headers::requested_upgrade(request.headers()) {
             Some(protocol) if request.version() == Version::HTTP_11 => {
                 Some((protocol, hyper::upgrade::on(&mut request)))
@@ -88,16 +117,24 @@ impl Order {
         Ok(Self { request, host, upgrade })
     }
 
-    /// `body` is told of the body that is sent.
-    async fn carry_out(self, client: &Client, body: &mut Option<Arc<Progress>>) -> Result<Carried, Page> {
+    async fn carry_out(self, client: &Client, notes: &mut Notes) -> Result<Carried, Page> {
         let Self { request, host, upgrade } = self;
         let proxy = &client.proxy;
         let kind = headers::is_grpc(request.headers()).then_some(Kind::Call);
         let route = Route { client, host: host.clone(), target: request.uri().clone(), kind };
-        let mut entry = route.enter(&[]).map_err(NoEntry::into_page)?;
+        let mut entry = match route.enter(&[]) {
+            Ok(entry) => entry,
+            Err(NoEntry::NoRoute) => return Err(Page::NoRoute),
+            Err(NoEntry::NoUpstream) => return Err(Page::Unavailable),
+            Err(NoEntry::OverHttps(port)) => {
+                let location = detour::to_https(host.as_ref(), request.uri(), port);
+                return location.map(Carried::Moved).ok_or(Page::BadRequest);
+            }
+        };
+        notes.hsts = entry.hsts.take();
         let (asked, on_upgrade) = upgrade.unzip();
         let mut request = prepare(client, request, host, asked, &entry)?;
-        *body = request.body().progress();
+        notes.request_body = request.body().progress();
         let mut tried = Vec::new();
         let mut over = Over::Any;
         loop {
@@ -153,15 +190,6 @@ impl Route<'_> {
             Some(kind) => Entry { in_flight: entry.in_flight.counted_as(kind), ..entry },
             None => entry,
         })
-    }
-}
-
-impl NoEntry {
-    const fn into_page(self) -> Page {
-        match self {
-            Self::NoRoute => Page::NoRoute,
-            Self::NoUpstream => Page::Unavailable,
-        }
     }
 }
 
@@ -232,7 +260,8 @@ fn prepare(
     // The same body, framed the same way.
     let chunked = !body.is_end_stream() && !head.headers.contains_key(CONTENT_LENGTH);
     let framing = if chunked { BodyFraming::Chunked } else { BodyFraming::Length };
-    let origin = Origin { peer: &client.peer, host: host.clone(), stripped_prefix };
+    let scheme = if client.secured.is_some() { "https" } else { "http" };
+    let origin = Origin { peer: &client.peer, scheme, host: host.clone(), stripped_prefix };
     headers::prepare_request(&mut head.headers, upgrade, framing, origin);
     let host = match host {
         Some(host) => host,

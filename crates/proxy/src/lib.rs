@@ -1,24 +1,30 @@
 //! The data plane: it carries traffic, and it decides nothing.
 //!
-//! A process of its own ([`serve`]) that accepts HTTP/1.1 and HTTP/2, finds the route of each request in the
+//! A process of its own ([`serve`]) that accepts HTTP/1.1 and HTTP/2, plain and over TLS, finds the route of each request in the
 //! table in force, and forwards it to a container. The controller drives it over a Unix socket
 //! ([`ProxyClient`]). It never holds the Docker socket or the database.
 
 mod admission;
 mod alarm;
 mod answer;
+mod certificates;
 mod client;
 mod client_io;
+mod client_stream;
 mod connection;
 mod control;
+mod detour;
 mod dialer;
 mod exchange;
 mod form;
 mod forward;
 mod framing;
+mod handshake;
 mod headers;
 mod host;
 mod http2;
+mod kept;
+mod keyfile;
 mod limits;
 mod listeners;
 #[cfg(feature = "in-memory")]

@@ -1,9 +1,10 @@
-//! The sockets on which requests come in: the common one, and one for each `listen_port`.
+//! The sockets on which requests come in: the common one, the one for TLS, and one for each `listen_port`.
 
+use crate::client_stream::ClientStream;
 use crate::connection;
 use crate::proxy::Proxy;
 use crate::stop::Stop;
-use crate::table::Door;
+use crate::table::{Door, Ports};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -23,7 +24,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Listeners {
     proxy: Arc<Proxy>,
     common: Open,
-    own: BTreeMap<u16, Open>,
+    https: SocketAddr,
+    /// Those that come and go with what asks for them.
+    asked: BTreeMap<Door, Open>,
 }
 
 #[derive(Debug)]
@@ -35,49 +38,54 @@ struct Open {
 }
 
 impl Listeners {
-    /// Starts accepting on `common`.
-    pub(crate) fn new(proxy: Arc<Proxy>, common: TcpListener) -> io::Result<Self> {
+    /// Starts accepting on `common`; TLS is for `https`, once it is asked for.
+    pub(crate) fn new(proxy: Arc<Proxy>, common: TcpListener, https: SocketAddr) -> io::Result<Self> {
         let common = Open::start(&proxy, Door::Common, common)?;
-        Ok(Self { proxy, common, own: BTreeMap::new() })
+        Ok(Self { proxy, common, https, asked: BTreeMap::new() })
     }
 
     /// Where the proxy listens, the common address first.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        std::iter::once(&self.common).chain(self.own.values()).map(|open| open.addr).collect()
+        std::iter::once(&self.common).chain(self.asked.values()).map(|open| open.addr).collect()
     }
 
-    pub(crate) const fn common_port(&self) -> u16 {
-        self.common.addr.port()
+    /// The ports of the common ones.
+    pub(crate) const fn common_ports(&self) -> Ports {
+        Ports { http: self.common.addr.port(), https: self.https.port() }
     }
 
-    pub(crate) fn is_open(&self, port: u16) -> bool {
-        self.own.contains_key(&port)
+    pub(crate) fn is_open(&self, door: Door) -> bool {
+        self.asked.contains_key(&door)
     }
 
-    /// Where an own listener for `port` listens: on the common one's address.
-    pub(crate) fn address(&self, port: u16) -> SocketAddr {
-        SocketAddr::new(self.common.addr.ip(), port)
+    /// Where the listener of `door` listens: one of its own, on the common one's address.
+    pub(crate) fn address(&self, door: Door) -> SocketAddr {
+        match door {
+            Door::Common => self.common.addr,
+            Door::Secure => self.https,
+            Door::Own(port) => SocketAddr::new(self.common.addr.ip(), port),
+        }
     }
 
-    /// Binds the address of `port`. Nobody is accepted before [`Listeners::open`].
-    pub(crate) fn bind(&self, port: u16) -> io::Result<TcpListener> {
-        bind(self.address(port))
+    /// Binds the address of `door`. Nobody is accepted before [`Listeners::open`].
+    pub(crate) fn bind(&self, door: Door) -> io::Result<TcpListener> {
+        bind(self.address(door))
     }
 
-    /// Starts accepting on a listener that [`Listeners::bind`] made for `port`.
-    pub(crate) fn open(&mut self, port: u16, listener: TcpListener) -> io::Result<()> {
-        let open = Open::start(&self.proxy, Door::Own(port), listener)?;
+    /// Starts accepting on a listener that [`Listeners::bind`] made for `door`.
+    pub(crate) fn open(&mut self, door: Door, listener: TcpListener) -> io::Result<()> {
+        let open = Open::start(&self.proxy, door, listener)?;
         tracing::info!(addr = %open.addr, "listening");
-        self.own.insert(port, open);
+        self.asked.insert(door, open);
         Ok(())
     }
 
-    /// Closes the own listeners whose port is not `wanted`. Their connections end after the request
-    /// that they are at; the ports are free when this returns.
-    pub(crate) async fn retain(&mut self, wanted: impl Fn(u16) -> bool) {
-        let gone: Vec<u16> = self.own.keys().copied().filter(|&port| !wanted(port)).collect();
-        for port in gone {
-            if let Some(mut open) = self.own.remove(&port) {
+    /// Closes the listeners that are not `wanted`, but for the common one. Their connections end after the
+    /// request that they are at; the ports are free when this returns.
+    pub(crate) async fn retain(&mut self, wanted: impl Fn(Door) -> bool) {
+        let gone: Vec<Door> = self.asked.keys().copied().filter(|&door| !wanted(door)).collect();
+        for door in gone {
+            if let Some(mut open) = self.asked.remove(&door) {
                 tracing::info!(addr = %open.addr, "no longer listening");
                 open.close().await;
             }
@@ -145,7 +153,7 @@ async fn accept(proxy: Arc<Proxy>, door: Door, listener: TcpListener, stop: Arc<
             continue;
         };
         if stream.set_nodelay(true).is_ok() {
-            connection::start(&proxy, door, stream, ip, admitted, Arc::clone(&stop));
+            connection::start(&proxy, door, ClientStream::Tcp(stream), ip, admitted, Arc::clone(&stop));
         }
     }
 }

@@ -2,12 +2,14 @@
 //! Swapping the table is done here; everything that a swap needs besides is its caller's.
 
 use crate::admission::Admission;
+use crate::certificates::{Certificates, Engine};
 use crate::dialer::Dialer;
 use crate::limits::Limits;
 use crate::stop::Stop;
-use crate::table::{Door, Table};
+use crate::table::{Door, Entrance, Table};
 use crate::upstream::{InFlight, Upstream, Upstreams};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
+use http::HeaderValue;
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
@@ -24,7 +26,9 @@ pub(crate) struct Proxy {
     /// Connections end at once.
     pub(crate) ending: Stop,
     pub(crate) dialer: Dialer,
+    pub(crate) engine: Engine,
     table: ArcSwap<Table>,
+    certificates: ArcSwap<Certificates>,
 }
 
 /// Why a request does not get an upstream.
@@ -32,6 +36,8 @@ pub(crate) struct Proxy {
 pub(crate) enum NoEntry {
     /// No route matches.
     NoRoute,
+    /// The route is served over HTTPS alone, on this port.
+    OverHttps(u16),
     /// The route leads nowhere at present, or to none but those already tried.
     NoUpstream,
 }
@@ -44,6 +50,8 @@ pub(crate) struct Entry {
     pub(crate) strip: usize,
     /// How often the upstream had been closed when the request was counted in.
     pub(crate) closings: u64,
+    /// What the answer says of HTTPS.
+    pub(crate) hsts: Option<HeaderValue>,
 }
 
 impl Proxy {
@@ -62,7 +70,9 @@ impl Proxy {
             draining: Stop::default(),
             ending: Stop::default(),
             dialer,
+            engine: Engine::new(),
             table: ArcSwap::default(),
+            certificates: ArcSwap::default(),
         }
     }
 
@@ -79,6 +89,16 @@ impl Proxy {
         self.upstreams.route_only(targets.flat_map(|target| &target.upstreams));
     }
 
+    /// The certificates in force.
+    pub(crate) fn certificates(&self) -> Guard<Arc<Certificates>> {
+        self.certificates.load()
+    }
+
+    /// Puts `certificates` in force, for the handshakes that begin later.
+    pub(crate) fn show(&self, certificates: Certificates) {
+        self.certificates.store(Arc::new(certificates));
+    }
+
     /// Finds the place of a request and counts it in there.
     pub(crate) fn enter(
         &self,
@@ -90,12 +110,17 @@ impl Proxy {
         loop {
             let table = self.table.load();
             let place = table.find(door, host, path).ok_or(NoEntry::NoRoute)?;
+            let hsts = match &place.entrance {
+                Entrance::Open => None,
+                Entrance::Hsts(value) => Some(value.clone()),
+                Entrance::OverHttps => return Err(NoEntry::OverHttps(table.https_port())),
+            };
             let replicas = place.replicas.as_ref().ok_or(NoEntry::NoUpstream)?;
             let upstream = replicas.pick(tried).ok_or(NoEntry::NoUpstream)?;
             let closings = upstream.closings();
             let in_flight = InFlight::begin(upstream);
             if Arc::ptr_eq(&table, &self.table.load()) {
-                return Ok(Entry { in_flight, strip: place.strip, closings });
+                return Ok(Entry { in_flight, strip: place.strip, closings, hsts });
             }
             // The table changed while the request was counted in: whoever swapped it may already
             // have seen this upstream idle.
@@ -122,10 +147,19 @@ mod tests {
         let upstreams =
             vec![routes::Upstream { id, addr: ([127, 0, 0, 1], version).into(), protocol: Protocol::Http1 }];
         let target = Target { color: Color::Blue, deployment: DeploymentId(1), upstreams };
-        let any =
-            Route { host: HostPattern::Any, path_prefix: "/".into(), strip_prefix: false, listen_port: None };
+        let any = Route {
+            host: HostPattern::Any,
+            path_prefix: "/".into(),
+            strip_prefix: false,
+            listen_port: None,
+            tls: None,
+        };
         let apps = vec![AppRoutes { app: "web".parse().unwrap(), routes: vec![any], target: Some(target) }];
-        Arc::new(Table::compile(RouteTable { revision: version.into(), apps }, 80, &proxy.upstreams))
+        Arc::new(Table::compile(
+            RouteTable { revision: version.into(), apps },
+            crate::table::Ports { http: 80, https: 443 },
+            &proxy.upstreams,
+        ))
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The proxy as a whole: started, kept going, ended.
 
 use crate::control;
+use crate::keyfile::Keyfile;
 use crate::limits::Limits;
 use crate::listeners;
 use crate::proxy::Proxy;
@@ -24,10 +25,14 @@ pub struct ProxyConfig {
     /// The common listener; port 0: any free one (the status says which). Routes with a
     /// `listen_port` are served on the same address. `[::]` takes IPv4 as well.
     pub http: SocketAddr,
+    /// The common listener for TLS, open while a route asks for it.
+    pub https: SocketAddr,
     /// The control socket, made with mode 0600; a lock file is kept beside it.
     pub control_socket: PathBuf,
     /// The file that holds the last table.
     pub snapshot: PathBuf,
+    /// The file that holds the last certificates and their keys.
+    pub keyfile: PathBuf,
     /// What clients may take.
     pub limits: Limits,
 }
@@ -76,20 +81,22 @@ pub enum ServeError {
 /// # Errors
 /// When it cannot start; nothing is left open then.
 pub async fn serve(config: ProxyConfig, shutdown: CancellationToken) -> Result<(), ServeError> {
-    let ProxyConfig { http, control_socket: socket, snapshot: path, limits } = config;
+    let ProxyConfig { http, https, control_socket: socket, snapshot: path, keyfile, limits } = config;
     let claim = Claim::new(&socket).map_err(|error| match error {
         ClaimError::Taken => ServeError::AlreadyRunning { socket: socket.clone() },
         ClaimError::Io(source) => ServeError::Socket { socket: socket.clone(), source },
     })?;
     let snapshot = Snapshot::new(path.clone());
     let table = snapshot.load().map_err(|source| ServeError::Snapshot { path, source })?;
+    let keyfile = Keyfile::new(keyfile);
+    let keyring = keyfile.load();
     let drain_time = limits.drain_time;
     let proxy = Arc::new(Proxy::new(limits));
     let board = listeners::bind(http)
-        .and_then(|common| Switchboard::new(Arc::clone(&proxy), snapshot, common))
+        .and_then(|common| Switchboard::new(Arc::clone(&proxy), (snapshot, keyfile), common, https))
         .map_err(|source| ServeError::Listen { addr: http, source })?;
     let board = Arc::new(board);
-    board.restore(table).await;
+    board.restore(table, keyring).await;
     let control = match claim.bind() {
         Ok(listener) => control::start(listener, Arc::clone(&board)),
         Err(source) => {

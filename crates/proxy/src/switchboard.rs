@@ -1,13 +1,18 @@
-//! Putting tables in force, one at a time: revision, listeners, swap, snapshot, in this order.
+//! Putting tables in force, one at a time: revision, listeners, swap, snapshot, in this order. And keyrings.
 
+use crate::certificates::Certificates;
+use crate::keyfile::Keyfile;
 use crate::listeners::Listeners;
 use crate::proxy::Proxy;
 use crate::snapshot::Snapshot;
-use crate::table::Table;
+use crate::table::{Asked, Door, Table};
 use crate::wire::Failure;
+use arc_swap::Guard;
+use dockswap_core::keyring::Keyring;
 use dockswap_core::ports::RouterStatus;
 use dockswap_core::routes::RouteTable;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -17,6 +22,7 @@ use tokio::sync::Mutex;
 pub(crate) struct Switchboard {
     proxy: Arc<Proxy>,
     snapshot: Snapshot,
+    keyfile: Keyfile,
     state: Mutex<State>,
 }
 
@@ -24,9 +30,10 @@ pub(crate) struct Switchboard {
 struct State {
     listeners: Listeners,
     saved: Saved,
+    keys_saved: Saved,
 }
 
-/// Whether the table in force is also on disk.
+/// Whether what is in force is also on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Saved {
     Yes,
@@ -35,23 +42,52 @@ enum Saved {
 
 impl Switchboard {
     /// Accepts on `common`, with no route yet.
-    pub(crate) fn new(proxy: Arc<Proxy>, snapshot: Snapshot, common: TcpListener) -> io::Result<Self> {
-        let listeners = Listeners::new(Arc::clone(&proxy), common)?;
-        Ok(Self { proxy, snapshot, state: Mutex::new(State { listeners, saved: Saved::Yes }) })
+    pub(crate) fn new(
+        proxy: Arc<Proxy>,
+        (snapshot, keyfile): (Snapshot, Keyfile),
+        common: TcpListener,
+        https: SocketAddr,
+    ) -> io::Result<Self> {
+        let listeners = Listeners::new(Arc::clone(&proxy), common, https)?;
+        let state = State { listeners, saved: Saved::Yes, keys_saved: Saved::Yes };
+        Ok(Self { proxy, snapshot, keyfile, state: Mutex::new(state) })
     }
 
-    /// Puts the table of the run before in force. A listener that cannot be opened is logged, tried
+    /// Puts the keyring and the table of the run before in force. A listener that cannot be opened is logged, tried
     /// again by every [`Switchboard::tick`], and keeps nothing else from being served.
-    pub(crate) async fn restore(&self, source: RouteTable) {
+    pub(crate) async fn restore(&self, source: RouteTable, keyring: Keyring) {
         let mut state = self.state.lock().await;
+        self.proxy.show(Certificates::compile(keyring, &self.proxy.engine));
         let table = self.compile(&state, source);
         self.proxy.swap(&table);
-        for (&port, app) in table.ports() {
-            if let Err(error) = state.listeners.bind(port).and_then(|bound| state.listeners.open(port, bound))
+        for (&door, Asked { app, .. }) in table.asked() {
+            if let Err(error) = state.listeners.bind(door).and_then(|bound| state.listeners.open(door, bound))
             {
-                tracing::error!(port, app, %error, "cannot listen; trying again every second");
+                let addr = state.listeners.address(door);
+                tracing::error!(%addr, app, %error, "cannot listen; trying again every second");
             }
         }
+    }
+
+    /// Puts `keyring` in force: when this returns, every handshake that begins later goes by it. A disk that
+    /// fails is dealt with as by [`Switchboard::install`].
+    pub(crate) async fn hold(&self, keyring: Keyring) {
+        let mut state = self.state.lock().await;
+        if *self.proxy.certificates().source() == keyring {
+            return;
+        }
+        let hosts = keyring.certificates.len();
+        self.proxy.show(Certificates::compile(keyring, &self.proxy.engine));
+        tracing::info!(hosts, "certificates in force");
+        self.open_asked(&mut state);
+        let table = self.proxy.table();
+        state.listeners.retain(|door| self.is_asked(&table, door)).await;
+        self.save_keys(&mut state).await;
+    }
+
+    /// The tag of the keyring in force.
+    pub(crate) fn held(&self) -> String {
+        self.proxy.certificates().source().tag.clone()
     }
 
     /// Puts `source` in force. When this returns, every request that begins later sees it, and a
@@ -75,12 +111,13 @@ impl Switchboard {
 
         self.proxy.swap(&table);
 
-        for (port, listener) in bound {
-            if let Err(error) = state.listeners.open(port, listener) {
-                tracing::error!(port, %error, "cannot listen; trying again every second");
+        for (door, listener) in bound {
+            if let Err(error) = state.listeners.open(door, listener) {
+                let addr = state.listeners.address(door);
+                tracing::error!(%addr, %error, "cannot listen; trying again every second");
             }
         }
-        state.listeners.retain(|port| table.ports().contains_key(&port)).await;
+        state.listeners.retain(|door| self.is_asked(&table, door)).await;
         tracing::info!(revision = table.source().revision, "route table in force");
         self.save(&mut state, table).await;
         Ok(())
@@ -93,18 +130,32 @@ impl Switchboard {
         // Under the lock: between compiling a table and putting it in force, its upstreams look as if
         // nobody needed them.
         self.proxy.upstreams.tidy();
+        self.open_asked(&mut state);
+        if state.saved == Saved::NotYet {
+            self.save(&mut state, self.proxy.table()).await;
+        }
+        if state.keys_saved == Saved::NotYet {
+            self.save_keys(&mut state).await;
+        }
+    }
+
+    /// Whether anything asks for a door: a route, or an ACME server that is expected.
+    fn is_asked(&self, table: &Table, door: Door) -> bool {
+        table.asked().contains_key(&door) || (door == Door::Secure && self.proxy.certificates().has_proofs())
+    }
+
+    /// Opens what is asked for and not open.
+    fn open_asked(&self, state: &mut State) {
         let table = self.proxy.table();
-        for &port in table.ports().keys() {
-            if state.listeners.is_open(port) {
+        let doors = table.asked().keys().copied().chain([Door::Secure]);
+        for door in doors.filter(|&door| self.is_asked(&table, door)) {
+            if state.listeners.is_open(door) {
                 continue;
             }
-            if let Err(error) = state.listeners.bind(port).and_then(|bound| state.listeners.open(port, bound))
+            if let Err(error) = state.listeners.bind(door).and_then(|bound| state.listeners.open(door, bound))
             {
-                tracing::debug!(port, %error, "still cannot listen");
+                tracing::debug!(?door, %error, "still cannot listen");
             }
-        }
-        if state.saved == Saved::NotYet {
-            self.save(&mut state, table).await;
         }
     }
 
@@ -131,7 +182,7 @@ impl Switchboard {
     }
 
     fn compile(&self, state: &State, source: RouteTable) -> Arc<Table> {
-        Arc::new(Table::compile(source, state.listeners.common_port(), &self.proxy.upstreams))
+        Arc::new(Table::compile(source, state.listeners.common_ports(), &self.proxy.upstreams))
     }
 
     async fn save(&self, state: &mut State, table: Arc<Table>) {
@@ -145,6 +196,18 @@ impl Switchboard {
             }
         };
     }
+
+    async fn save_keys(&self, state: &mut State) {
+        let (keyfile, certificates) = (self.keyfile.clone(), Guard::into_inner(self.proxy.certificates()));
+        let saved = tokio::task::spawn_blocking(move || keyfile.save(certificates.source())).await;
+        state.keys_saved = match saved.map_err(io::Error::other).flatten() {
+            Ok(()) => Saved::Yes,
+            Err(error) => {
+                tracing::error!(%error, "cannot save the certificates; trying again every second");
+                Saved::NotYet
+            }
+        };
+    }
 }
 
 /// Binds the listeners that `table` needs and `before` did not.
@@ -152,12 +215,13 @@ fn bind_new(
     listeners: &Listeners,
     before: &Table,
     table: &Table,
-) -> Result<Vec<(u16, TcpListener)>, Failure> {
-    let new = table.ports().iter().filter(|(port, _)| !before.ports().contains_key(port));
-    new.map(|(&port, app)| match listeners.bind(port) {
-        Ok(listener) => Ok((port, listener)),
+) -> Result<Vec<(Door, TcpListener)>, Failure> {
+    let new = table.asked().iter();
+    let new = new.filter(|(door, _)| !before.asked().contains_key(door) && !listeners.is_open(**door));
+    new.map(|(&door, Asked { app, .. })| match listeners.bind(door) {
+        Ok(listener) => Ok((door, listener)),
         Err(error) => {
-            let message = format!("cannot listen on {} for app {app}: {error}", listeners.address(port));
+            let message = format!("cannot listen on {} for app {app}: {error}", listeners.address(door));
             Err(Failure::Refused { message })
         }
     })

@@ -3,17 +3,20 @@
 
 use crate::upstream::{Upstream, Upstreams};
 use dockswap_core::routes::RouteTable;
-use dockswap_core::spec::HostPattern;
+use dockswap_core::spec::{HostPattern, Route};
+use http::HeaderValue;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Through which listener a request came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Door {
     /// The common one.
     Common,
+    /// The common one for TLS, open while a route wants it.
+    Secure,
     /// One that routes asked for by `listen_port`.
     Own(u16),
 }
@@ -23,8 +26,25 @@ pub(crate) enum Door {
 pub(crate) struct Table {
     source: RouteTable,
     doors: HashMap<Door, Hosts>,
-    /// Own listeners that routes ask for, each with the first app that does.
-    ports: BTreeMap<u16, String>,
+    /// The doors that routes ask for besides the common one, each with the first app that does.
+    asked: BTreeMap<Door, Asked>,
+    https_port: u16,
+}
+
+/// A door that routes ask for.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// The first app that does.
+    pub(crate) app: String,
+    secure: bool,
+}
+
+/// The ports of the common listeners.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ports {
+    pub(crate) http: u16,
+    /// Where plain requests are sent to.
+    pub(crate) https: u16,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +68,18 @@ pub(crate) struct Place {
     pub(crate) strip: usize,
     /// `None` or empty: nowhere at present.
     pub(crate) replicas: Option<Arc<Replicas>>,
+    pub(crate) entrance: Entrance,
+}
+
+/// How a request gets to a place.
+#[derive(Clone, Debug)]
+pub(crate) enum Entrance {
+    /// As it came.
+    Open,
+    /// As it came, and what goes back says for how long to come by HTTPS only.
+    Hsts(HeaderValue),
+    /// Not at all: it is to come again by HTTPS.
+    OverHttps,
 }
 
 /// The upstreams that share an app's traffic.
@@ -60,9 +92,10 @@ pub(crate) struct Replicas {
 
 impl Table {
     /// Compiles `source`. A route with the common listener's own port belongs to the common
-    /// listener. Of two equal routes the first stands.
-    pub(crate) fn compile(source: RouteTable, common_port: u16, upstreams: &Upstreams) -> Self {
-        let mut table = Self::default();
+    /// listener. Of two equal routes the first stands, and on one port all have TLS or none. Where no plain
+    /// route stands beside one with TLS on the common listeners, plain requests are sent on to it.
+    pub(crate) fn compile(source: RouteTable, ports: Ports, upstreams: &Upstreams) -> Self {
+        let mut table = Self { https_port: ports.https, ..Self::default() };
         for app in &source.apps {
             let replicas = app.target.as_ref().map(|target| {
                 Arc::new(Replicas {
@@ -71,26 +104,37 @@ impl Table {
                 })
             });
             for route in &app.routes {
+                let secure = route.tls.is_some();
                 let door = match route.listen_port {
-                    Some(port) if port != common_port => {
-                        table.ports.entry(port).or_insert_with(|| app.app.to_string());
-                        Door::Own(port)
-                    }
+                    Some(port) if port != ports.http => Door::Own(port),
+                    _ if secure => Door::Secure,
                     _ => Door::Common,
                 };
-                let hosts = table.doors.entry(door).or_default();
-                let paths = match &route.host {
-                    HostPattern::Exact(host) => hosts.exact.entry(host.as_str().into()).or_default(),
-                    HostPattern::Wildcard(domain) => {
-                        hosts.wildcard.entry(domain.as_str().into()).or_default()
+                if door != Door::Common {
+                    let asked = table.asked.entry(door);
+                    let asked = asked.or_insert_with(|| Asked { app: app.app.to_string(), secure });
+                    if asked.secure != secure {
+                        tracing::warn!(app = %app.app, %route, "of the routes on this port some have TLS; it is left out");
+                        continue;
                     }
-                    HostPattern::Any => &mut hosts.any,
+                }
+                let place = Place {
+                    strip: if route.strip_prefix { prefix_of(route).len() } else { 0 },
+                    replicas: replicas.clone(),
+                    entrance: match route.tls.as_ref().and_then(|tls| tls.hsts_secs) {
+                        Some(seconds) => Entrance::hsts(seconds),
+                        None => Entrance::Open,
+                    },
                 };
-                let prefix = route.path_prefix.trim_end_matches('/');
-                let strip = if route.strip_prefix { prefix.len() } else { 0 };
-                if !paths.insert(prefix, Place { strip, replicas: replicas.clone() }) {
+                if !table.insert(door, route, place) {
                     tracing::warn!(app = %app.app, %route, "another app has this route; it is left out");
                 }
+            }
+        }
+        for route in source.apps.iter().flat_map(|app| &app.routes) {
+            if route.tls.is_some() && route.listen_port.is_none() {
+                let place = Place { strip: 0, replicas: None, entrance: Entrance::OverHttps };
+                let _plain_one_stands = table.insert(Door::Common, route, place);
             }
         }
         table.source = source;
@@ -102,9 +146,34 @@ impl Table {
         &self.source
     }
 
-    /// The own listeners that it needs, each with an app that asks for it.
-    pub(crate) const fn ports(&self) -> &BTreeMap<u16, String> {
-        &self.ports
+    /// Whether the place of `route` was free.
+    fn insert(&mut self, door: Door, route: &Route, place: Place) -> bool {
+        let hosts = self.doors.entry(door).or_default();
+        let paths = match &route.host {
+            HostPattern::Exact(host) => hosts.exact.entry(host.as_str().into()).or_default(),
+            HostPattern::Wildcard(domain) => hosts.wildcard.entry(domain.as_str().into()).or_default(),
+            HostPattern::Any => &mut hosts.any,
+        };
+        paths.insert(prefix_of(route), place)
+    }
+
+    /// The doors that it needs besides the common one.
+    pub(crate) const fn asked(&self) -> &BTreeMap<Door, Asked> {
+        &self.asked
+    }
+
+    /// Whether TLS is spoken at a door.
+    pub(crate) fn is_secure(&self, door: Door) -> bool {
+        match door {
+            Door::Common => false,
+            Door::Secure => true,
+            Door::Own(_) => self.asked.get(&door).is_some_and(|asked| asked.secure),
+        }
+    }
+
+    /// Where plain requests for a route with TLS are sent to.
+    pub(crate) const fn https_port(&self) -> u16 {
+        self.https_port
     }
 
     /// The place of a request: an exact host before a wildcard, the longer wildcard before the
@@ -116,6 +185,18 @@ impl Table {
             exact.or_else(|| hosts.find_wildcard(host, path))
         })
         .or_else(|| hosts.any.find(path))
+    }
+}
+
+/// The path prefix of a route, without its trailing slash.
+fn prefix_of(route: &Route) -> &str {
+    route.path_prefix.trim_end_matches('/')
+}
+
+impl Entrance {
+    fn hsts(seconds: u64) -> Self {
+        // Digits are always a header's value.
+        HeaderValue::from_str(&format!("max-age={seconds}")).map_or(Self::Open, Self::Hsts)
     }
 }
 
@@ -184,7 +265,6 @@ mod tests {
     use super::*;
     use crate::limits::Limits;
     use dockswap_core::routes::AppRoutes;
-    use dockswap_core::spec::Route;
     use proptest::prelude::*;
 
     /// A few names that contain each other, so that random ones often match.
@@ -207,7 +287,13 @@ mod tests {
 
     fn route() -> impl Strategy<Value = Route> {
         (pattern(), path(), prop_oneof![Just(None), Just(Some(1))]).prop_map(
-            |(host, path_prefix, listen_port)| Route { host, path_prefix, strip_prefix: true, listen_port },
+            |(host, path_prefix, listen_port)| Route {
+                host,
+                path_prefix,
+                strip_prefix: true,
+                listen_port,
+                tls: None,
+            },
         )
     }
 
@@ -237,7 +323,7 @@ mod tests {
             let door = if own { Door::Own(1) } else { Door::Common };
             let apps = vec![AppRoutes { app: "a".parse().unwrap(), routes: routes.clone(), target: None }];
             let upstreams = Upstreams::new(Arc::new(Limits::default()));
-            let table = Table::compile(RouteTable { revision: 1, apps }, 80, &upstreams);
+            let table = Table::compile(RouteTable { revision: 1, apps }, Ports { http: 80, https: 443 }, &upstreams);
             let best = routes.iter().filter_map(|route| rank(route, door, &host, &path)).max();
             let found = table.find(door, Some(&host), &path).map(|place| place.strip);
             prop_assert_eq!(found, best.map(|(_, prefix)| prefix));

@@ -87,7 +87,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         .with_context(|| format!("cannot create {}", paths.apps_dir().display()))?;
     let parts = Parts::open(paths, &settings).await?;
     let mut signals = Signals::new().context("signals cannot be handled")?;
-    let supervisor = Supervisor::start(paths, settings.proxy.http, parts.proxy.clone()).await?;
+    let supervisor = Supervisor::start(paths, &settings.proxy, parts.proxy.clone()).await?;
     let stop = CancellationToken::new();
     let controller = {
         let limits = ControllerSettings { max_concurrent: settings.max_concurrent };
@@ -157,6 +157,9 @@ fn overlay(settings: &mut Settings, args: &RunArgs) {
     }
     if let Some(http) = args.proxy_http {
         settings.proxy.http = http;
+    }
+    if let Some(https) = args.proxy_https {
+        settings.proxy.https = https;
     }
     if let Some(host) = &args.docker_host {
         settings.docker_host = Some(host.clone());

@@ -27,6 +27,7 @@ impl Proxy {
         privileges::take_all_files()?;
         privileges::gain_none()?;
         let (mut control_socket, mut snapshot) = (paths.proxy_socket(), paths.proxy_snapshot());
+        let mut keyfile = paths.proxy_keyfile();
         if let Some(user) = args.user.as_ref().or(settings.proxy.user.as_ref()) {
             let user = User::find(user)?;
             privileges::move_in(paths, user)?;
@@ -36,9 +37,12 @@ impl Proxy {
             // The way there leads through a directory that is root's alone.
             control_socket = PathBuf::from(privileges::file_name(&control_socket)?);
             snapshot = PathBuf::from(privileges::file_name(&snapshot)?);
+            keyfile = PathBuf::from(privileges::file_name(&keyfile)?);
         }
         let http = args.http.unwrap_or(settings.proxy.http);
-        Ok(Self(ProxyConfig { http, control_socket, snapshot, limits: Limits::default() }))
+        let https = args.https.unwrap_or(settings.proxy.https);
+        let limits = Limits::default();
+        Ok(Self(ProxyConfig { http, https, control_socket, snapshot, keyfile, limits }))
     }
 
     /// Serves until SIGTERM or SIGINT, then finishes what is in flight.

@@ -16,5 +16,6 @@ mod smuggling;
 mod stress;
 mod support;
 mod swap;
+mod tls;
 mod upgrades;
 mod upstreams;
