@@ -6,6 +6,7 @@ use crate::client_io::Busy;
 use crate::connection::Client;
 use crate::handshake::Secured;
 use crate::host;
+use crate::pages::Page;
 use crate::proxy::Proxy;
 use crate::table::Door;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
@@ -29,17 +30,26 @@ pub(crate) fn acme(client: &Client, method: &Method, uri: &Uri, busy: Busy) -> R
     Ok(answer)
 }
 
-/// The same request over HTTPS on `port`. `None`: it names no host, and so there is nowhere to send it.
-pub(crate) fn to_https(host: Option<&HeaderValue>, uri: &Uri, port: u16) -> Option<HeaderValue> {
+/// The same request over HTTPS on `port`; nowhere while there is no certificate for its host.
+pub(crate) fn to_https(
+    proxy: &Proxy,
+    host: Option<&HeaderValue>,
+    uri: &Uri,
+    port: u16,
+) -> Result<HeaderValue, Page> {
     let mut buffer = [0; _];
-    let host = host::normalize(host?.to_str().ok()?, &mut buffer)?;
+    let host = host.and_then(|host| host::normalize(host.to_str().ok()?, &mut buffer));
+    let host = host.ok_or(Page::BadRequest)?;
+    if proxy.certificates().find(Some(host)).is_none() {
+        return Err(Page::Unavailable);
+    }
     let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let target = if target.starts_with('/') { target } else { "/" };
     let location = match port {
         443 => format!("https://{host}{target}"),
         _ => format!("https://{host}:{port}{target}"),
     };
-    HeaderValue::from_str(&location).ok()
+    HeaderValue::from_str(&location).map_err(|_| Page::BadRequest)
 }
 
 /// The answer that sends a client there, with its method and its body (RFC 9110, section 15.4.9).

@@ -127,8 +127,7 @@ impl Order {
             Err(NoEntry::NoRoute) => return Err(Page::NoRoute),
             Err(NoEntry::NoUpstream) => return Err(Page::Unavailable),
             Err(NoEntry::OverHttps(port)) => {
-                let location = detour::to_https(host.as_ref(), request.uri(), port);
-                return location.map(Carried::Moved).ok_or(Page::BadRequest);
+                return detour::to_https(proxy, host.as_ref(), request.uri(), port).map(Carried::Moved);
             }
         };
         notes.hsts = entry.hsts.take();

@@ -5,7 +5,7 @@ use dockswap_core::keyring::Keyring;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The form that this version writes, and the only one that it reads.
 const FORMAT: u32 = 1;
@@ -51,6 +51,16 @@ impl Keyfile {
     /// When the disk fails or is full; the file before stays.
     pub(crate) fn save(&self, keyring: &Keyring) -> io::Result<()> {
         self.file.write(&serde_json::to_vec(&Written { format: FORMAT, keyring: Cow::Borrowed(keyring) })?)
+    }
+}
+
+/// What the proxy whose file is at `path` held last, as far as it can be read; nothing is touched.
+#[must_use]
+pub fn last_keyring(path: &Path) -> Keyring {
+    let bytes = KeptFile::new(path.to_owned()).read().ok().flatten().unwrap_or_default();
+    match serde_json::from_slice::<Written<'_>>(&bytes) {
+        Ok(written) if written.format == FORMAT => written.keyring.into_owned(),
+        _ => Keyring::default(),
     }
 }
 

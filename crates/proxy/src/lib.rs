@@ -50,5 +50,6 @@ mod websocket;
 mod wire;
 
 pub use client::ProxyClient;
+pub use keyfile::last_keyring;
 pub use limits::Limits;
 pub use server::{ProxyConfig, ServeError, serve};

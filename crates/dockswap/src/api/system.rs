@@ -5,6 +5,7 @@ use crate::run::state::State;
 use axum::extract;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use dockswap_certs::CertificateView;
 use dockswap_controller::{AppView, FileStatus};
 use dockswap_core::ports::{Router, RouterStatus};
 use dockswap_core::routes::InFlight;
@@ -31,7 +32,11 @@ pub(super) async fn metrics(extract::State(state): extract::State<Arc<State>>) -
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     let proxy = state.proxy.status().await.ok();
     let writable = state.database.check_writable().await.is_ok();
-    (kind, text(&state.controller.views(), proxy.as_ref(), writable)).into_response()
+    let mut text = text(&state.controller.views(), proxy.as_ref(), writable);
+    if let Some(certificates) = &state.certificates {
+        expiries(&mut text, &certificates.views());
+    }
+    (kind, text).into_response()
 }
 
 /// In the text format of Prometheus.
@@ -108,6 +113,16 @@ fn text(apps: &[AppView], proxy: Option<&RouterStatus>, writable: bool) -> Strin
     out
 }
 
+/// When certificates expire. Hosts are bounded by the routes of the app files.
+fn expiries(out: &mut String, certificates: &[CertificateView]) {
+    let samples = certificates.iter().filter_map(|one| {
+        let seconds = u64::try_from(one.expires_at_us?.as_micros() / 1_000_000).ok()?;
+        Some((format!("{{app=\"{}\",host=\"{}\",source=\"{}\"}}", one.app, one.host, one.source), seconds))
+    });
+    let about = "When the certificate that is shown for a host expires, in seconds since 1970.";
+    gauge(out, "dockswap_certificate_expiry_timestamp_seconds", about, &samples.collect::<Vec<_>>());
+}
+
 fn as_u64(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
@@ -122,7 +137,26 @@ fn gauge(out: &mut String, name: &str, about: &str, samples: &[(String, u64)]) {
 
 #[cfg(test)]
 mod tests {
-    use super::text;
+    use super::{expiries, text};
+    use dockswap_certs::CertificateView;
+    use dockswap_core::Timestamp;
+
+    #[test]
+    fn certificates_are_counted_by_host() {
+        let one = CertificateView {
+            app: "web".parse().expect("a name"),
+            host: "*.a.org".to_owned(),
+            source: "files".to_owned(),
+            expires_at_us: Some(Timestamp::from_micros(1_800_000_000_000_000)),
+            next_try_us: None,
+            trouble: None,
+        };
+        let none = CertificateView { host: "b.org".to_owned(), expires_at_us: None, ..one.clone() };
+        let mut text = String::new();
+        expiries(&mut text, &[one, none]);
+        let expected = "dockswap_certificate_expiry_timestamp_seconds{app=\"web\",host=\"*.a.org\",source=\"files\"} 1800000000\n";
+        assert!(text.ends_with(expected) && text.lines().count() == 3, "{text}");
+    }
 
     #[test]
     fn metrics_of_no_apps_are_well_formed() {

@@ -1,5 +1,6 @@
 //! `dockswap run`: the controller process, put together from its parts and taken apart again.
 
+mod certificates;
 pub(crate) mod intake;
 mod offline;
 mod private;
@@ -111,12 +112,14 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         stop.clone(),
     )
     .await?;
+    let certificates = Arc::new(certificates::start(paths, &parts, &settings.acme, controller.clone()));
     let state = Arc::new(State {
         controller: controller.clone(),
         database: parts.database.clone(),
         docker: parts.docker.clone(),
         proxy: parts.proxy.clone(),
         intake: intake.handle(),
+        certificates: Some(certificates.clone()),
         stop: stop.clone(),
     });
     let api = tokio::spawn(crate::api::serve(state.clone(), bind_private(&paths.api_socket())?));
@@ -132,7 +135,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         tokio::select! {
             asked = signals.next() => match asked {
                 Asked::End => break Ok(()),
-                Asked::Reload => state.intake.rescan().await,
+                Asked::Reload => state.reload().await,
             },
             () = parts.database.fenced() => {
                 break Err(anyhow::anyhow!("another controller has taken over this database"));
@@ -143,6 +146,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     notify(sd_notify::NotifyState::Stopping);
     stop.cancel();
     intake.ended().await;
+    certificates.end().await;
     controller.shutdown().await;
     let _ = api.await;
     let _ = std::fs::remove_file(paths.api_socket());

@@ -77,6 +77,12 @@ async fn plain_requests_are_sent_on_unless_a_plain_route_stands_beside() {
     ];
     proxy.apply(vec![app("web", routes, [&app_.upstream])]).await.unwrap();
     let mut wire = proxy.connect().await;
+    // Nowhere to be sent to, as long as the handshake there would be refused.
+    assert_eq!(wire.get("/").await.status(), 503);
+    let authority = Authority::new();
+    let hosts = [exact("example.com"), HostPattern::Wildcard("x.org".to_owned())];
+    let pair = authority.pair(&["example.com", "*.x.org"]);
+    hold(&proxy, "1", hosts.map(|host| shown_for(host, &pair)).to_vec()).await;
     for (host, target, location) in [
         ("example.com", "/", "https://example.com:P/"),
         ("Example.com:80", "/a/b?c=d%20e", "https://example.com:P/a/b?c=d%20e"),
