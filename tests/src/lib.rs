@@ -8,6 +8,7 @@
 #![allow(clippy::must_use_candidate, reason = "things are as often asked for what they do")]
 
 mod app_file;
+mod authority;
 mod binary;
 mod checker;
 mod command;
@@ -18,6 +19,7 @@ mod frozen;
 mod image_store;
 mod judge;
 mod load;
+mod pebble;
 mod postgres;
 mod promises;
 mod registry;
@@ -31,6 +33,7 @@ mod websocket;
 mod witness;
 
 pub use app_file::AppFile;
+pub use authority::{Authority, TestPair, curl};
 pub use binary::dockswap;
 pub use checker::{assert_records_fit, assert_traffic_follows_switches};
 pub use command::Done;
@@ -40,6 +43,7 @@ pub use frozen::Frozen;
 pub use image_store::ImageStore;
 pub use judge::Judge;
 pub use load::{Failure, Kind, Load, Mix, Report, Sample, get, once};
+pub use pebble::{Pebble, PebbleConfig};
 pub use postgres::Postgres;
 pub use promises::Promises;
 pub use registry::{Registry, RegistryMood};

@@ -24,9 +24,16 @@ fn needs() -> BTreeMap<String, BTreeSet<String>> {
     metadata["packages"].as_array().expect("packages").iter().map(package).collect()
 }
 
-const SIBLINGS: [&str; 5] =
-    ["dockswap-controller", "dockswap-config", "dockswap-store", "dockswap-docker", "dockswap-proxy"];
-const ADAPTERS: [&str; 4] = ["dockswap-config", "dockswap-store", "dockswap-docker", "dockswap-proxy"];
+const SIBLINGS: [&str; 6] = [
+    "dockswap-controller",
+    "dockswap-certs",
+    "dockswap-config",
+    "dockswap-store",
+    "dockswap-docker",
+    "dockswap-proxy",
+];
+const ADAPTERS: [&str; 5] =
+    ["dockswap-certs", "dockswap-config", "dockswap-store", "dockswap-docker", "dockswap-proxy"];
 
 fn ours(needs: &BTreeSet<String>) -> BTreeSet<&str> {
     needs.iter().map(String::as_str).filter(|name| name.starts_with("dockswap")).collect()
@@ -84,6 +91,7 @@ fn each_door_to_the_outside_is_one_crates_own() {
     assert_eq!(holders("bollard"), ["dockswap-docker"]);
     assert_eq!(holders("sea-orm"), ["dockswap-store"]);
     assert_eq!(holders("sea-orm-migration"), ["dockswap-migration"]);
+    assert_eq!(holders("instant-acme"), ["dockswap-certs"]);
     assert_eq!(holders("notify"), ["dockswap-config"]);
     assert_eq!(holders("yaml_serde"), ["dockswap-config"]);
 }

@@ -88,7 +88,7 @@ fn decode(fields: &Fields<'_>, around: &Surroundings<'_>, report: &mut Report) -
     let host_ports = routes::host_ports(ports.as_ref(), around.policy, report);
     let health_check = health::decode(fields.section("health_check", report).as_ref(), report);
     let deployment = deployment::decode(fields.section("deployment", report).as_ref(), report);
-    let routes = routes::routes(fields, ports.as_ref(), name.as_ref(), report);
+    let routes = routes::routes(fields, ports.as_ref(), name.as_ref(), around, report);
     let (name, image, container) = (name?, image?, container?);
     Some(AppSpec {
         name,

@@ -163,6 +163,15 @@ impl Check<'_> {
                 let message = format!("{port} is a host port of {} already: write another", holder.title());
                 self.refuse_listen_port(index, message);
             }
+            let own = claim.spec.routes[index].tls.is_some();
+            let mut shared = holder.spec.routes.iter().filter(|route| route.listen_port == Some(port));
+            if shared.any(|route| route.tls.is_some() != own) {
+                let message = format!(
+                    "{port} is a listen_port of {} too, and one of them alone has TLS: write another",
+                    holder.title()
+                );
+                self.refuse_listen_port(index, message);
+            }
         }
     }
 

@@ -71,8 +71,10 @@ pub(crate) enum Shape {
     Host,
     /// A path that begins with `/`.
     Path,
-    /// `false`: there is no TLS yet.
+    /// `true`, `false`, or the fields of [`crate::tls`].
     Tls,
+    /// A path, absolute or from where the app files are.
+    FilePath,
     /// `address:port`.
     Address,
     /// Absolute paths.

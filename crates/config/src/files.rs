@@ -23,6 +23,15 @@ impl StoredFiles {
     pub fn new(apps_dir: impl Into<PathBuf>, policy: Policy) -> Self {
         Self { apps_dir: apps_dir.into(), policy }
     }
+
+    /// The text of a file that `tls` of an app file names, as far as it may be read for that now.
+    ///
+    /// # Errors
+    /// Why it may not or cannot be read, as a sentence without the path.
+    pub async fn certificate_file(&self, path: &str) -> Result<String, String> {
+        let reader = Reader { policy: &self.policy, base: &self.apps_dir };
+        reader.read_by(path, Policy::check_certificate).await
+    }
 }
 
 #[async_trait]

@@ -13,6 +13,9 @@ const DOCKER_SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/docker.sock"];
 /// Where Docker, Kubernetes and systemd put secrets for a process.
 const SECRETS: [&str; 2] = ["/run/secrets", "/run/credentials"];
 
+/// Where certificates and their keys commonly are. What is read from there stays in the proxy.
+const CERTIFICATES: [&str; 3] = ["/etc/letsencrypt", "/etc/ssl", "/etc/pki"];
+
 const NO_SETTING: &str = "no server setting allows it";
 
 /// What app files may ask of Docker (`policy` in `dockswap.yaml`). The default allows everything
@@ -68,15 +71,25 @@ impl Policy {
     /// Whether `${file:…}` and `env_file` of an app file in `base` may read `path`; the problem when not.
     /// What they read ends up in a container. Symlinks are followed as they are now.
     pub(crate) fn check_read(&self, path: &Path, base: &Path) -> Result<(), String> {
+        self.check_below(path, base, &[])
+    }
+
+    /// Whether `tls` of an app file in `base` may name `path` as a certificate or a key; the problem when not.
+    pub(crate) fn check_certificate(&self, path: &Path, base: &Path) -> Result<(), String> {
+        self.check_below(path, base, &CERTIFICATES)
+    }
+
+    /// `more` are trees that are allowed besides.
+    fn check_below(&self, path: &Path, base: &Path, more: &[&str]) -> Result<(), String> {
         let kernel = ["/proc", "/sys"].map(PathBuf::from);
         let secret = |path: &PathBuf| {
             let own = self.protected.iter().flat_map(|tree| spellings(tree));
             kernel.iter().cloned().chain(own).any(|tree| path.starts_with(tree))
         };
         if spellings(path).any(|path| secret(&path)) {
-            return Err(format!("{} may not be read into a container; {NO_SETTING}", path.display()));
+            return Err(format!("{} may not be read for an app; {NO_SETTING}", path.display()));
         }
-        let common = SECRETS.iter().map(Path::new);
+        let common = SECRETS.iter().chain(more).map(Path::new);
         let allowed: Vec<&Path> =
             common.chain(self.files.iter().map(PathBuf::as_path)).chain([base]).collect();
         let below =

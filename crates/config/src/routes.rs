@@ -1,10 +1,11 @@
 //! Where traffic comes in: the `routes` list, the older `proxy` section, and the `ports` section.
 
+use crate::app::Surroundings;
 use crate::fields::{Field, Fields, Item, Shape};
 use crate::policy::{HostPortRule, Policy};
 use crate::problem::Report;
 use crate::scalar::host;
-use crate::yaml::Kind;
+use crate::tls;
 use dockswap_core::AppName;
 use dockswap_core::spec::{HostPattern, HostPorts, Route};
 
@@ -22,7 +23,11 @@ pub(crate) const ROUTE: &[Field] = &[
         Shape::Port,
         "A listener of the route's own; absent: the common one (proxy.http in dockswap.yaml).",
     ),
-    Field::new("tls", Shape::Tls, "Must be false: TLS is not supported by this version yet."),
+    Field::new(
+        "tls",
+        Shape::Tls,
+        "true: HTTPS, with a certificate that is got by ACME; or a mapping of cert and key, files in PEM; default false.",
+    ),
 ];
 
 /// The fields of the `proxy` section.
@@ -62,6 +67,7 @@ pub(crate) fn routes(
     app: &Fields<'_>,
     ports: Option<&Fields<'_>>,
     name: Option<&AppName>,
+    around: &Surroundings<'_>,
     report: &mut Report,
 ) -> Vec<Route> {
     let alias = ports.and_then(|ports| ports.take("proxy"));
@@ -73,7 +79,7 @@ pub(crate) fn routes(
             older.refuse::<()>(message, report);
             Vec::new()
         }
-        (Some(_), None) => listed(app, report),
+        (Some(_), None) => listed(app, around, report),
         (None, Some(_)) => proxy(app, alias.as_ref(), report).into_iter().collect(),
         (None, None) => {
             let host = |name: &AppName| HostPattern::Exact(format!("{name}.localhost"));
@@ -83,10 +89,16 @@ pub(crate) fn routes(
 }
 
 fn any() -> Route {
-    Route { host: HostPattern::Any, path_prefix: "/".to_owned(), strip_prefix: false, listen_port: None }
+    Route {
+        host: HostPattern::Any,
+        path_prefix: "/".to_owned(),
+        strip_prefix: false,
+        listen_port: None,
+        tls: None,
+    }
 }
 
-fn listed(app: &Fields<'_>, report: &mut Report) -> Vec<Route> {
+fn listed(app: &Fields<'_>, around: &Surroundings<'_>, report: &mut Report) -> Vec<Route> {
     let mut routes: Vec<Route> = Vec::new();
     let Some(sections) = app.sections("routes", report) else { return routes };
     if let Some(item) = app.take("routes").filter(|item| item.node.item(0).is_none()) {
@@ -98,10 +110,18 @@ fn listed(app: &Fields<'_>, report: &mut Report) -> Vec<Route> {
             strip_prefix: fields.bool("strip_prefix", report).unwrap_or(false),
             ..common(fields, report)
         };
-        if let Some(item) = fields.take("tls") {
-            refuse_tls(&item, report);
-        }
-        if let Some(index) = routes.iter().position(|earlier| earlier.clashes_with(&route)) {
+        let tls = fields.take("tls").and_then(|item| tls::decode(&item, &route.host, around, report));
+        let route = Route { tls, ..route };
+        if let Some(port) = route.listen_port
+            && let Some(index) = routes.iter().position(|earlier| {
+                earlier.listen_port == Some(port) && earlier.tls.is_some() != route.tls.is_some()
+            })
+        {
+            let message = format!(
+                "routes[{index}] is on port {port} too, and one of them alone has TLS: write `tls` in both, or another listen_port"
+            );
+            report.add(fields.at, &fields.path, message);
+        } else if let Some(index) = routes.iter().position(|earlier| earlier.repeats(&route)) {
             report.add(
                 fields.at,
                 &fields.path,
@@ -141,11 +161,4 @@ fn proxy(app: &Fields<'_>, alias: Option<&Item<'_>>, report: &mut Report) -> Opt
         route.listen_port = alias.integer(report);
     }
     Some(route)
-}
-
-fn refuse_tls(item: &Item<'_>, report: &mut Report) {
-    if !item.scalar().is_some_and(|scalar| scalar.kind == Kind::Bool && scalar.text == "false") {
-        let message = "TLS is not supported by this version yet: write false or leave it out, and end TLS before dockswap";
-        item.refuse::<()>(message, report);
-    }
 }

@@ -2,6 +2,7 @@
 
 use crate::app;
 use crate::fields::{Field, Shape};
+use crate::tls;
 use serde_json::{Map, Value, json};
 
 const NAME: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
@@ -40,7 +41,9 @@ fn shape(shape: &Shape) -> Value {
     let map = json!({ "type": "object", "additionalProperties": scalar });
     match shape {
         Shape::Name => json!({ "type": "string", "pattern": NAME }),
-        Shape::Text | Shape::Image | Shape::Host => json!({ "type": "string", "minLength": 1 }),
+        Shape::Text | Shape::Image | Shape::Host | Shape::FilePath => {
+            json!({ "type": "string", "minLength": 1 })
+        }
         Shape::User => json!({ "type": ["string", "integer"], "minLength": 1 }),
         Shape::Bool => json!({ "type": "boolean" }),
         Shape::Integer { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
@@ -83,7 +86,7 @@ fn shape(shape: &Shape) -> Value {
             json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
         }
         Shape::Path => json!({ "type": "string", "pattern": "^/" }),
-        Shape::Tls => json!({ "const": false }),
+        Shape::Tls => json!({ "anyOf": [{ "type": "boolean" }, object(tls::TLS, &[])] }),
         Shape::Address => json!({ "type": ["string", "integer"] }),
         Shape::Section(fields, required) => object(fields, required),
         Shape::Sections(fields) => json!({ "type": "array", "items": object(fields, &[]), "minItems": 1 }),

@@ -25,6 +25,8 @@ pub struct Settings {
     pub docker_host: Option<String>,
     /// Deployments at the same time, at least 1.
     pub max_concurrent: usize,
+    /// Where automatic certificates come from.
+    pub acme: AcmeSettings,
     /// The log.
     pub log: LogSettings,
     /// Whose hand the config directory must show.
@@ -46,6 +48,33 @@ pub struct ProxySettings {
     /// The user that it runs as, of the system's or as `UID:GID`; `None`: the one that starts it.
     pub user: Option<String>,
 }
+
+/// Where automatic certificates come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcmeSettings {
+    /// Whom the ACME server may write to; `None`: nobody.
+    pub email: Option<String>,
+    /// The server's directory, an `https` URL.
+    pub directory: String,
+    /// A root certificate in PEM by which the server itself is known, absolute; `None`: those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// How control over a name is shown.
+    pub challenge: ChallengeKind,
+}
+
+/// How control over a name is shown to an ACME server (`acme.challenge`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChallengeKind {
+    /// By a page on port 80 (RFC 8555, section 8.3).
+    Http01,
+    /// By a handshake on port 443 (RFC 8737).
+    TlsAlpn01,
+}
+
+/// Let's Encrypt.
+const PRODUCTION: &str = "https://acme-v02.api.letsencrypt.org/directory";
+/// The same to try with: certificates that nobody trusts, and generous limits.
+const STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
 
 /// What is logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +103,12 @@ impl Default for Settings {
             api_http: None,
             docker_host: None,
             max_concurrent: 4,
+            acme: AcmeSettings {
+                email: None,
+                directory: PRODUCTION.to_owned(),
+                ca_file: None,
+                challenge: ChallengeKind::Http01,
+            },
             log: LogSettings { level: "info".to_owned(), format: LogFormat::Text },
             trust: Trust::Owner,
             policy: Policy::default(),
@@ -92,6 +127,7 @@ const FIELDS: &[Field] = &[
     Field::new("api", Shape::Section(API, &[]), "The HTTP API."),
     Field::new("docker", Shape::Section(DOCKER, &[]), "Docker."),
     Field::new("deployment", Shape::Section(DEPLOYMENT, &[]), "Deployments."),
+    Field::new("acme", Shape::Section(ACME, &[]), "Where automatic certificates come from."),
     Field::new("log", Shape::Section(LOG, &[]), "The log."),
     Field::new("config", Shape::Section(CONFIG, &[]), "The config directory."),
     Field::new("policy", Shape::Section(POLICY, &[]), "What app files may ask of Docker."),
@@ -112,6 +148,25 @@ const DEPLOYMENT: &[Field] = &[Field::new(
     Shape::Integer { min: 1, max: 1_000 },
     "Deployments at a time; default 4.",
 )];
+const ACME: &[Field] = &[
+    Field::new("email", Shape::Text, "Whom the ACME server may write to; default nobody."),
+    Field::new("directory", Shape::Text, "The server's directory, an https URL; default Let's Encrypt."),
+    Field::new(
+        "staging",
+        Shape::Bool,
+        "true: Let's Encrypt's server to try with, whose certificates nobody trusts; default false.",
+    ),
+    Field::new(
+        "ca_file",
+        Shape::FilePath,
+        "A root certificate in PEM by which the server itself is known; default those of the system.",
+    ),
+    Field::new(
+        "challenge",
+        Shape::Choice(&["http-01", "tls-alpn-01"]),
+        "How control over a name is shown: by a page on port 80, or by a handshake on port 443; default http-01.",
+    ),
+];
 const LOG: &[Field] = &[
     Field::new("level", Shape::Text, "error, warn, info, debug, trace, or directives; default info."),
     Field::new("format", Shape::Choice(&["text", "json"]), "Default text."),
@@ -212,6 +267,9 @@ impl Settings {
         if let Some(deployment) = fields.section("deployment", report) {
             replace(&mut self.max_concurrent, deployment.integer("max_concurrent", report));
         }
+        if let Some(acme) = fields.section("acme", report) {
+            self.acme.overlay(&acme, report);
+        }
         if let Some(log) = fields.section("log", report) {
             replace(&mut self.log.level, log.text("level", report));
             let format = log.choice("format", report);
@@ -229,6 +287,51 @@ impl Settings {
             let rule = |allowed| if allowed { HostPortRule::Allowed } else { HostPortRule::Refused };
             replace(&mut self.policy.host_ports, policy.bool("host_ports", report).map(rule));
         }
+    }
+}
+
+impl AcmeSettings {
+    fn overlay(&mut self, acme: &Fields<'_>, report: &mut Report) {
+        if let Some(item) = acme.take("email") {
+            let address = item.text(report).and_then(|text| email(text, &item, report));
+            replace(&mut self.email, address.map(Some));
+        }
+        // `staging` is a name for one directory.
+        match (acme.take("directory"), acme.bool("staging", report)) {
+            (Some(item), Some(true)) => {
+                item.refuse::<()>(
+                    "stands beside `staging`, which is a directory too: remove one of them",
+                    report,
+                );
+            }
+            (Some(item), _) => {
+                let directory = item.text(report).and_then(|text| match text.strip_prefix("https://") {
+                    Some(rest) if !rest.is_empty() => Some(text.to_owned()),
+                    _ => item.wrong("an https URL", report),
+                });
+                replace(&mut self.directory, directory);
+            }
+            (None, Some(true)) => STAGING.clone_into(&mut self.directory),
+            (None, Some(false)) if self.directory == STAGING => PRODUCTION.clone_into(&mut self.directory),
+            (None, _) => {}
+        }
+        if let Some(item) = acme.take("ca_file") {
+            let path = item.text(report).map(Path::new).and_then(|path| {
+                if path.is_absolute() { Some(normal(path)) } else { item.wrong("an absolute path", report) }
+            });
+            replace(&mut self.ca_file, path.map(Some));
+        }
+        let challenge = acme.choice("challenge", report);
+        let kind = |word| if word == "http-01" { ChallengeKind::Http01 } else { ChallengeKind::TlsAlpn01 };
+        replace(&mut self.challenge, challenge.map(kind));
+    }
+}
+
+fn email(text: &str, item: &Item<'_>, report: &mut Report) -> Option<String> {
+    let parts = text.split_once('@').filter(|(name, host)| !name.is_empty() && host.contains('.'));
+    match parts {
+        Some(_) if !text.contains([' ', ',', '?']) => Some(text.to_owned()),
+        _ => item.wrong("one address, as in ops@example.com", report),
     }
 }
 
@@ -313,7 +416,7 @@ fn paths(item: &Item<'_>, report: &mut Report) -> Option<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LogFormat, Settings};
+    use super::{AcmeSettings, ChallengeKind, LogFormat, STAGING, Settings};
     use crate::policy::HostPortRule;
     use crate::trust::Trust;
     use std::path::{Path, PathBuf};
@@ -342,6 +445,7 @@ proxy: { http: 127.0.0.1:8080, https: ':8443', user: www-data }
 api: { http: localhost:9000 }
 docker: { host: unix:///run/user/1000/docker.sock }
 deployment: { max_concurrent: 2 }
+acme: { email: ops@example.com, directory: 'https://ca.internal/dir', ca_file: /etc/ca.pem, challenge: tls-alpn-01 }
 log: { level: debug, format: json }
 config: { trust: any }
 policy: { bind_mounts: [/srv, /data/], host_ports: false, files: [/srv/secrets] }
@@ -353,6 +457,13 @@ policy: { bind_mounts: [/srv, /data/], host_ports: false, files: [/srv/secrets] 
         assert_eq!(settings.proxy.user.as_deref(), Some("www-data"));
         assert_eq!(settings.api_http.map(|addr| addr.to_string()).as_deref(), Some("127.0.0.1:9000"));
         assert_eq!(settings.max_concurrent, 2);
+        let acme = AcmeSettings {
+            email: Some("ops@example.com".to_owned()),
+            directory: "https://ca.internal/dir".to_owned(),
+            ca_file: Some(PathBuf::from("/etc/ca.pem")),
+            challenge: ChallengeKind::TlsAlpn01,
+        };
+        assert_eq!(settings.acme, acme);
         assert_eq!((settings.log.level.as_str(), settings.log.format), ("debug", LogFormat::Json));
         assert_eq!(settings.policy.bind_mounts, Some(vec![PathBuf::from("/srv"), PathBuf::from("/data")]));
         assert_eq!(settings.policy.host_ports, HostPortRule::Refused);
@@ -381,6 +492,19 @@ policy: { bind_mounts: [/srv, /data/], host_ports: false, files: [/srv/secrets] 
     }
 
     #[test]
+    fn staging_is_a_directory() {
+        let directory = |file, env| load(file, env).map(|settings| settings.acme.directory);
+        assert_eq!(directory("acme: { staging: true }", &[]).as_deref(), Ok(STAGING));
+        let undone = [("DOCKSWAP_ACME__STAGING", "false")];
+        assert_eq!(directory("acme: { staging: true }", &undone), Ok(Settings::default().acme.directory));
+        let named = [("DOCKSWAP_ACME__DIRECTORY", "https://ca")];
+        assert_eq!(directory("acme: { staging: true }", &named).as_deref(), Ok("https://ca"));
+        let both = directory("acme: { staging: true, directory: 'https://ca' }", &[]);
+        let expected = "dockswap.yaml:1:35: acme.directory: stands beside `staging`, which is a directory too: remove one of them\n";
+        assert_eq!(both, Err(expected.to_owned()));
+    }
+
+    #[test]
     fn a_variable_that_means_nothing_is_a_warning() {
         let settings = load("", &[("DOCKSWAP_PROXY", "x"), ("DOCKSWAP_PROXI__HTTP", "x")]).expect("valid");
         let sentence = |name| format!("environment variable {name} is no setting of dockswap's: unset it");
@@ -394,6 +518,7 @@ database_url: mysql://root:hunter2@db
 proxy: { http: nowhere, htps: :1 }
 api: { http: 0.0.0.0:9000 }
 deployment: { max_concurrent: 0 }
+acme: { email: ops, directory: 'http://ca', ca_file: ca.pem, challenge: dns-01 }
 log: { format: xml }
 policy: { bind_mounts: [srv], host_ports: maybe }
 ";
@@ -403,9 +528,13 @@ dockswap.yaml:3:16: proxy.http: found the text \"nowhere\": write an address and
 dockswap.yaml:3:25: proxy.htps: unknown key: did you mean `https`?
 dockswap.yaml:4:14: api.http: 0.0.0.0:9000 is open to others, and the API has no authentication: write 127.0.0.1:PORT
 dockswap.yaml:5:31: deployment.max_concurrent: 0 is out of range: write a whole number from 1 to 1000
-dockswap.yaml:6:16: log.format: found the text \"xml\": write text or json
-dockswap.yaml:7:25: policy.bind_mounts[0]: found the text \"srv\": write absolute paths
-dockswap.yaml:7:43: policy.host_ports: found the text \"maybe\": write true or false
+dockswap.yaml:6:16: acme.email: found the text \"ops\": write one address, as in ops@example.com
+dockswap.yaml:6:32: acme.directory: found the text \"http://ca\": write an https URL
+dockswap.yaml:6:54: acme.ca_file: found the text \"ca.pem\": write an absolute path
+dockswap.yaml:6:73: acme.challenge: found the text \"dns-01\": write http-01 or tls-alpn-01
+dockswap.yaml:7:16: log.format: found the text \"xml\": write text or json
+dockswap.yaml:8:25: policy.bind_mounts[0]: found the text \"srv\": write absolute paths
+dockswap.yaml:8:43: policy.host_ports: found the text \"maybe\": write true or false
 environment variable DOCKSWAP_PROXY__HTTPS: proxy.https: found the number 99999: write an address and a port, as in 0.0.0.0:80
 ";
         assert_eq!(load(file, &[("DOCKSWAP_PROXY__HTTPS", "99999")]), Err(expected.to_owned()));

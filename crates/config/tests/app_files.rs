@@ -75,7 +75,8 @@ fn what_is_left_out_has_its_default() {
     assert_eq!((policy.watch, policy.rollback_window), (seconds(10), seconds(300)));
     assert_eq!((policy.on_regression, policy.promotion), (OnRegression::RollBack, Promotion::Auto));
     let host = HostPattern::Exact("web.localhost".to_owned());
-    let route = Route { host, path_prefix: "/".to_owned(), strip_prefix: false, listen_port: None };
+    let route =
+        Route { host, path_prefix: "/".to_owned(), strip_prefix: false, listen_port: None, tls: None };
     assert_eq!(spec.routes, [route]);
 }
 
@@ -315,7 +316,7 @@ fn values_that_are_refused() {
         (docker("read_only: yes"), "5:14: docker.read_only: found the text \"yes\": write true or false"),
         (
             docker("env_file: /proc/self/environ"),
-            "5:13: docker.env_file: /proc/self/environ may not be read into a container; no server setting allows it",
+            "5:13: docker.env_file: /proc/self/environ may not be read for an app; no server setting allows it",
         ),
         (
             docker("environment: [SECRET]"),
@@ -332,10 +333,7 @@ fn values_that_are_refused() {
             with("routes: []"),
             "4:9: routes: an empty list leaves the app without traffic: write a route, or leave `routes` out for <name>.localhost",
         ),
-        (
-            with("routes: [{ tls: { cert: x } }]"),
-            "4:17: routes[0].tls: TLS is not supported by this version yet: write false or leave it out, and end TLS before dockswap",
-        ),
+        (with("routes: [{ tls: { cert: x } }]"), "4:17: routes[0].tls.key: missing: write `key: PATH`"),
         (
             with("routes: [{ host: A.x }, { host: a.x. }]"),
             "4:25: routes[1]: a.x/ is routes[0] already: remove one of them",

@@ -62,6 +62,19 @@ fn one_route_in_two_apps() {
     ] {
         assert_eq!(problems(&[holder, ("b.yaml", Newcomer, text)]), format!("{place}: {advice}\n"));
     }
+    // What TLS claims it claims of plain requests too.
+    let secure = problems(&[
+        ("a.yaml", Incumbent, "routes: [{ host: x.org, tls: true }]"),
+        ("b.yaml", Newcomer, "routes: [{ host: x.org }]"),
+    ]);
+    let expected = "b.yaml:4:10: routes[0]: x.org/ is a route of app a (a.yaml) already: write another host, path_prefix or listen_port\n";
+    assert_eq!(secure, expected);
+    let mixed = problems(&[
+        ("a.yaml", Incumbent, "routes: [{ host: x.org, listen_port: 9443, tls: true }]"),
+        ("b.yaml", Newcomer, "routes: [{ host: y.org, listen_port: 9443 }]"),
+    ]);
+    let expected = "b.yaml:4:38: routes[0].listen_port: 9443 is a listen_port of app a (a.yaml) too, and one of them alone has TLS: write another\n";
+    assert_eq!(mixed, expected);
     let implied =
         problems(&[("a.yaml", Newcomer, "routes: [{ host: b.localhost }]"), ("b.yaml", Newcomer, "")]);
     let expected = "b.yaml:1:7: name: b.localhost/ is a route of app a (a.yaml) already: write another host, path_prefix or listen_port\n";

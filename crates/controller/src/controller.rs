@@ -285,6 +285,13 @@ impl Controller {
         releases.chain(machine.route().routes).cloned().collect()
     }
 
+    /// [`Controller::held_routes`] of every app.
+    #[must_use]
+    pub fn routes(&self) -> Vec<(AppName, Vec<Route>)> {
+        let apps: Vec<AppName> = self.apps().keys().cloned().collect();
+        apps.into_iter().map(|app| (app.clone(), self.held_routes(&app))).collect()
+    }
+
     /// Says how an app's file stands. An app that is not known is none of ours yet.
     pub async fn file(&self, app: &AppName, status: FileStatus) {
         if let Ok(handle) = self.handle(app) {

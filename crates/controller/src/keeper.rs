@@ -206,7 +206,9 @@ impl Keeper {
         };
         let held: BTreeSet<AppName> =
             self.status().await?.table.apps.into_iter().map(|app| app.app).collect();
-        let own = |app: &&AppRoutes| app.routes.iter().any(|route| route.listen_port.is_some());
+        let own = |app: &&AppRoutes| {
+            app.routes.iter().any(|route| route.listen_port.is_some() || route.tls.is_some())
+        };
         let all: BTreeSet<AppName> = state.apps.values().filter(own).map(|app| app.app.clone()).collect();
         for suspects in [all.difference(&held).cloned().collect(), all] {
             tracing::warn!(apps = ?suspects, error = %refused, "routes are tried one by one");

@@ -5,6 +5,7 @@
 //! clock, randomness or hash-ordered map: the same input gives the same answer, always.
 
 pub mod invariants;
+pub mod keyring;
 pub mod machine;
 pub mod name;
 pub mod ports;

@@ -298,8 +298,37 @@ pub struct Route {
     pub path_prefix: String,
     /// Whether the prefix is cut off before the request goes to the app.
     pub strip_prefix: bool,
-    /// A listener of the route's own; absent: the proxy's common one (`proxy.http`).
+    /// A listener of the route's own; absent: the proxy's common one (`proxy.http`), or with TLS the
+    /// common one for that (`proxy.https`).
     pub listen_port: Option<u16>,
+    /// What is spoken there under HTTP; `None`: nothing, it is plain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+}
+
+/// How a route is served over TLS.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Tls {
+    /// Where its certificate comes from.
+    pub source: CertificateSource,
+    /// For how many seconds browsers are told to use HTTPS only (RFC 6797); `None`: they are told nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hsts_secs: Option<u64>,
+}
+
+/// Where a certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateSource {
+    /// From an ACME server, which is asked when there is none, and again before it expires.
+    Acme,
+    /// From files, in PEM, read again when they change. Absolute paths.
+    Files {
+        /// The certificate, and behind it those that lead to the root.
+        cert: String,
+        /// Its private key.
+        key: String,
+    },
 }
 
 /// Which `Host` a route answers to. Lower case, without port and trailing dot.
@@ -325,17 +354,29 @@ impl std::fmt::Display for HostPattern {
 }
 
 impl Route {
-    /// Whether `self` and `other` claim the same requests, so that only one of them can stand.
+    /// Whether `self` and `other` claim the same requests, so that only one app can have them. A route with TLS
+    /// claims the plain ones too: they are sent on to it.
     #[must_use]
     pub fn clashes_with(&self, other: &Self) -> bool {
         self.listen_port == other.listen_port
             && self.host == other.host
             && self.path_prefix == other.path_prefix
     }
+
+    /// Whether `self` and `other`, of one app, are the same but for what they do with a request. On the common
+    /// listeners a plain one may stand beside one with TLS.
+    #[must_use]
+    pub fn repeats(&self, other: &Self) -> bool {
+        let apart = self.listen_port.is_none() && self.tls.is_some() != other.tls.is_some();
+        self.clashes_with(other) && !apart
+    }
 }
 
 impl std::fmt::Display for Route {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.tls.is_some() {
+            f.write_str("https://")?;
+        }
         write!(f, "{}", self.host)?;
         if let Some(port) = self.listen_port {
             write!(f, ":{port}")?;

@@ -61,6 +61,7 @@ impl MemoryApi {
             docker: Arc::new(Docker::connect(Some(NO_DOCKER))?),
             proxy: Arc::new(ProxyClient::new(dir.join("proxy.sock"))),
             intake: intake.handle(),
+            certificates: None,
             stop: stop.clone(),
         });
         Ok(Self { router: api::router(state), controller, intake, stop })

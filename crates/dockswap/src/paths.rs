@@ -57,7 +57,17 @@ impl Paths {
         self.data_dir.join("routes.json")
     }
 
-    /// The proxy's own directory, when it runs as a user of its own; socket and table are in there then.
+    /// The proxy's last certificates, with their keys.
+    pub(crate) fn proxy_keyfile(&self) -> PathBuf {
+        self.data_dir.join("certificates.json")
+    }
+
+    /// What ACME servers know us by, and what they gave us.
+    pub(crate) fn acme_dir(&self) -> PathBuf {
+        self.data_dir.join("acme")
+    }
+
+    /// The proxy's own directory, when it runs as a user of its own; socket, table and certificates are in there then.
     pub(crate) fn proxy_home(&self) -> PathBuf {
         self.data_dir.join("proxy")
     }

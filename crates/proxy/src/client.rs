@@ -3,9 +3,11 @@
 use crate::question::{Question, Reply};
 use crate::sync::lock;
 use crate::upstream::SPREAD;
+use crate::wire;
 use async_trait::async_trait;
 use bytes::Bytes;
-use dockswap_core::ports::{Router, RouterError, RouterStatus};
+use dockswap_core::keyring::Keyring;
+use dockswap_core::ports::{Keyholder, Router, RouterError, RouterStatus};
 use dockswap_core::routes::{RouteTable, UpstreamId, UpstreamLoad};
 use http_body_util::Full;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -108,5 +110,16 @@ impl Router for ProxyClient {
 
     async fn close(&self, upstreams: &[UpstreamId]) -> Result<(), RouterError> {
         self.ask(&Question::close(upstreams)?, SPREAD.saturating_add(DEADLINE)).await?.done()
+    }
+}
+
+#[async_trait]
+impl Keyholder for ProxyClient {
+    async fn hold(&self, keyring: &Keyring) -> Result<(), RouterError> {
+        self.ask(&Question::hold(keyring)?, DEADLINE).await?.done()
+    }
+
+    async fn held(&self) -> Result<String, RouterError> {
+        self.ask(&Question::held(), DEADLINE).await?.json::<wire::Held>().map(|held| held.tag)
     }
 }

@@ -212,10 +212,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         written: Poll<io::Result<usize>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(result) = &written {
+        if let Poll::Ready(Ok(count)) = &written {
+            self.sent += *count as u64;
+        }
+        self.limit_wait(written, cx)
+    }
+
+    /// The outcome of anything that waits for the client to take something.
+    fn limit_wait<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
             self.stalled = false;
-            self.sent += result.as_ref().map_or(0, |count| *count as u64);
-            return written;
+            return polled;
         }
         if !self.stalled {
             self.stalled = true;
@@ -300,12 +307,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        // Under TLS, what was written may still be here.
+        let flushed = Pin::new(&mut this.stream).poll_flush(cx);
+        this.limit_wait(flushed, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+        let shut = Pin::new(&mut this.stream).poll_shutdown(cx);
+        ready!(this.limit_wait(shut, cx))?;
         if this.rules.phase() != Phase::Between {
             ready!(this.poll_linger(cx));
         }

@@ -2,8 +2,10 @@
 
 use crate::admission::Admitted;
 use crate::client_io::{ClientIo, Rules, Shared};
+use crate::client_stream::ClientStream;
 use crate::forward;
 use crate::framing::Framing;
+use crate::handshake::{Secured, Shaken, shake};
 use crate::http2::{self, Parting};
 use crate::proxy::Proxy;
 use crate::sniff::{Spoken, sniff};
@@ -18,10 +20,10 @@ use hyper::server::conn::http2::Connection;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
+use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The one at the other end, as far as its requests are concerned.
 #[derive(Debug)]
@@ -31,31 +33,47 @@ pub(crate) struct Client {
     /// Its address, as `X-Forwarded-For` says it.
     pub(crate) peer: HeaderValue,
     pub(crate) shared: Arc<Shared>,
+    /// What was agreed on under TLS; `None`: it is plain.
+    pub(crate) secured: Option<Secured>,
+}
+
+/// How a connection begins.
+enum Begun {
+    /// By what the client says first.
+    Plainly(ClientStream, Spoken, Bytes),
+    /// By a handshake.
+    Secured(ClientStream, Spoken, Secured),
+    /// There will be no requests.
+    Over,
 }
 
 /// Serves `stream` in a task of its own, until it ends or is told to.
 pub(crate) fn start(
     proxy: &Arc<Proxy>,
     door: Door,
-    mut stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    stream: ClientStream,
     ip: IpAddr,
     admitted: Admitted,
     listener: Arc<Stop>,
 ) {
     let Ok(peer) = HeaderValue::from_str(&ip.to_string()) else { return };
-    let client = Client { proxy: Arc::clone(proxy), door, peer, shared: Arc::new(Shared::new()) };
     let served = Arc::clone(proxy);
     proxy.connections.spawn(async move {
-        let sniffed = tokio::select! {
-            sniffed = sniff(&mut stream, &served.limits) => sniffed,
+        let begun = tokio::select! {
+            begun = begin(&served, door, stream) => begun,
             // It has not asked for anything yet.
             () = listener.given() => return,
             () = served.draining.given() => return,
         };
-        let ended = match sniffed {
-            Ok((spoken, early)) => serve(client, spoken, stream, early.freeze(), &listener).await,
-            Err(error) => return tracing::debug!(%ip, %error, "a client said nothing"),
+        let (stream, spoken, early, secured) = match begun {
+            Ok(Begun::Plainly(stream, spoken, early)) => (stream, spoken, early, None),
+            Ok(Begun::Secured(stream, spoken, secured)) => (stream, spoken, Bytes::new(), Some(secured)),
+            Ok(Begun::Over) => return,
+            Err(error) => return tracing::debug!(%ip, %error, "a connection did not begin"),
         };
+        let client =
+            Client { proxy: Arc::clone(&served), door, peer, shared: Arc::new(Shared::new()), secured };
+        let ended = serve(client, spoken, stream, early, &listener).await;
         if let Some(Err(error)) = ended {
             tracing::debug!(%ip, %error, "a client connection broke");
         }
@@ -63,11 +81,26 @@ pub(crate) fn start(
     });
 }
 
+async fn begin(proxy: &Proxy, door: Door, stream: ClientStream) -> io::Result<Begun> {
+    match stream {
+        ClientStream::Tcp(stream) if proxy.table().is_secure(door) => match shake(stream, proxy).await? {
+            Shaken::Client(stream, spoken, secured) => {
+                Ok(Begun::Secured(ClientStream::Tls(stream), spoken, secured))
+            }
+            Shaken::AcmeServer => Ok(Begun::Over),
+        },
+        mut stream => {
+            let (spoken, early) = sniff(&mut stream, &proxy.limits).await?;
+            Ok(Begun::Plainly(stream, spoken, early.freeze()))
+        }
+    }
+}
+
 /// Serves a client whose protocol is known, to the end of its connection; `None`: it was cut.
 async fn serve(
     client: Client,
     spoken: Spoken,
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    stream: ClientStream,
     early: Bytes,
     listener: &Stop,
 ) -> Option<hyper::Result<()>> {

@@ -2,9 +2,10 @@
 //! is the business of [`crate::switchboard`] and [`crate::upstream`].
 
 use crate::socket::Claim;
-use crate::switchboard::{Asked, Switchboard};
+use crate::switchboard::{Asker, Switchboard};
 use crate::wire::{self, Failure};
 use bytes::Bytes;
+use dockswap_core::keyring::Keyring;
 use dockswap_core::ports::RouterError;
 use dockswap_core::routes::RouteTable;
 use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
@@ -99,12 +100,12 @@ enum Channel {
 
 impl Channel {
     /// Who asks `request`.
-    fn asked(self, request: &Request<Incoming>) -> Asked {
+    fn asker(self, request: &Request<Incoming>) -> Asker {
         match self {
-            Self::Socket => Asked::OnSocket,
+            Self::Socket => Asker::OnSocket,
             Self::Lifeline => {
                 let within = request.headers().get(wire::WITHIN).and_then(|value| value.to_str().ok());
-                Asked::OnLifeline(Duration::from_millis(
+                Asker::OnLifeline(Duration::from_millis(
                     within.and_then(|text| text.parse().ok()).unwrap_or(0),
                 ))
             }
@@ -119,23 +120,25 @@ fn service(
     let desk = desk.clone();
     service_fn(move |request| {
         let desk = desk.clone();
-        async move { Ok(answer(desk, channel.asked(&request), request).await) }
+        async move { Ok(answer(desk, channel.asker(&request), request).await) }
     })
 }
 
-async fn answer(desk: Desk, asked: Asked, request: Request<Incoming>) -> Reply {
+async fn answer(desk: Desk, asker: Asker, request: Request<Incoming>) -> Reply {
     let board = Arc::clone(&desk.board);
     let done = match (request.method(), request.uri().path()) {
-        (&Method::PUT, wire::TABLE) => put_table(board, asked, request).await,
-        (&Method::GET, wire::STATUS) => json(StatusCode::OK, &board.status(asked).await),
+        (&Method::PUT, wire::TABLE) => put_table(board, asker, request).await,
+        (&Method::GET, wire::STATUS) => json(StatusCode::OK, &board.status(asker).await),
+        (&Method::PUT, wire::CERTIFICATES) => put_certificates(board, asker, request).await,
+        (&Method::GET, wire::CERTIFICATES) => json(StatusCode::OK, &wire::Held { tag: board.held() }),
         (&Method::GET, wire::METRICS) => Ok(text(board.proxy().meter.text())),
-        (&Method::POST, wire::DRAINED) => drained(&board, asked, request).await,
-        (&Method::POST, wire::CLOSE) => close(board, asked, request).await,
+        (&Method::POST, wire::DRAINED) => drained(&board, asker, request).await,
+        (&Method::POST, wire::CLOSE) => close(board, asker, request).await,
         (&Method::POST, wire::HANDOVER) => hand_over(&desk, request),
         (method, path) => Err(Failure::Misunderstood { message: format!("there is no {method} {path}") }),
     };
     // What was found out while another proxy took over is not the whole truth.
-    let done = desk.board.is_asked(asked).and(done);
+    let done = desk.board.answers(asker).and(done);
     done.or_else(|failure| json(failure.status(), &failure)).unwrap_or_else(|_| {
         let mut reply = Response::new(Full::default());
         *reply.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
@@ -145,27 +148,40 @@ async fn answer(desk: Desk, asked: Asked, request: Request<Incoming>) -> Reply {
 
 async fn put_table(
     board: Arc<Switchboard>,
-    asked: Asked,
+    asker: Asker,
     request: Request<Incoming>,
 ) -> Result<Reply, Failure> {
     let table: RouteTable = read(request).await?;
     // In a task of its own: a controller that goes away half-way leaves no half-made change.
-    match tokio::spawn(async move { board.install(table, asked).await }).await {
+    match tokio::spawn(async move { board.install(table, asker).await }).await {
         Ok(installed) => installed.map(|()| no_content()),
         Err(error) => Err(Failure::Refused { message: error.to_string() }),
     }
 }
 
-async fn drained(board: &Switchboard, asked: Asked, request: Request<Incoming>) -> Result<Reply, Failure> {
+async fn put_certificates(
+    board: Arc<Switchboard>,
+    asker: Asker,
+    request: Request<Incoming>,
+) -> Result<Reply, Failure> {
+    let keyring: Keyring = read(request).await?;
+    // In a task of its own, as above.
+    match tokio::spawn(async move { board.hold(keyring, asker).await }).await {
+        Ok(held) => held.map(|()| no_content()),
+        Err(error) => Err(Failure::Refused { message: error.to_string() }),
+    }
+}
+
+async fn drained(board: &Switchboard, asker: Asker, request: Request<Incoming>) -> Result<Reply, Failure> {
     let wire::Drain { upstreams, patience } = read(request).await?;
-    let left = board.drained(&upstreams, patience.min(LONGEST_PATIENCE), asked).await?;
+    let left = board.drained(&upstreams, patience.min(LONGEST_PATIENCE), asker).await?;
     json(StatusCode::OK, &left)
 }
 
-async fn close(board: Arc<Switchboard>, asked: Asked, request: Request<Incoming>) -> Result<Reply, Failure> {
+async fn close(board: Arc<Switchboard>, asker: Asker, request: Request<Incoming>) -> Result<Reply, Failure> {
     let wire::Close { upstreams } = read(request).await?;
     // In a task of its own: what was begun is finished, whoever waits for it.
-    match tokio::spawn(async move { board.end(&upstreams, asked).await }).await {
+    match tokio::spawn(async move { board.end(&upstreams, asker).await }).await {
         Ok(ended) => ended.map(|()| no_content()),
         Err(error) => Err(Failure::Refused { message: error.to_string() }),
     }

@@ -4,6 +4,7 @@
 use crate::answer::{Answer, AnswerBody, Loan};
 use crate::client_io::{Busy, Trust};
 use crate::connection::Client;
+use crate::detour;
 use crate::exchange::{Exchange, Incame, Outgoing, exchange};
 use crate::headers::{self, BodyFraming, Origin};
 use crate::hold::InQueue;
@@ -15,7 +16,7 @@ use crate::reach::Over;
 use crate::request_body::{Progress, RequestBody};
 use crate::tunnel::{self, Protocol};
 use crate::upstream::{InFlight, Kind, Upstream};
-use http::header::{CONTENT_LENGTH, HOST};
+use http::header::{CONTENT_LENGTH, HOST, STRICT_TRANSPORT_SECURITY};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderValue, Method, Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
@@ -28,20 +29,26 @@ pub(crate) async fn answer(client: &Client, request: Request<Incoming>, busy: Bu
     let on_stream = request.version() == Version::HTTP_2;
     let is_head = request.method() == Method::HEAD;
     let begun = Instant::now();
-    let (mut request_body, mut tally) = (None, None);
-    let carried = match Order::read(&client.proxy, request, trust) {
-        Ok(order) => order.carry_out(client, &mut request_body, &mut tally).await,
+    let busy = match detour::acme(client, request.method(), request.uri(), busy) {
+        Ok(answer) => return answer,
+        Err(busy) => busy,
+    };
+    let mut notes = Notes::default();
+    let carried = match Order::read(client, request, trust) {
+        Ok(order) => order.carry_out(client, &mut notes).await,
         Err(page) => Err(page),
     };
+    let Notes { request_body, hsts, tally } = notes;
     let (by, status) = match &carried {
         Ok(Carried::Answer(answer, _) | Carried::Switched(answer)) => (By::App, answer.status()),
+        Ok(Carried::Moved(_)) => (By::Proxy, StatusCode::PERMANENT_REDIRECT),
         Err(page) => (By::Proxy, page.status()),
     };
     match tally {
         Some(tally) => tally.answered(by, status, begun.elapsed()),
         None => client.proxy.meter.unrouted(status),
     }
-    match carried {
+    let mut answer = match carried {
         Ok(Carried::Answer(answer, loan)) => {
             let (mut head, body) = answer.into_parts();
             head.version = Version::HTTP_11;
@@ -54,10 +61,26 @@ pub(crate) async fn answer(client: &Client, request: Request<Incoming>, busy: Bu
             headers::prepare_switch(&mut head.headers);
             Answer::from_parts(head, AnswerBody::empty(busy))
         }
+        Ok(Carried::Moved(location)) => detour::moved(location, busy),
         // Over HTTP/1.1 the connection sees to it that such an answer has no body.
         Err(page) if is_head && on_stream => page.head(busy),
         Err(page) => page.answer(busy),
+    };
+    if let Some(hsts) = hsts {
+        answer.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts);
     }
+    answer
+}
+
+/// What is learned of a request on its way, and matters to its answer.
+#[derive(Default)]
+struct Notes {
+    /// The body that is sent.
+    request_body: Option<Arc<Progress>>,
+    /// What its route says of HTTPS.
+    hsts: Option<HeaderValue>,
+    /// Where its outcome is to be counted.
+    tally: Option<Arc<Tally>>,
 }
 
 /// How a request ended well.
@@ -66,6 +89,8 @@ enum Carried {
     Answer(Incame, Loan),
     /// With a change of protocol; the tunnel runs.
     Switched(Incame),
+    /// It is to be sent there.
+    Moved(HeaderValue),
 }
 
 /// A request that was understood.
@@ -77,20 +102,27 @@ struct Order {
 }
 
 impl Order {
-    fn read(proxy: &Proxy, mut request: Request<Incoming>, trust: Trust) -> Result<Self, Page> {
+    fn read(client: &Client, mut request: Request<Incoming>, trust: Trust) -> Result<Self, Page> {
         if trust == Trust::Ambiguous {
             return Err(Page::BadRequest);
         }
         if request.method() == Method::CONNECT {
             return Err(Page::MethodNotAllowed);
         }
-        if target_length(request.uri()) > proxy.limits.uri_bytes {
+        if target_length(request.uri()) > client.proxy.limits.uri_bytes {
             return Err(Page::UriTooLong);
         }
         if !is_valid_target(&request) {
             return Err(Page::BadRequest);
         }
         let host = host_of(&request)?;
+        if let Some(secured) = &client.secured {
+            let mut buffer = [0; _];
+            let host = host.as_ref().and_then(|host| host::normalize(host.to_str().ok()?, &mut buffer));
+            if detour::is_misdirected(&client.proxy, secured, host) {
+                return Err(Page::Misdirected);
+            }
+        }
         let upgrade = match headers::requested_upgrade(request.headers()) {
             Some(protocol) if request.version() == Version::HTTP_11 => {
                 Some((protocol, hyper::upgrade::on(&mut request)))
@@ -100,21 +132,22 @@ impl Order {
         Ok(Self { request, host, upgrade })
     }
 
-    /// `body` is told of the body that is sent, `tally` where the outcome is to be counted.
-    async fn carry_out(
-        self,
-        client: &Client,
-        body: &mut Option<Arc<Progress>>,
-        tally: &mut Option<Arc<Tally>>,
-    ) -> Result<Carried, Page> {
+    async fn carry_out(self, client: &Client, notes: &mut Notes) -> Result<Carried, Page> {
         let Self { request, host, upgrade } = self;
         let proxy = &client.proxy;
         let kind = headers::is_grpc(request.headers()).then_some(Kind::Call);
         let route = Route { client, host: host.clone(), target: request.uri().clone(), kind };
-        let mut entry = route.enter(&[], tally).await?;
+        let mut entry = match route.enter(&[], &mut notes.tally).await {
+            Ok(entry) => entry,
+            Err(Turned::Away(page)) => return Err(page),
+            Err(Turned::ToHttps(port)) => {
+                return detour::to_https(proxy, host.as_ref(), request.uri(), port).map(Carried::Moved);
+            }
+        };
+        notes.hsts = entry.hsts.take();
         let (asked, on_upgrade) = upgrade.unzip();
         let mut request = prepare(client, request, host, asked, &entry)?;
-        *body = request.body().progress();
+        notes.request_body = request.body().progress();
         let mut tried = Vec::new();
         let mut over = Over::Any;
         loop {
@@ -134,8 +167,11 @@ impl Order {
                 Exchange::Refused(whole, upstream) => {
                     tried.push(upstream);
                     request = whole;
+                    let tally = &mut notes.tally;
                     entry = match route.find(&tried, tally) {
-                        Err(NoEntry::Held(_)) => route.enter(&tried, tally).await?,
+                        Err(NoEntry::Held(_)) => {
+                            route.enter(&tried, tally).await.map_err(|_| Page::Unavailable)?
+                        }
                         found => found.map_err(|_| Page::BadGateway)?,
                     };
                 }
@@ -151,6 +187,14 @@ impl Order {
     }
 }
 
+/// Why a request does not go to its app.
+enum Turned {
+    /// It is answered with this page.
+    Away(Page),
+    /// It is to come again over HTTPS, on this port.
+    ToHttps(u16),
+}
+
 /// What decides where a request goes.
 struct Route<'a> {
     client: &'a Client,
@@ -162,22 +206,23 @@ struct Route<'a> {
 
 impl Route<'_> {
     /// The request's entry; where the app's gate holds it up, as soon as that lets it go.
-    async fn enter(&self, tried: &[Arc<Upstream>], tally: &mut Option<Arc<Tally>>) -> Result<Entry, Page> {
+    async fn enter(&self, tried: &[Arc<Upstream>], tally: &mut Option<Arc<Tally>>) -> Result<Entry, Turned> {
         let mut place: Option<InQueue> = None;
         loop {
             let hold = match self.find(tried, tally) {
                 Ok(entry) => return Ok(entry),
-                Err(NoEntry::NoRoute) => return Err(Page::NoRoute),
-                Err(NoEntry::NoUpstream) => return Err(Page::Unavailable),
-                Err(NoEntry::Closed(page)) => return Err(Page::Maintenance(page)),
+                Err(NoEntry::NoRoute) => return Err(Turned::Away(Page::NoRoute)),
+                Err(NoEntry::OverHttps(port)) => return Err(Turned::ToHttps(port)),
+                Err(NoEntry::NoUpstream) => return Err(Turned::Away(Page::Unavailable)),
+                Err(NoEntry::Closed(page)) => return Err(Turned::Away(Page::Maintenance(page))),
                 Err(NoEntry::Held(hold)) => hold,
             };
             // Where only its terms changed, a request keeps its place.
             let kept = place.take().filter(|place| place.is_of(&hold));
-            let waits = kept.or_else(|| hold.queue()).ok_or(Page::Unavailable)?;
+            let waits = kept.or_else(|| hold.queue()).ok_or(Turned::Away(Page::Unavailable))?;
             tokio::select! {
                 () = hold.ended() => {}
-                () = self.client.proxy.closing.given() => return Err(Page::Unavailable),
+                () = self.client.proxy.closing.given() => return Err(Turned::Away(Page::Unavailable)),
             }
             place = Some(waits);
         }
@@ -266,7 +311,8 @@ fn prepare(
     // The same body, framed the same way.
     let chunked = !body.is_end_stream() && !head.headers.contains_key(CONTENT_LENGTH);
     let framing = if chunked { BodyFraming::Chunked } else { BodyFraming::Length };
-    let origin = Origin { peer: &client.peer, host: host.clone(), stripped_prefix };
+    let scheme = if client.secured.is_some() { "https" } else { "http" };
+    let origin = Origin { peer: &client.peer, scheme, host: host.clone(), stripped_prefix };
     headers::prepare_request(&mut head.headers, upgrade, framing, origin);
     let host = match host {
         Some(host) => host,

@@ -14,6 +14,7 @@ const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-pref
 /// What the proxy tells an upstream about the client. A client's own word on it never passes.
 pub(crate) struct Origin<'a> {
     pub(crate) peer: &'a HeaderValue,
+    pub(crate) scheme: &'static str,
     pub(crate) host: Option<HeaderValue>,
     pub(crate) stripped_prefix: Option<HeaderValue>,
 }
@@ -70,7 +71,7 @@ pub(crate) fn prepare_request(
         headers.append(CONNECTION, HeaderValue::from_static("upgrade"));
     }
     headers.insert(X_FORWARDED_FOR, origin.peer.clone());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(origin.scheme));
     if let Some(host) = origin.host {
         headers.insert(X_FORWARDED_HOST, host);
     }
@@ -236,6 +237,7 @@ mod tests {
         let peer = HeaderValue::from_static("192.0.2.1");
         let origin = Origin {
             peer: &peer,
+            scheme: "http",
             host: Some(HeaderValue::from_static("example.com")),
             stripped_prefix: None,
         };

@@ -1,27 +1,33 @@
 //! The data plane: it carries traffic, and it decides nothing.
 //!
-//! A process of its own ([`serve`]) that accepts HTTP/1.1 and HTTP/2, finds the route of each request in the
+//! A process of its own ([`serve`]) that accepts HTTP/1.1 and HTTP/2, plain and over TLS, finds the route of each request in the
 //! table in force, and forwards it to a container. The controller drives it over a Unix socket
 //! ([`ProxyClient`]). It never holds the Docker socket or the database.
 
 mod admission;
 mod alarm;
 mod answer;
+mod certificates;
 mod client;
 mod client_io;
+mod client_stream;
 mod connection;
 mod control;
+mod detour;
 mod dialer;
 mod exchange;
 mod form;
 mod forward;
 mod framing;
 mod handover;
+mod handshake;
 mod headers;
 mod hold;
 mod host;
 mod http2;
 mod inherited;
+mod kept;
+mod keyfile;
 mod limits;
 mod listeners;
 #[cfg(feature = "in-memory")]
@@ -51,5 +57,6 @@ mod wire;
 
 pub use client::ProxyClient;
 pub use handover::TakeoverError;
+pub use keyfile::last_keyring;
 pub use limits::Limits;
 pub use server::{ProxyConfig, ServeError, Start, serve};

@@ -1,10 +1,11 @@
-//! The sockets on which requests come in: the common one, and one for each `listen_port`.
+//! The sockets on which requests come in: the common one, the one for TLS, and one for each `listen_port`.
 
+use crate::client_stream::ClientStream;
 use crate::connection;
 use crate::inherited::Inherited;
 use crate::proxy::Proxy;
 use crate::stop::Stop;
-use crate::table::Door;
+use crate::table::{Door, Ports};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -22,9 +23,11 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Listeners {
     proxy: Arc<Proxy>,
     common_addr: SocketAddr,
+    https: SocketAddr,
     /// `None`: another process has it.
     common: Option<Open>,
-    own: BTreeMap<u16, Open>,
+    /// Those that come and go with what asks for them.
+    asked: BTreeMap<Door, Open>,
     /// Sockets that somebody else has opened, for those that are still to be bound.
     inherited: Inherited,
     /// Whether connections are accepted; else they wait in the sockets.
@@ -49,14 +52,20 @@ struct Open {
 
 impl Listeners {
     /// Listens on the common address; nobody is accepted before [`Listeners::accept`]. `inherited` are sockets to be
-    /// used where they fit.
-    pub(crate) fn new(proxy: Arc<Proxy>, common: SocketAddr, mut inherited: Inherited) -> io::Result<Self> {
+    /// used where they fit; TLS is for `https`, once it is asked for.
+    pub(crate) fn new(
+        proxy: Arc<Proxy>,
+        common: SocketAddr,
+        https: SocketAddr,
+        mut inherited: Inherited,
+    ) -> io::Result<Self> {
         let common = Open::new(Door::Common, inherited.bind(common)?)?;
         Ok(Self {
             proxy,
             common_addr: common.addr,
             common: Some(common),
-            own: BTreeMap::new(),
+            https,
+            asked: BTreeMap::new(),
             inherited,
             doors: Doors::Closed,
         })
@@ -65,7 +74,7 @@ impl Listeners {
     /// Accepts, from now on, on what is open and what will be.
     pub(crate) fn accept(&mut self) {
         self.doors = Doors::Open;
-        for open in self.common.iter_mut().chain(self.own.values_mut()) {
+        for open in self.common.iter_mut().chain(self.asked.values_mut()) {
             open.accept(&self.proxy);
         }
     }
@@ -73,7 +82,7 @@ impl Listeners {
     /// Accepts nothing more until [`Listeners::accept`]; no connection is told to end.
     pub(crate) async fn pause(&mut self) {
         self.doors = Doors::Closed;
-        for open in self.common.iter_mut().chain(self.own.values_mut()) {
+        for open in self.common.iter_mut().chain(self.asked.values_mut()) {
             open.pause().await;
         }
     }
@@ -82,7 +91,7 @@ impl Listeners {
     pub(crate) async fn part(&mut self) {
         self.pause().await;
         self.common = None;
-        self.own.clear();
+        self.asked.clear();
         self.inherited = Inherited::default();
     }
 
@@ -95,22 +104,31 @@ impl Listeners {
         self.common_addr
     }
 
+    /// The ports of the common ones.
+    pub(crate) const fn common_ports(&self) -> Ports {
+        Ports { http: self.common_addr.port(), https: self.https.port() }
+    }
+
     fn open_ones(&self) -> impl Iterator<Item = &Open> {
-        self.common.iter().chain(self.own.values())
+        self.common.iter().chain(self.asked.values())
     }
 
-    pub(crate) fn is_open(&self, port: u16) -> bool {
-        self.own.contains_key(&port)
+    pub(crate) fn is_open(&self, door: Door) -> bool {
+        self.asked.contains_key(&door)
     }
 
-    /// Where an own listener for `port` listens: on the common one's address.
-    pub(crate) fn address(&self, port: u16) -> SocketAddr {
-        SocketAddr::new(self.common_addr.ip(), port)
+    /// Where the listener of `door` listens: one of its own, on the common one's address.
+    pub(crate) const fn address(&self, door: Door) -> SocketAddr {
+        match door {
+            Door::Common => self.common_addr,
+            Door::Secure => self.https,
+            Door::Own(port) => SocketAddr::new(self.common_addr.ip(), port),
+        }
     }
 
-    /// Binds the address of `port`. Nobody is accepted before [`Listeners::open`].
-    pub(crate) fn bind(&mut self, port: u16) -> io::Result<TcpListener> {
-        let addr = self.address(port);
+    /// Binds the address of `door`. Nobody is accepted before [`Listeners::open`].
+    pub(crate) fn bind(&mut self, door: Door) -> io::Result<TcpListener> {
+        let addr = self.address(door);
         self.inherited.bind(addr)
     }
 
@@ -128,23 +146,23 @@ impl Listeners {
         self.inherited.forget_handed();
     }
 
-    /// Opens a listener that [`Listeners::bind`] made for `port`.
-    pub(crate) fn open(&mut self, port: u16, listener: TcpListener) -> io::Result<()> {
-        let mut open = Open::new(Door::Own(port), listener)?;
+    /// Opens a listener that [`Listeners::bind`] made for `door`.
+    pub(crate) fn open(&mut self, door: Door, listener: TcpListener) -> io::Result<()> {
+        let mut open = Open::new(door, listener)?;
         tracing::info!(addr = %open.addr, "listening");
         if self.doors == Doors::Open {
             open.accept(&self.proxy);
         }
-        self.own.insert(port, open);
+        self.asked.insert(door, open);
         Ok(())
     }
 
-    /// Closes the own listeners whose port is not `wanted`. Their connections end after the request
-    /// that they are at; the ports are free when this returns.
-    pub(crate) async fn retain(&mut self, wanted: impl Fn(u16) -> bool) {
-        let gone: Vec<u16> = self.own.keys().copied().filter(|&port| !wanted(port)).collect();
-        for port in gone {
-            if let Some(mut open) = self.own.remove(&port) {
+    /// Closes the listeners that are not `wanted`, but for the common one. Their connections end after the
+    /// request that they are at; the ports are free when this returns.
+    pub(crate) async fn retain(&mut self, wanted: impl Fn(Door) -> bool) {
+        let gone: Vec<Door> = self.asked.keys().copied().filter(|&door| !wanted(door)).collect();
+        for door in gone {
+            if let Some(mut open) = self.asked.remove(&door) {
                 tracing::info!(addr = %open.addr, "no longer listening");
                 open.close().await;
             }
@@ -210,7 +228,7 @@ async fn accept(proxy: Arc<Proxy>, door: Door, listener: Arc<TcpListener>, stop:
             continue;
         };
         if stream.set_nodelay(true).is_ok() {
-            connection::start(&proxy, door, stream, ip, admitted, Arc::clone(&stop));
+            connection::start(&proxy, door, ClientStream::Tcp(stream), ip, admitted, Arc::clone(&stop));
         }
     }
 }

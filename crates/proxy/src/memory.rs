@@ -2,13 +2,14 @@
 //! handed in, upstreams streams that are asked for. Everything between is what serves; admission,
 //! listeners, snapshot and control socket are left out.
 
+use crate::client_stream::ClientStream;
 use crate::connection;
 use crate::dialer::Dialer;
 use crate::host;
 use crate::limits::Limits;
 use crate::proxy::Proxy;
 use crate::stop::Stop;
-use crate::table::{Door, Table};
+use crate::table::{Door, Ports, Table};
 use dockswap_core::routes::RouteTable;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -41,8 +42,8 @@ impl MemoryProxy {
         dial: impl Fn(SocketAddr) -> io::Result<DuplexStream> + Send + Sync + 'static,
     ) -> Self {
         let proxy = Arc::new(Proxy::reaching(Dialer::Memory(Box::new(dial)), limits));
-        let before = proxy.table();
-        let table = Arc::new(Table::compile(table, common_port, &proxy.upstreams, &proxy.meter, &before));
+        let (before, ports) = (proxy.table(), Ports { http: common_port, https: 443 });
+        let table = Arc::new(Table::compile(table, ports, &proxy.upstreams, &proxy.meter, &before));
         proxy.swap(&table);
         Self { proxy, listener: Arc::default() }
     }
@@ -52,6 +53,7 @@ impl MemoryProxy {
     #[must_use]
     pub fn serve(&self, client: DuplexStream, ip: IpAddr) -> bool {
         let Some(admitted) = self.proxy.admission.admit(ip) else { return false };
+        let client = ClientStream::Memory(client);
         connection::start(&self.proxy, Door::Common, client, ip, admitted, Arc::clone(&self.listener));
         true
     }

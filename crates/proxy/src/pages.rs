@@ -22,6 +22,8 @@ pub(crate) enum Page {
     MethodNotAllowed,
     /// No app is routed here.
     NoRoute,
+    /// This connection was made for other hosts.
+    Misdirected,
     /// The app has nothing that serves.
     Unavailable,
     /// The app is closed for maintenance; its own page in HTML, if it has one.
@@ -40,6 +42,7 @@ impl Page {
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::Unavailable | Self::Maintenance(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -59,6 +62,7 @@ impl Page {
             Self::UriTooLong => "414 URI Too Long\n",
             Self::MethodNotAllowed => "405 Method Not Allowed\n",
             Self::NoRoute => "404 Not Found: nothing is served here.\n",
+            Self::Misdirected => "421 Misdirected Request: this connection is for other hosts.\n",
             Self::Unavailable => "503 Service Unavailable: please try again in a moment.\n",
             Self::BadGateway => "502 Bad Gateway: the application did not answer.\n",
             Self::GatewayTimeout => "504 Gateway Timeout: the application did not answer in time.\n",
@@ -108,6 +112,7 @@ impl Page {
             | Self::RequestTimeout
             | Self::UriTooLong
             | Self::NoRoute
+            | Self::Misdirected
             | Self::BadGateway
             | Self::GatewayTimeout => {}
         }

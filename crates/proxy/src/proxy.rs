@@ -2,15 +2,17 @@
 //! Swapping the table is done here; everything that a swap needs besides is its caller's.
 
 use crate::admission::Admission;
+use crate::certificates::{Certificates, Engine};
 use crate::dialer::Dialer;
 use crate::hold::Hold;
 use crate::limits::Limits;
 use crate::meter::{Meter, Tally};
 use crate::stop::Stop;
-use crate::table::{Barrier, Door, Table};
+use crate::table::{Barrier, Door, Entrance, Table};
 use crate::upstream::{InFlight, Upstream, Upstreams};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
+use http::HeaderValue;
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
@@ -32,7 +34,9 @@ pub(crate) struct Proxy {
     pub(crate) ending: Stop,
     pub(crate) dialer: Dialer,
     pub(crate) meter: Meter,
+    pub(crate) engine: Engine,
     table: ArcSwap<Table>,
+    certificates: ArcSwap<Certificates>,
 }
 
 /// Why a request does not get an upstream.
@@ -40,6 +44,8 @@ pub(crate) struct Proxy {
 pub(crate) enum NoEntry {
     /// No route matches.
     NoRoute,
+    /// The route is served over HTTPS alone, on this port.
+    OverHttps(u16),
     /// The route leads nowhere at present, or to none but those already tried.
     NoUpstream,
     /// It has to wait here, and then ask again.
@@ -58,6 +64,8 @@ pub(crate) struct Entry {
     pub(crate) closings: u64,
     /// Where its outcome is counted.
     pub(crate) tally: Arc<Tally>,
+    /// What the answer says of HTTPS.
+    pub(crate) hsts: Option<HeaderValue>,
 }
 
 impl Proxy {
@@ -79,7 +87,9 @@ impl Proxy {
             ending: Stop::default(),
             dialer,
             meter: Meter::new(),
+            engine: Engine::new(),
             table: ArcSwap::default(),
+            certificates: ArcSwap::default(),
         }
     }
 
@@ -98,6 +108,16 @@ impl Proxy {
         self.upstreams.route_only(targets.flat_map(|target| &target.upstreams));
     }
 
+    /// The certificates in force.
+    pub(crate) fn certificates(&self) -> Guard<Arc<Certificates>> {
+        self.certificates.load()
+    }
+
+    /// Puts `certificates` in force, for the handshakes that begin later.
+    pub(crate) fn show(&self, certificates: Certificates) {
+        self.certificates.store(Arc::new(certificates));
+    }
+
     /// Finds the place of a request and counts it in there. `tally` is told where its outcome is to be counted.
     pub(crate) fn enter(
         &self,
@@ -111,6 +131,11 @@ impl Proxy {
             let table = self.table.load();
             let place = table.find(door, host, path).ok_or(NoEntry::NoRoute)?;
             *tally = Some(Arc::clone(&place.tally));
+            let hsts = match &place.entrance {
+                Entrance::Open => None,
+                Entrance::Hsts(value) => Some(value.clone()),
+                Entrance::OverHttps => return Err(NoEntry::OverHttps(table.https_port())),
+            };
             match &place.barrier {
                 None => {}
                 Some(Barrier::Held(hold)) if hold.is_over() => {}
@@ -123,7 +148,7 @@ impl Proxy {
             let in_flight = InFlight::begin(upstream);
             if Arc::ptr_eq(&table, &self.table.load()) {
                 let tally = Arc::clone(&place.tally);
-                return Ok(Entry { in_flight, strip: place.strip, closings, tally });
+                return Ok(Entry { in_flight, strip: place.strip, closings, hsts, tally });
             }
             // The table changed while the request was counted in: whoever swapped it may already
             // have seen this upstream idle.
@@ -150,12 +175,18 @@ mod tests {
         let upstreams =
             vec![routes::Upstream { id, addr: ([127, 0, 0, 1], version).into(), protocol: Protocol::Http1 }];
         let target = Target { color: Color::Blue, deployment: DeploymentId(1), upstreams };
-        let any =
-            Route { host: HostPattern::Any, path_prefix: "/".into(), strip_prefix: false, listen_port: None };
+        let any = Route {
+            host: HostPattern::Any,
+            path_prefix: "/".into(),
+            strip_prefix: false,
+            listen_port: None,
+            tls: None,
+        };
         let app = "web".parse().unwrap();
         let apps = vec![AppRoutes { app, routes: vec![any], target: Some(target), gate: Gate::Open }];
         let source = RouteTable { revision: version.into(), apps };
-        Arc::new(Table::compile(source, 80, &proxy.upstreams, &proxy.meter, &proxy.table()))
+        let ports = crate::table::Ports { http: 80, https: 443 };
+        Arc::new(Table::compile(source, ports, &proxy.upstreams, &proxy.meter, &proxy.table()))
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::wire::{self, Failure};
 use bytes::Bytes;
+use dockswap_core::keyring::Keyring;
 use dockswap_core::ports::RouterError;
 use dockswap_core::routes::{RouteTable, UpstreamId};
 use http::header::HOST;
@@ -12,8 +13,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
-/// A question, so that it can be asked again.
-#[derive(Clone, Debug)]
+/// A question, so that it can be asked again. It may hold keys, and has no `Debug`.
+#[derive(Clone)]
 pub(crate) struct Question {
     method: Method,
     path: &'static str,
@@ -36,6 +37,16 @@ impl Question {
     /// What the proxy is doing.
     pub(crate) const fn status() -> Self {
         Self { method: Method::GET, path: wire::STATUS, body: Bytes::new() }
+    }
+
+    /// Puts certificates in force.
+    pub(crate) fn hold(keyring: &Keyring) -> Result<Self, RouterError> {
+        Self::saying(Method::PUT, wire::CERTIFICATES, keyring)
+    }
+
+    /// Which certificates are in force.
+    pub(crate) const fn held() -> Self {
+        Self { method: Method::GET, path: wire::CERTIFICATES, body: Bytes::new() }
     }
 
     /// What the proxy counts.

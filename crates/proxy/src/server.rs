@@ -3,6 +3,7 @@
 use crate::control::{self, Control, Desk};
 use crate::handover::{self, Taken, TakeoverError};
 use crate::inherited::Inherited;
+use crate::keyfile::Keyfile;
 use crate::limits::Limits;
 use crate::listeners::Listeners;
 use crate::proxy::Proxy;
@@ -33,10 +34,14 @@ pub struct ProxyConfig {
     /// The common listener; port 0: any free one (the status says which). Routes with a
     /// `listen_port` are served on the same address. `[::]` takes IPv4 as well.
     pub http: SocketAddr,
+    /// The common listener for TLS, open while a route asks for it.
+    pub https: SocketAddr,
     /// The control socket, made with mode 0600; a lock file is kept beside it.
     pub control_socket: PathBuf,
     /// The file that holds the last table.
     pub snapshot: PathBuf,
+    /// The file that holds the last certificates and their keys.
+    pub keyfile: PathBuf,
     /// What clients may take.
     pub limits: Limits,
     /// Sockets that a service manager has opened: one that is on the port of a listener is used in its place.
@@ -110,8 +115,9 @@ pub enum ServeError {
 /// # Errors
 /// When it cannot start; nothing is left open then, and a proxy that it was to take over from goes on.
 pub async fn serve(config: ProxyConfig, shutdown: CancellationToken) -> Result<(), ServeError> {
-    let ProxyConfig { http, control_socket: socket, snapshot: path, limits, sockets, start } = config;
-    let snapshot = Snapshot::new(path.clone());
+    let ProxyConfig { http, https, control_socket: socket, snapshot: path, keyfile, limits, sockets, start } =
+        config;
+    let (snapshot, keyfile) = (Snapshot::new(path.clone()), Keyfile::new(keyfile));
     let listening = |source| ServeError::Listen { addr: http, source };
     let opening = |source| ServeError::Socket { socket: socket.clone(), source };
     let broken = |source| ServeError::Takeover { socket: socket.clone(), source };
@@ -139,10 +145,11 @@ pub async fn serve(config: ProxyConfig, shutdown: CancellationToken) -> Result<(
     let claim = Arc::new(claim);
     let proxy = Arc::new(Proxy::new(limits));
     let listeners = inherited
-        .and_then(|inherited| Listeners::new(Arc::clone(&proxy), common, inherited))
+        .and_then(|inherited| Listeners::new(Arc::clone(&proxy), common, https, inherited))
         .map_err(listening)?;
-    let mut board = Switchboard::new(Arc::clone(&proxy), snapshot, listeners);
-    board.restore(table).await;
+    let keyring = keyfile.load();
+    let mut board = Switchboard::new(Arc::clone(&proxy), (snapshot, keyfile), listeners);
+    board.restore(table, keyring).await;
     let control = claim.bind().map_err(opening)?;
     match lifeline {
         None => board.accept().await,

@@ -1,14 +1,11 @@
 //! The last table, on disk: what the proxy serves at start before any controller is up.
 
+use crate::kept::KeptFile;
 use dockswap_core::routes::RouteTable;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::io;
+use std::path::PathBuf;
 
 /// The form that this version writes, and the only one that it reads.
 const FORMAT: u32 = 1;
@@ -22,12 +19,12 @@ struct Written<'a> {
 /// The file that holds the last table.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
-    path: PathBuf,
+    file: KeptFile,
 }
 
 impl Snapshot {
     pub(crate) const fn new(path: PathBuf) -> Self {
-        Self { path }
+        Self { file: KeptFile::new(path) }
     }
 
     /// The last table; an empty one when there is none. A file that cannot be understood is renamed
@@ -37,11 +34,7 @@ impl Snapshot {
     /// When the file is there and cannot be read: serving nothing instead would be worse than not
     /// starting.
     pub(crate) fn load(&self) -> io::Result<RouteTable> {
-        let bytes = match fs::read(&self.path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(RouteTable::default()),
-            Err(error) => return Err(error),
-        };
+        let Some(bytes) = self.file.read()? else { return Ok(RouteTable::default()) };
         match serde_json::from_slice::<Written<'_>>(&bytes) {
             Ok(written) if written.format == FORMAT => Ok(written.table.into_owned()),
             Ok(written) => self.set_aside(&format!("it is of format {}, not {FORMAT}", written.format)),
@@ -49,38 +42,22 @@ impl Snapshot {
         }
     }
 
-    /// Writes `table`. When this returns, it is what a start after a crash or a power loss finds; a
-    /// crash before leaves the one before.
+    /// Writes `table`, as [`KeptFile::write`] does.
     ///
     /// # Errors
     /// When the disk fails or is full; the file before stays.
     pub(crate) fn save(&self, table: &RouteTable) -> io::Result<()> {
         let text = serde_json::to_vec(&Written { format: FORMAT, table: Cow::Borrowed(table) })?;
-        let temporary = self.beside(".new");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &self.path)?;
-        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+        self.file.write(&text)
     }
 
     fn set_aside(&self, why: &str) -> io::Result<RouteTable> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let aside = self.beside(&format!(".broken-{now}"));
-        fs::rename(&self.path, &aside)?;
+        let aside = self.file.set_aside()?;
         tracing::error!(
             kept = %aside.display(), why,
             "the saved route table cannot be understood; starting without routes until the controller sends them"
         );
         Ok(RouteTable::default())
-    }
-
-    fn beside(&self, suffix: &str) -> PathBuf {
-        let mut name = OsString::from(&self.path);
-        name.push(suffix);
-        PathBuf::from(name)
     }
 }
 
@@ -89,6 +66,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
     use super::*;
+    use std::fs;
 
     #[test]
     fn what_was_saved_is_loaded() {
@@ -123,7 +101,7 @@ mod tests {
         let snapshot = Snapshot::new(dir.path().join("routes.json"));
         let table = RouteTable { revision: 1, apps: Vec::new() };
         snapshot.save(&table).unwrap();
-        fs::write(snapshot.beside(".new"), r#"{"format":1,"tab"#).unwrap();
+        fs::write(snapshot.file.beside(".new"), r#"{"format":1,"tab"#).unwrap();
         assert_eq!(snapshot.load().unwrap(), table);
         snapshot.save(&RouteTable { revision: 2, ..table }).unwrap();
         assert_eq!(snapshot.load().unwrap().revision, 2);

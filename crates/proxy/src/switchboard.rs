@@ -1,14 +1,18 @@
-//! Putting tables in force, one at a time: revision, listeners, swap, snapshot, in this order.
+//! Putting tables in force, one at a time: revision, listeners, swap, snapshot, in this order. And keyrings.
 
+use crate::certificates::Certificates;
 use crate::handover::{self, Offer, TakeoverError};
+use crate::keyfile::Keyfile;
 use crate::listeners::Listeners;
 use crate::predecessor::Predecessor;
 use crate::proxy::Proxy;
 use crate::snapshot::Snapshot;
 use crate::socket::Claim;
-use crate::table::Table;
+use crate::table::{Asked, Door, Table};
 use crate::upstream::SPREAD;
 use crate::wire::Failure;
+use arc_swap::Guard;
+use dockswap_core::keyring::Keyring;
 use dockswap_core::ports::RouterStatus;
 use dockswap_core::routes::{RouteTable, UpstreamId, UpstreamLoad};
 use hyper::upgrade::Upgraded;
@@ -28,6 +32,7 @@ const WITHIN: Duration = Duration::from_secs(4);
 pub(crate) struct Switchboard {
     proxy: Arc<Proxy>,
     snapshot: Snapshot,
+    keyfile: Keyfile,
     /// The one that this proxy took over from.
     predecessor: Option<Predecessor>,
     state: Mutex<State>,
@@ -38,6 +43,7 @@ pub(crate) struct Switchboard {
 struct State {
     listeners: Listeners,
     saved: Saved,
+    keys_saved: Saved,
 }
 
 /// Who accepts connections.
@@ -55,14 +61,14 @@ pub(crate) enum Succession {
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum Asker {
     /// The controller, on the control socket: once another proxy has that, only it knows the answers.
     OnSocket,
     /// The proxy that took over, which waits so long.
     OnLifeline(Duration),
 }
 
-impl Asked {
+impl Asker {
     /// How long it waits for an answer, beyond what it asked to wait for.
     const fn within(self) -> Duration {
         match self {
@@ -72,7 +78,7 @@ impl Asked {
     }
 }
 
-/// Whether the table in force is also on disk.
+/// Whether what is in force is also on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Saved {
     Yes,
@@ -81,9 +87,14 @@ enum Saved {
 
 impl Switchboard {
     /// Accepts on the listeners' common address, with no route yet.
-    pub(crate) fn new(proxy: Arc<Proxy>, snapshot: Snapshot, listeners: Listeners) -> Self {
-        let state = Mutex::new(State { listeners, saved: Saved::Yes });
-        Self { proxy, snapshot, predecessor: None, state, news: watch::Sender::new(Succession::None) }
+    pub(crate) fn new(
+        proxy: Arc<Proxy>,
+        (snapshot, keyfile): (Snapshot, Keyfile),
+        listeners: Listeners,
+    ) -> Self {
+        let state = Mutex::new(State { listeners, saved: Saved::Yes, keys_saved: Saved::Yes });
+        let news = watch::Sender::new(Succession::None);
+        Self { proxy, snapshot, keyfile, predecessor: None, state, news }
     }
 
     /// Has the proxy that this one takes over from stop accepting, and accepts in its place. To be called when
@@ -105,18 +116,44 @@ impl Switchboard {
         self.state.lock().await.listeners.accept();
     }
 
-    /// Puts the table of the run before in force; nobody is accepted yet. A listener that cannot be opened is logged, tried
+    /// Puts the keyring and the table of the run before in force; nobody is accepted yet. A listener that cannot be
+    /// opened is logged, tried
     /// again by every [`Switchboard::tick`], and keeps nothing else from being served.
-    pub(crate) async fn restore(&self, source: RouteTable) {
+    pub(crate) async fn restore(&self, source: RouteTable, keyring: Keyring) {
         let mut state = self.state.lock().await;
+        self.proxy.show(Certificates::compile(keyring, &self.proxy.engine));
         let table = self.compile(&state, source);
         self.proxy.swap(&table);
-        for (&port, app) in table.ports() {
-            if let Err(error) = state.listeners.bind(port).and_then(|bound| state.listeners.open(port, bound))
+        for (&door, Asked { app, .. }) in table.asked() {
+            if let Err(error) = state.listeners.bind(door).and_then(|bound| state.listeners.open(door, bound))
             {
-                tracing::error!(port, app, %error, "cannot listen; trying again every second");
+                let addr = state.listeners.address(door);
+                tracing::error!(%addr, app, %error, "cannot listen; trying again every second");
             }
         }
+    }
+
+    /// Puts `keyring` in force: when this returns, every handshake that begins later goes by it. A disk that
+    /// fails is dealt with as by [`Switchboard::install`].
+    pub(crate) async fn hold(&self, keyring: Keyring, asker: Asker) -> Result<(), Failure> {
+        let mut state = self.state.lock().await;
+        self.answers(asker)?;
+        if *self.proxy.certificates().source() == keyring {
+            return Ok(());
+        }
+        let hosts = keyring.certificates.len();
+        self.proxy.show(Certificates::compile(keyring, &self.proxy.engine));
+        tracing::info!(hosts, "certificates in force");
+        self.open_asked(&mut state);
+        let table = self.proxy.table();
+        state.listeners.retain(|door| self.is_asked(&table, door)).await;
+        self.save_keys(&mut state).await;
+        Ok(())
+    }
+
+    /// The tag of the keyring in force.
+    pub(crate) fn held(&self) -> String {
+        self.proxy.certificates().source().tag.clone()
     }
 
     /// Puts `source` in force. When this returns, every request that begins later sees it, and a
@@ -125,13 +162,13 @@ impl Switchboard {
     /// A new listener that cannot be opened refuses the table, and nothing changes; one that could
     /// not be opened for the table in force either does not. A disk that fails does not refuse it:
     /// traffic goes first; the snapshot is then written by a later [`Switchboard::tick`].
-    pub(crate) async fn install(&self, source: RouteTable, asked: Asked) -> Result<(), Failure> {
+    pub(crate) async fn install(&self, source: RouteTable, asker: Asker) -> Result<(), Failure> {
         let mut state = self.state.lock().await;
-        self.is_asked(asked)?;
+        self.answers(asker)?;
         let before = self.proxy.table();
         let current = before.source().revision;
         if *before.source() == source {
-            return self.tell(&before, asked).await;
+            return self.tell(&before, asker).await;
         }
         if source.revision <= current {
             return Err(Failure::Stale { current, offered: source.revision });
@@ -139,35 +176,36 @@ impl Switchboard {
         let table = self.compile(&state, source);
         if self.has_parted() {
             self.proxy.swap(&table);
-            return self.tell(&table, asked).await;
+            return self.tell(&table, asker).await;
         }
         let bound = bind_new(&mut state.listeners, &before, &table)?;
 
         self.proxy.swap(&table);
-        let told = self.tell(&table, asked).await;
+        let told = self.tell(&table, asker).await;
 
-        for (port, listener) in bound {
-            if let Err(error) = state.listeners.open(port, listener) {
-                tracing::error!(port, %error, "cannot listen; trying again every second");
+        for (door, listener) in bound {
+            if let Err(error) = state.listeners.open(door, listener) {
+                let addr = state.listeners.address(door);
+                tracing::error!(%addr, %error, "cannot listen; trying again every second");
             }
         }
-        state.listeners.retain(|port| table.ports().contains_key(&port)).await;
+        state.listeners.retain(|door| self.is_asked(&table, door)).await;
         tracing::info!(revision = table.source().revision, "route table in force");
         self.save(&mut state, table).await;
         told
     }
 
     /// Has every later request begin by `table` in the proxy before this one too.
-    async fn tell(&self, table: &Table, asked: Asked) -> Result<(), Failure> {
+    async fn tell(&self, table: &Table, asker: Asker) -> Result<(), Failure> {
         match &self.predecessor {
-            Some(predecessor) => Ok(predecessor.apply(table.source(), asked.within()).await?),
+            Some(predecessor) => Ok(predecessor.apply(table.source(), asker.within()).await?),
             None => Ok(()),
         }
     }
 
     /// Whether this proxy is the one to answer.
-    pub(crate) fn is_asked(&self, asked: Asked) -> Result<(), Failure> {
-        if asked == Asked::OnSocket && self.has_parted() {
+    pub(crate) fn answers(&self, asker: Asker) -> Result<(), Failure> {
+        if asker == Asker::OnSocket && self.has_parted() {
             let message = "another proxy has taken over".to_owned();
             return Err(Failure::Unavailable { message });
         }
@@ -188,30 +226,44 @@ impl Switchboard {
         if self.has_parted() {
             return;
         }
+        self.open_asked(&mut state);
+        if state.saved == Saved::NotYet {
+            self.save(&mut state, self.proxy.table()).await;
+        }
+        if state.keys_saved == Saved::NotYet {
+            self.save_keys(&mut state).await;
+        }
+    }
+
+    /// Whether anything asks for a door: a route, or an ACME server that is expected.
+    fn is_asked(&self, table: &Table, door: Door) -> bool {
+        table.asked().contains_key(&door) || (door == Door::Secure && self.proxy.certificates().has_proofs())
+    }
+
+    /// Opens what is asked for and not open.
+    fn open_asked(&self, state: &mut State) {
         let table = self.proxy.table();
-        for &port in table.ports().keys() {
-            if state.listeners.is_open(port) {
+        let doors = table.asked().keys().copied().chain([Door::Secure]);
+        for door in doors.filter(|&door| self.is_asked(&table, door)) {
+            if state.listeners.is_open(door) {
                 continue;
             }
-            if let Err(error) = state.listeners.bind(port).and_then(|bound| state.listeners.open(port, bound))
+            if let Err(error) = state.listeners.bind(door).and_then(|bound| state.listeners.open(door, bound))
             {
-                tracing::debug!(port, %error, "still cannot listen");
+                tracing::debug!(?door, %error, "still cannot listen");
             }
-        }
-        if state.saved == Saved::NotYet {
-            self.save(&mut state, table).await;
         }
     }
 
     /// What the proxy is doing.
-    pub(crate) async fn status(&self, asked: Asked) -> RouterStatus {
+    pub(crate) async fn status(&self, asker: Asker) -> RouterStatus {
         // The lock is not held while another process is asked.
         let (table, listeners) = {
             let state = self.state.lock().await;
             (self.proxy.table(), state.listeners.addresses())
         };
         let before = match &self.predecessor {
-            Some(predecessor) => predecessor.loads(asked.within()).await.unwrap_or_else(|error| {
+            Some(predecessor) => predecessor.loads(asker.within()).await.unwrap_or_else(|error| {
                 tracing::warn!(%error, "what is in flight there is not counted");
                 Vec::new()
             }),
@@ -232,11 +284,11 @@ impl Switchboard {
         &self,
         upstreams: &[UpstreamId],
         patience: Duration,
-        asked: Asked,
+        asker: Asker,
     ) -> Result<Vec<UpstreamLoad>, Failure> {
         let there = async {
             match &self.predecessor {
-                Some(predecessor) => predecessor.drained(upstreams, patience, asked.within()).await,
+                Some(predecessor) => predecessor.drained(upstreams, patience, asker.within()).await,
                 None => Ok(Vec::new()),
             }
         };
@@ -245,10 +297,10 @@ impl Switchboard {
     }
 
     /// Ends what is in flight on `upstreams`.
-    pub(crate) async fn end(&self, upstreams: &[UpstreamId], asked: Asked) -> Result<(), Failure> {
+    pub(crate) async fn end(&self, upstreams: &[UpstreamId], asker: Asker) -> Result<(), Failure> {
         let there = async {
             match &self.predecessor {
-                Some(predecessor) => predecessor.close(upstreams, asked.within()).await,
+                Some(predecessor) => predecessor.close(upstreams, asker.within()).await,
                 None => Ok(()),
             }
         };
@@ -354,9 +406,9 @@ impl Switchboard {
     }
 
     fn compile(&self, state: &State, source: RouteTable) -> Arc<Table> {
-        let common = state.listeners.common_address().port();
+        let (ports, before) = (state.listeners.common_ports(), self.proxy.table());
         let (upstreams, meter) = (&self.proxy.upstreams, &self.proxy.meter);
-        Arc::new(Table::compile(source, common, upstreams, meter, &self.proxy.table()))
+        Arc::new(Table::compile(source, ports, upstreams, meter, &before))
     }
 
     async fn save(&self, state: &mut State, table: Arc<Table>) {
@@ -366,6 +418,18 @@ impl Switchboard {
             Ok(()) => Saved::Yes,
             Err(error) => {
                 tracing::error!(%error, "cannot save the route table; trying again every second");
+                Saved::NotYet
+            }
+        };
+    }
+
+    async fn save_keys(&self, state: &mut State) {
+        let (keyfile, certificates) = (self.keyfile.clone(), Guard::into_inner(self.proxy.certificates()));
+        let saved = tokio::task::spawn_blocking(move || keyfile.save(certificates.source())).await;
+        state.keys_saved = match saved.map_err(io::Error::other).flatten() {
+            Ok(()) => Saved::Yes,
+            Err(error) => {
+                tracing::error!(%error, "cannot save the certificates; trying again every second");
                 Saved::NotYet
             }
         };
@@ -388,14 +452,16 @@ fn bind_new(
     listeners: &mut Listeners,
     before: &Table,
     table: &Table,
-) -> Result<Vec<(u16, TcpListener)>, Failure> {
-    let new = table.ports().iter().filter(|(port, _)| !before.ports().contains_key(port));
-    new.map(|(&port, app)| match listeners.bind(port) {
-        Ok(listener) => Ok((port, listener)),
+) -> Result<Vec<(Door, TcpListener)>, Failure> {
+    let new = table.asked().iter();
+    let new = new.filter(|(door, _)| !before.asked().contains_key(door) && !listeners.is_open(**door));
+    let new: Vec<_> = new.collect();
+    let bound = new.into_iter().map(|(&door, Asked { app, .. })| match listeners.bind(door) {
+        Ok(listener) => Ok((door, listener)),
         Err(error) => {
-            let message = format!("cannot listen on {} for app {app}: {error}", listeners.address(port));
+            let message = format!("cannot listen on {} for app {app}: {error}", listeners.address(door));
             Err(Failure::Refused { message })
         }
-    })
-    .collect()
+    });
+    bound.collect()
 }

@@ -7,17 +7,20 @@ use crate::upstream::{Upstream, Upstreams};
 use bytes::Bytes;
 use dockswap_core::AppName;
 use dockswap_core::routes::{Gate, RouteTable, Waiting};
-use dockswap_core::spec::HostPattern;
+use dockswap_core::spec::{HostPattern, Route};
+use http::HeaderValue;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Through which listener a request came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Door {
     /// The common one.
     Common,
+    /// The common one for TLS, open while a route wants it.
+    Secure,
     /// One that routes asked for by `listen_port`.
     Own(u16),
 }
@@ -27,10 +30,27 @@ pub(crate) enum Door {
 pub(crate) struct Table {
     source: RouteTable,
     doors: HashMap<Door, Hosts>,
-    /// Own listeners that routes ask for, each with the first app that does.
-    ports: BTreeMap<u16, String>,
     /// Where requests wait, by app.
     holds: BTreeMap<AppName, Arc<Hold>>,
+    /// The doors that routes ask for besides the common one, each with the first app that does.
+    asked: BTreeMap<Door, Asked>,
+    https_port: u16,
+}
+
+/// A door that routes ask for.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// The first app that does.
+    pub(crate) app: String,
+    secure: bool,
+}
+
+/// The ports of the common listeners.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ports {
+    pub(crate) http: u16,
+    /// Where plain requests are sent to.
+    pub(crate) https: u16,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +78,7 @@ pub(crate) struct Place {
     pub(crate) tally: Arc<Tally>,
     /// `None`: requests pass, as they nearly always do.
     pub(crate) barrier: Option<Barrier>,
+    pub(crate) entrance: Entrance,
 }
 
 /// What keeps requests from an app.
@@ -67,6 +88,17 @@ pub(crate) enum Barrier {
     Held(Arc<Hold>),
     /// They are answered 503, with this page or a plain one.
     Closed(Option<Bytes>),
+}
+
+/// How a request gets to a place.
+#[derive(Clone, Debug)]
+pub(crate) enum Entrance {
+    /// As it came.
+    Open,
+    /// As it came, and what goes back says for how long to come by HTTPS only.
+    Hsts(HeaderValue),
+    /// Not at all: it is to come again by HTTPS.
+    OverHttps,
 }
 
 /// The upstreams that share an app's traffic.
@@ -79,15 +111,17 @@ pub(crate) struct Replicas {
 
 impl Table {
     /// Compiles `source`. A route with the common listener's own port belongs to the common
-    /// listener. Of two equal routes the first stands. Whoever waits since the table `before` waits on.
+    /// listener. Of two equal routes the first stands, and on one port all have TLS or none. Where no plain
+    /// route stands beside one with TLS on the common listeners, plain requests are sent on to it. Whoever waits since
+    /// the table `before` waits on.
     pub(crate) fn compile(
         source: RouteTable,
-        common_port: u16,
+        ports: Ports,
         upstreams: &Upstreams,
         meter: &Meter,
         before: &Self,
     ) -> Self {
-        let mut table = Self::default();
+        let mut table = Self { https_port: ports.https, ..Self::default() };
         for app in &source.apps {
             let replicas = app.target.as_ref().map(|target| {
                 Arc::new(Replicas {
@@ -106,32 +140,47 @@ impl Table {
                 Gate::Closed { page } => Some(Barrier::Closed(page.clone().map(Bytes::from))),
             };
             for route in &app.routes {
+                let secure = route.tls.is_some();
                 let door = match route.listen_port {
-                    Some(port) if port != common_port => {
-                        table.ports.entry(port).or_insert_with(|| app.app.to_string());
-                        Door::Own(port)
-                    }
+                    Some(port) if port != ports.http => Door::Own(port),
+                    _ if secure => Door::Secure,
                     _ => Door::Common,
                 };
-                let hosts = table.doors.entry(door).or_default();
-                let paths = match &route.host {
-                    HostPattern::Exact(host) => hosts.exact.entry(host.as_str().into()).or_default(),
-                    HostPattern::Wildcard(domain) => {
-                        hosts.wildcard.entry(domain.as_str().into()).or_default()
+                if door != Door::Common {
+                    let asked = table.asked.entry(door);
+                    let asked = asked.or_insert_with(|| Asked { app: app.app.to_string(), secure });
+                    if asked.secure != secure {
+                        tracing::warn!(app = %app.app, %route, "of the routes on this port some have TLS; it is left out");
+                        continue;
                     }
-                    HostPattern::Any => &mut hosts.any,
-                };
-                let prefix = route.path_prefix.trim_end_matches('/');
-                let strip = if route.strip_prefix { prefix.len() } else { 0 };
+                }
                 let place = Place {
-                    strip,
+                    strip: if route.strip_prefix { prefix_of(route).len() } else { 0 },
                     replicas: replicas.clone(),
                     tally: Arc::clone(&tally),
                     barrier: barrier.clone(),
+                    entrance: match route.tls.as_ref().and_then(|tls| tls.hsts_secs) {
+                        Some(seconds) => Entrance::hsts(seconds),
+                        None => Entrance::Open,
+                    },
                 };
-                if !paths.insert(prefix, place) {
+                if !table.insert(door, route, place) {
                     tracing::warn!(app = %app.app, %route, "another app has this route; it is left out");
                 }
+            }
+        }
+        for app in &source.apps {
+            let tally = meter.tally(&app.app, app.target.as_ref().map(|target| target.color));
+            for route in app.routes.iter().filter(|route| route.tls.is_some() && route.listen_port.is_none())
+            {
+                let place = Place {
+                    strip: 0,
+                    replicas: None,
+                    tally: Arc::clone(&tally),
+                    barrier: None,
+                    entrance: Entrance::OverHttps,
+                };
+                let _plain_one_stands = table.insert(Door::Common, route, place);
             }
         }
         table.source = source;
@@ -143,9 +192,34 @@ impl Table {
         &self.source
     }
 
-    /// The own listeners that it needs, each with an app that asks for it.
-    pub(crate) const fn ports(&self) -> &BTreeMap<u16, String> {
-        &self.ports
+    /// Whether the place of `route` was free.
+    fn insert(&mut self, door: Door, route: &Route, place: Place) -> bool {
+        let hosts = self.doors.entry(door).or_default();
+        let paths = match &route.host {
+            HostPattern::Exact(host) => hosts.exact.entry(host.as_str().into()).or_default(),
+            HostPattern::Wildcard(domain) => hosts.wildcard.entry(domain.as_str().into()).or_default(),
+            HostPattern::Any => &mut hosts.any,
+        };
+        paths.insert(prefix_of(route), place)
+    }
+
+    /// The doors that it needs besides the common one.
+    pub(crate) const fn asked(&self) -> &BTreeMap<Door, Asked> {
+        &self.asked
+    }
+
+    /// Whether TLS is spoken at a door.
+    pub(crate) fn is_secure(&self, door: Door) -> bool {
+        match door {
+            Door::Common => false,
+            Door::Secure => true,
+            Door::Own(_) => self.asked.get(&door).is_some_and(|asked| asked.secure),
+        }
+    }
+
+    /// Where plain requests for a route with TLS are sent to.
+    pub(crate) const fn https_port(&self) -> u16 {
+        self.https_port
     }
 
     /// Lets go who waits at a hold that `next` has no more.
@@ -173,6 +247,18 @@ impl Table {
             exact.or_else(|| hosts.find_wildcard(host, path))
         })
         .or_else(|| hosts.any.find(path))
+    }
+}
+
+/// The path prefix of a route, without its trailing slash.
+fn prefix_of(route: &Route) -> &str {
+    route.path_prefix.trim_end_matches('/')
+}
+
+impl Entrance {
+    fn hsts(seconds: u64) -> Self {
+        // Digits are always a header's value.
+        HeaderValue::from_str(&format!("max-age={seconds}")).map_or(Self::Open, Self::Hsts)
     }
 }
 
@@ -241,7 +327,6 @@ mod tests {
     use super::*;
     use crate::limits::Limits;
     use dockswap_core::routes::AppRoutes;
-    use dockswap_core::spec::Route;
     use proptest::prelude::*;
 
     /// A few names that contain each other, so that random ones often match.
@@ -264,7 +349,13 @@ mod tests {
 
     fn route() -> impl Strategy<Value = Route> {
         (pattern(), path(), prop_oneof![Just(None), Just(Some(1))]).prop_map(
-            |(host, path_prefix, listen_port)| Route { host, path_prefix, strip_prefix: true, listen_port },
+            |(host, path_prefix, listen_port)| Route {
+                host,
+                path_prefix,
+                strip_prefix: true,
+                listen_port,
+                tls: None,
+            },
         )
     }
 
@@ -295,7 +386,8 @@ mod tests {
             let apps = vec![AppRoutes { app: "a".parse().unwrap(), routes: routes.clone(), target: None, gate: Gate::Open }];
             let upstreams = Upstreams::new(Arc::new(Limits::default()));
             let source = RouteTable { revision: 1, apps };
-            let table = Table::compile(source, 80, &upstreams, &Meter::new(), &Table::default());
+            let ports = Ports { http: 80, https: 443 };
+            let table = Table::compile(source, ports, &upstreams, &Meter::new(), &Table::default());
             let best = routes.iter().filter_map(|route| rank(route, door, &host, &path)).max();
             let found = table.find(door, Some(&host), &path).map(|place| place.strip);
             prop_assert_eq!(found, best.map(|(_, prefix)| prefix));

@@ -3,6 +3,7 @@
 //! away.
 
 use crate::client_io::ClientIo;
+use crate::client_stream::ClientStream;
 use crate::dialer::Dialer;
 use crate::proxy::Proxy;
 use crate::upstream::{Hold, InFlight, Kind};
@@ -68,7 +69,7 @@ pub(crate) fn start(
     held_by.hold(Hold::Tunnel(tunnel.abort_handle(), farewell), closings);
 }
 
-/// Both sides are streams of the kind `S`.
+/// The upstream's side is a stream of the kind `S`.
 async fn run<S>(
     proxy: &Proxy,
     protocol: Protocol,
@@ -106,12 +107,12 @@ async fn run<S>(
     }
 }
 
-async fn open<S>(client: OnUpgrade, upstream: OnUpgrade) -> io::Result<(ClientEnd<S>, S)>
+async fn open<S>(client: OnUpgrade, upstream: OnUpgrade) -> io::Result<(ClientEnd<ClientStream>, S)>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let (client, upstream) = tokio::try_join!(client, upstream).map_err(io::Error::other)?;
-    let (client, early_from_client) = bare::<TokioIo<ClientIo<S>>>(client)?;
+    let (client, early_from_client) = bare::<TokioIo<ClientIo<ClientStream>>>(client)?;
     let (upstream, early_from_upstream) = bare::<TokioIo<S>>(upstream)?;
     let (client, not_yet_taken) = client.into_inner().into_parts();
     let mut client = ClientEnd { stream: client, frames: Frames::default() };
@@ -119,6 +120,7 @@ where
     upstream.write_all(&early_from_client).await?;
     upstream.write_all(&not_yet_taken).await?;
     client.write_all(&early_from_upstream).await?;
+    client.flush().await?;
     Ok((client, upstream))
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// `PUT`, a route table: 204 when it is in force.
 pub(crate) const TABLE: &str = "/v1/table";
+/// `PUT`, a keyring: 204 when it is in force. `GET` [`Held`]: which one is.
+pub(crate) const CERTIFICATES: &str = "/v1/certificates";
 /// `GET`: the status.
 pub(crate) const STATUS: &str = "/v1/status";
 /// `GET`: what is counted, in the text format of `OpenMetrics`, without its last line.
@@ -30,6 +32,12 @@ pub(crate) struct Drain {
     pub(crate) upstreams: Vec<UpstreamId>,
     #[serde(rename = "patience_ms", with = "dockswap_core::time::millis")]
     pub(crate) patience: Duration,
+}
+
+/// The keyring in force, by its tag alone: no key goes back.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Held {
+    pub(crate) tag: String,
 }
 
 /// Upstreams whose connections are to be closed.

@@ -256,6 +256,7 @@ fn plan(choices: &mut Choices<'_>) -> Plan {
             path_prefix: "/".to_owned(),
             strip_prefix: false,
             listen_port: None,
+            tls: None,
         }],
     }
 }

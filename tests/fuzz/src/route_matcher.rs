@@ -74,7 +74,13 @@ fn route(choices: &mut Choices<'_>) -> Route {
     let path = path(choices);
     let trimmed = path.trim_end_matches('/');
     let path_prefix = if trimmed.is_empty() { "/".to_owned() } else { trimmed.to_owned() };
-    Route { host, path_prefix, strip_prefix: choices.flag(), listen_port: *choices.one_of(&LISTENERS) }
+    Route {
+        host,
+        path_prefix,
+        strip_prefix: choices.flag(),
+        listen_port: *choices.one_of(&LISTENERS),
+        tls: None,
+    }
 }
 
 fn name(choices: &mut Choices<'_>) -> String {

@@ -169,8 +169,13 @@ fn table() -> RouteTable {
     let id = UpstreamId { container: ContainerId("one".to_owned()), started_at: Timestamp::default() };
     let upstreams =
         vec![Upstream { id, addr: UPSTREAM.parse().expect("an address"), protocol: Protocol::Http1 }];
-    let any =
-        Route { host: HostPattern::Any, path_prefix: "/".to_owned(), strip_prefix: false, listen_port: None };
+    let any = Route {
+        host: HostPattern::Any,
+        path_prefix: "/".to_owned(),
+        strip_prefix: false,
+        listen_port: None,
+        tls: None,
+    };
     let target = Target { color: Color::Blue, deployment: DeploymentId(1), upstreams };
     let app = "web".parse().expect("a name");
     let routes = AppRoutes { app, routes: vec![any], target: Some(target), gate: Gate::Open };

@@ -51,6 +51,8 @@ pub const PROMISES: &[Row] = &[
         "three days of deploys leave memory, files and database as they were",
         "a run of 72 hours",
     ),
+    is("P21", "a bad certificate touches no other app, and the last good one stays in force"),
+    is("P22", "an automatic certificate is got, renewed in time, and asked for seldom when it fails"),
 ];
 
 /// What goes wrong, and what is to happen then.

@@ -7,6 +7,7 @@
 mod container;
 mod engine;
 mod files;
+mod keyholder;
 mod prober;
 mod router;
 mod store;
@@ -17,6 +18,7 @@ pub use container::{
 };
 pub use engine::{Engine, EngineError, ImageError};
 pub use files::{AppFiles, ResolveError, Secret, SpecError};
+pub use keyholder::Keyholder;
 pub use prober::{Probe, Prober};
 pub use router::{Router, RouterError, RouterStatus};
 pub use store::Store;

@@ -173,6 +173,7 @@ async fn with_records(state: &State, view: AppView) -> Result<wire::App, StoreEr
     };
     let unused_files = unused_files(&view, state.intake.files());
     Ok(wire::App {
+        certificates: state.certificates_of(&view.app),
         view,
         requests_waiting: None,
         unused_files,

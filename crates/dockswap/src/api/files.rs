@@ -12,6 +12,6 @@ pub(super) async fn list(extract::State(state): extract::State<Arc<State>>) -> J
 
 /// Reads the directory now, and answers when every change that was found has been taken in.
 pub(super) async fn reload(extract::State(state): extract::State<Arc<State>>) -> Json<wire::Files> {
-    state.intake.rescan().await;
+    state.reload().await;
     Json(wire::Files { files: state.intake.files() })
 }

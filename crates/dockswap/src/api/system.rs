@@ -5,6 +5,7 @@ use crate::run::state::State;
 use axum::extract;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use dockswap_certs::CertificateView;
 use dockswap_controller::{AppView, FileStatus};
 use dockswap_core::ports::{Router, RouterStatus};
 use dockswap_core::routes::InFlight;
@@ -37,6 +38,9 @@ pub(super) async fn metrics(extract::State(state): extract::State<Arc<State>>) -
     let traffic = state.proxy.metrics().await.unwrap_or_default();
     let writable = state.database.check_writable().await.is_ok();
     let mut text = gauges(&state.controller.views(), proxy.as_ref(), writable);
+    if let Some(certificates) = &state.certificates {
+        text.push_str(&expiries(&certificates.views()));
+    }
     text.push_str(&state.controller.metrics());
     text.push_str(&traffic);
     // Writing into a String cannot fail.
@@ -105,9 +109,51 @@ fn gauges(apps: &[AppView], proxy: Option<&RouterStatus>, writable: bool) -> Str
     text
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfHost {
+    app: String,
+    host: String,
+    source: String,
+}
+
+/// When certificates expire. Hosts are bounded by the routes of the app files.
+fn expiries(certificates: &[CertificateView]) -> String {
+    let by_host = Family::<OfHost, Gauge>::default();
+    for one in certificates {
+        let Some(expires_at) = one.expires_at_us else { continue };
+        let host = OfHost { app: one.app.to_string(), host: one.host.clone(), source: one.source.clone() };
+        by_host.get_or_create(&host).set(expires_at.as_micros() / 1_000_000);
+    }
+    let mut registry = Registry::with_prefix("dockswap");
+    let about = "When the certificate that is shown for a host expires, in seconds since 1970";
+    registry.register("certificate_expiry_timestamp_seconds", about, by_host);
+    let mut text = String::new();
+    // Writing into a String cannot fail.
+    let _ = encode_registry(&mut text, &registry);
+    text
+}
+
 #[cfg(test)]
 mod tests {
-    use super::gauges;
+    use super::{expiries, gauges};
+    use dockswap_certs::CertificateView;
+    use dockswap_core::Timestamp;
+
+    #[test]
+    fn certificates_are_counted_by_host() {
+        let one = CertificateView {
+            app: "web".parse().expect("a name"),
+            host: "*.a.org".to_owned(),
+            source: "files".to_owned(),
+            expires_at_us: Some(Timestamp::from_micros(1_800_000_000_000_000)),
+            next_try_us: None,
+            trouble: None,
+        };
+        let none = CertificateView { host: "b.org".to_owned(), expires_at_us: None, ..one.clone() };
+        let text = expiries(&[one, none]);
+        let expected = "dockswap_certificate_expiry_timestamp_seconds{app=\"web\",host=\"*.a.org\",source=\"files\"} 1800000000\n";
+        assert!(text.ends_with(expected) && !text.contains("b.org"), "{text}");
+    }
 
     #[test]
     fn metrics_of_no_apps_are_well_formed() {

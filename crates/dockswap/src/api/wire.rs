@@ -4,6 +4,7 @@
 pub(crate) use crate::run::intake::FileReport as File;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use dockswap_certs::CertificateView;
 use dockswap_controller::{AppView, Progress};
 use dockswap_core::machine;
 use dockswap_core::records::{DeploymentRow, DeploymentStatus};
@@ -59,6 +60,9 @@ pub(crate) struct App {
     /// Other files of its name, which are not used, and why.
     #[serde(default)]
     pub(crate) unused_files: Vec<File>,
+    /// How its certificates stand.
+    #[serde(default)]
+    pub(crate) certificates: Vec<CertificateView>,
 }
 
 /// A version that the file asks for.

@@ -3,6 +3,7 @@
 
 mod app_files;
 mod cancel;
+mod certificate;
 mod client;
 mod completions;
 mod config;

@@ -25,6 +25,9 @@ pub(crate) struct RunArgs {
     /// Where the proxy takes HTTP, when it is started by this command [default: 0.0.0.0:80]
     #[arg(long, value_name = "ADDR")]
     pub(crate) proxy_http: Option<SocketAddr>,
+    /// Where the proxy takes HTTPS, once a route asks for it [default: 0.0.0.0:443]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) proxy_https: Option<SocketAddr>,
     /// Docker: `unix:///PATH` or `tcp://HOST:PORT` [default: `DOCKER_HOST`, or the usual socket]
     #[arg(long, value_name = "HOST")]
     pub(crate) docker_host: Option<String>,
@@ -48,6 +51,9 @@ pub(crate) struct ProxyArgs {
     /// Where it takes HTTP [default: 0.0.0.0:80]
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<SocketAddr>,
+    /// Where it takes HTTPS, once a route asks for it [default: 0.0.0.0:443]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) https: Option<SocketAddr>,
     /// The user that it runs as, of `/etc/passwd` or as `UID:GID`; only root can become another
     #[arg(long, value_name = "USER")]
     pub(crate) user: Option<String>,

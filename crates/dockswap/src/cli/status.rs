@@ -1,5 +1,6 @@
 //! `dockswap status`.
 
+use super::certificate;
 use super::exit::{CliError, Exit};
 use super::sentence;
 use super::session::{Format, Session, data, now};
@@ -127,6 +128,8 @@ fn detail(app: &wire::App, now: Timestamp) -> Vec<String> {
     fact("gate", sentence::of_gate_view(app, now));
     fact("upstreams", (!view.upstreams.is_empty()).then(|| view.upstreams.join(", ")));
     fact("routes", (!view.routes.is_empty()).then(|| view.routes.join(", ")));
+    let certificates: Vec<String> = app.certificates.iter().map(certificate::standing).collect();
+    fact("certificate", (!certificates.is_empty()).then(|| certificates.join("\n")));
     fact("standby", standby(app, now));
     fact("file", sentence::of_asked(app));
     fact("in flight", view.in_flight.map(|id| format!("deployment {id}")));
@@ -215,6 +218,7 @@ pub(crate) fn problems(app: &wire::App) -> Vec<String> {
             ));
         }
     }
+    problems.extend(app.certificates.iter().filter_map(certificate::problem));
     for file in &app.unused_files {
         let found = file.problems.join("\n");
         problems.push(format!(

@@ -1,5 +1,6 @@
 //! `dockswap why`.
 
+use super::certificate;
 use super::exit::{CliError, Exit};
 use super::sentence;
 use super::session::{Session, now};
@@ -54,6 +55,9 @@ fn story(why: &wire::Why, now: Timestamp) -> Vec<String> {
     }
     if let Some(asked) = sentence::of_asked(app) {
         lines.push(format!("{}.", capital(&asked)));
+    }
+    for certificate in &app.certificates {
+        lines.push(format!("Certificate for {}.", certificate::standing(certificate)));
     }
     if view.waiting {
         lines.push("A newer version of its file waits for its turn.".to_owned());

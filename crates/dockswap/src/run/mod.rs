@@ -1,5 +1,6 @@
 //! `dockswap run`: the controller process, put together from its parts and taken apart again.
 
+mod certificates;
 pub(crate) mod intake;
 mod offline;
 mod private;
@@ -104,7 +105,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         return Ok(Ended::ForGood);
     };
     let parts = parts?;
-    let started = Supervisor::start(paths, settings.proxy.http, parts.proxy.clone());
+    let started = Supervisor::start(paths, &settings.proxy, parts.proxy.clone());
     let Some(supervisor) = early.unless_ended(started).await else { return Ok(Ended::ForGood) };
     let supervisor = supervisor?;
     let stop = CancellationToken::new();
@@ -124,12 +125,14 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         stop.clone(),
     )
     .await?;
+    let certificates = Arc::new(certificates::start(paths, &parts, &settings.acme, controller.clone()));
     let state = Arc::new(State {
         controller: controller.clone(),
         database: parts.database.clone(),
         docker: parts.docker.clone(),
         proxy: parts.proxy.clone(),
         intake: intake.handle(),
+        certificates: Some(certificates.clone()),
         stop: stop.clone(),
     });
     let api = tokio::spawn(crate::api::serve(state.clone(), bind_private(&paths.api_socket())?));
@@ -153,7 +156,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         };
         match asked {
             Asked::End => break Ok(Ended::ForGood),
-            Asked::Reload => state.intake.rescan().await,
+            Asked::Reload => state.reload().await,
             Asked::Upgrade => match program.try_out().await {
                 Ok(version) => {
                     tracing::info!(version, "going on as another program");
@@ -170,6 +173,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     }
     stop.cancel();
     intake.ended().await;
+    certificates.end().await;
     controller.shutdown().await;
     let _ = api.await;
     let _ = std::fs::remove_file(paths.api_socket());
@@ -211,6 +215,9 @@ fn overlay(settings: &mut Settings, args: &RunArgs) {
     }
     if let Some(http) = args.proxy_http {
         settings.proxy.http = http;
+    }
+    if let Some(https) = args.proxy_https {
+        settings.proxy.https = https;
     }
     if let Some(host) = &args.docker_host {
         settings.docker_host = Some(host.clone());

@@ -95,7 +95,7 @@ pub(crate) fn take_all_files() -> Result<()> {
 
 /// Makes a directory of `user`'s own within the data directory, which is nobody's but root's, and goes there:
 /// what this process needs it reaches from where it stands. The control socket is found in its usual place
-/// through a link; a saved route table moves along.
+/// through a link; a saved route table and saved certificates move along.
 ///
 /// # Errors
 /// When a proxy answers already, or a file cannot be made.
@@ -104,11 +104,13 @@ pub(crate) fn move_in(paths: &Paths, user: User) -> Result<()> {
     if UnixStream::connect(&socket).is_ok() {
         bail!("a proxy is already running on {}", socket.display());
     }
-    let snapshot = paths.proxy_snapshot();
-    let own_snapshot = home.join(file_name(&snapshot)?);
+    let files = [paths.proxy_snapshot(), paths.proxy_keyfile()];
+    let own = |file: &Path| file_name(file).map(|name| home.join(name));
     if fs::symlink_metadata(&home).is_ok_and(|found| found.uid() != user.uid) {
-        // Another user's: only the routes are of use.
-        move_if_there(&own_snapshot, &snapshot)?;
+        // Another user's: only the routes and the certificates are of use.
+        for file in &files {
+            move_if_there(&own(file)?, file)?;
+        }
         fs::remove_dir_all(&home).with_context(|| format!("cannot replace {}", home.display()))?;
     }
     match DirBuilder::new().mode(0o700).create(&home) {
@@ -117,9 +119,12 @@ pub(crate) fn move_in(paths: &Paths, user: User) -> Result<()> {
         }
         _ => {}
     }
-    if move_if_there(&snapshot, &own_snapshot)? {
-        lchown(&own_snapshot, Some(user.uid), Some(user.gid))
-            .with_context(|| format!("cannot give {} away", own_snapshot.display()))?;
+    for file in &files {
+        let own = own(file)?;
+        if move_if_there(file, &own)? {
+            lchown(&own, Some(user.uid), Some(user.gid))
+                .with_context(|| format!("cannot give {} away", own.display()))?;
+        }
     }
     chown(&home, Some(user.uid), Some(user.gid))
         .with_context(|| format!("cannot give {} away", home.display()))?;

@@ -30,6 +30,7 @@ impl Proxy {
         privileges::take_all_files()?;
         privileges::gain_none()?;
         let (mut control_socket, mut snapshot) = (paths.proxy_socket(), paths.proxy_snapshot());
+        let mut keyfile = paths.proxy_keyfile();
         if let Some(user) = args.user.as_ref().or(settings.proxy.user.as_ref()) {
             let user = User::find(user)?;
             match start {
@@ -42,12 +43,15 @@ impl Proxy {
             // The way there leads through a directory that is root's alone.
             control_socket = PathBuf::from(privileges::file_name(&control_socket)?);
             snapshot = PathBuf::from(privileges::file_name(&snapshot)?);
+            keyfile = PathBuf::from(privileges::file_name(&keyfile)?);
         }
         let http = args.http.unwrap_or(settings.proxy.http);
         Ok(Self(ProxyConfig {
             http,
+            https: args.https.unwrap_or(settings.proxy.https),
             control_socket,
             snapshot,
+            keyfile,
             limits: Limits::default(),
             sockets: activated()?,
             start,

@@ -1,7 +1,9 @@
 //! What the API and the tasks of `dockswap run` share.
 
 use super::intake::IntakeHandle;
+use dockswap_certs::{CertificateView, Custodian};
 use dockswap_controller::Controller;
+use dockswap_core::AppName;
 use dockswap_docker::Docker;
 use dockswap_proxy::ProxyClient;
 use dockswap_store::Database;
@@ -20,6 +22,24 @@ pub(crate) struct State {
     pub(crate) proxy: Arc<ProxyClient>,
     /// The config directory.
     pub(crate) intake: IntakeHandle,
+    /// Certificates; `None`: nobody looks after them.
+    pub(crate) certificates: Option<Arc<Custodian>>,
     /// Ends everything.
     pub(crate) stop: CancellationToken,
+}
+
+impl State {
+    /// Looks at all files now, those of certificates too.
+    pub(crate) async fn reload(&self) {
+        if let Some(certificates) = &self.certificates {
+            certificates.look_again();
+        }
+        self.intake.rescan().await;
+    }
+
+    /// How the certificates of an app stand.
+    pub(crate) fn certificates_of(&self, app: &AppName) -> Vec<CertificateView> {
+        let all = self.certificates.as_ref().map(|custodian| custodian.views());
+        all.iter().flat_map(|all| all.iter()).filter(|view| view.app == *app).cloned().collect()
+    }
 }

@@ -3,6 +3,7 @@
 
 use crate::paths::Paths;
 use anyhow::{Context, Result, bail};
+use dockswap_config::ProxySettings;
 use dockswap_core::ports::Router;
 use dockswap_proxy::ProxyClient;
 use rustix::process::{Pid, WaitOptions};
@@ -47,6 +48,7 @@ struct Recipe {
     data_dir: PathBuf,
     config_dir: PathBuf,
     http: SocketAddr,
+    https: SocketAddr,
     owner_file: PathBuf,
     client: Arc<ProxyClient>,
 }
@@ -73,12 +75,17 @@ impl Supervisor {
     ///
     /// # Errors
     /// When none can be started; its own words are on stderr.
-    pub(crate) async fn start(paths: &Paths, http: SocketAddr, client: Arc<ProxyClient>) -> Result<Self> {
+    pub(crate) async fn start(
+        paths: &Paths,
+        settings: &ProxySettings,
+        client: Arc<ProxyClient>,
+    ) -> Result<Self> {
         let recipe = Recipe {
             program: std::env::current_exe().context("the path of this program is not known")?,
             data_dir: paths.data_dir.clone(),
             config_dir: paths.config_dir.clone(),
-            http,
+            http: settings.http,
+            https: settings.https,
             owner_file: paths.proxy_owner_file(),
             client,
         };
@@ -122,6 +129,8 @@ impl Recipe {
             .arg("proxy")
             .arg("--http")
             .arg(self.http.to_string())
+            .arg("--https")
+            .arg(self.https.to_string())
             .stdin(Stdio::null())
             .process_group(0);
         if role == Role::Successor {

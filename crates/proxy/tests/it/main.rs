@@ -18,5 +18,6 @@ mod stress;
 mod support;
 mod swap;
 mod takeover;
+mod tls;
 mod upgrades;
 mod upstreams;

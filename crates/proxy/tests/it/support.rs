@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -51,8 +51,10 @@ pub(crate) struct Running {
 pub(crate) fn config(dir: &Path, limits: Limits) -> ProxyConfig {
     ProxyConfig {
         http: SocketAddr::from(([127, 0, 0, 1], 0)),
+        https: SocketAddr::from(([127, 0, 0, 1], 0)),
         control_socket: dir.join("proxy.sock"),
         snapshot: dir.join("routes.json"),
+        keyfile: dir.join("certificates.json"),
         limits,
         sockets: Vec::new(),
         start: Start::Alone,
@@ -67,6 +69,11 @@ impl Running {
 
     pub(crate) async fn start_with(dir: &TempDir, limits: Limits) -> Self {
         Self::start_on(dir, limits, 2).await
+    }
+
+    /// With TLS on `https`, once it is asked for.
+    pub(crate) async fn start_at(dir: &TempDir, https: SocketAddr, limits: Limits) -> Self {
+        Self::start_as(ProxyConfig { https, ..config(dir.path(), limits) }, 2).await
     }
 
     /// With that many threads.
@@ -114,6 +121,12 @@ impl Running {
     /// Routes every host to `upstreams`.
     pub(crate) async fn lead_to(&self, upstreams: impl IntoIterator<Item = &Upstream>) {
         self.apply(vec![app("web", vec![any_host()], upstreams)]).await.unwrap();
+    }
+
+    /// Waits until nothing is in flight on `upstream`.
+    pub(crate) async fn drained(&self, upstream: &Upstream) {
+        let left = self.control.drained(std::slice::from_ref(&upstream.id), PATIENCE).await.unwrap();
+        assert!(left.is_empty(), "{left:?}");
     }
 
     pub(crate) async fn connect(&self) -> Wire {
@@ -202,7 +215,7 @@ pub(crate) fn host(name: &str) -> Route {
 }
 
 pub(crate) fn route(host: HostPattern, path_prefix: &str) -> Route {
-    Route { host, path_prefix: path_prefix.to_owned(), strip_prefix: false, listen_port: None }
+    Route { host, path_prefix: path_prefix.to_owned(), strip_prefix: false, listen_port: None, tls: None }
 }
 
 /// A port that was free a moment ago.
@@ -211,8 +224,8 @@ pub(crate) async fn free_port() -> u16 {
 }
 
 /// One end of a connection, byte by byte.
-pub(crate) struct Wire {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Wire<S = TcpStream> {
+    pub(crate) stream: S,
     buffer: Vec<u8>,
 }
 
@@ -249,6 +262,12 @@ impl Wire {
 
     pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
+        Self::on(stream)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(crate) fn on(stream: S) -> Self {
         Self { stream, buffer: Vec::new() }
     }
 

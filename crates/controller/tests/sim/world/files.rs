@@ -142,6 +142,7 @@ pub(crate) fn read(app: &AppName, bytes: &[u8]) -> AppSpec {
             path_prefix: "/".to_owned(),
             strip_prefix: false,
             listen_port: fields.get("port").and_then(|port| port.parse().ok()),
+            tls: None,
         }],
     }
 }

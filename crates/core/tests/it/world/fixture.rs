@@ -77,6 +77,7 @@ pub fn plan(config: i64, manner: Manner, pace: Pace) -> Plan {
             path_prefix: "/".to_owned(),
             strip_prefix: false,
             listen_port: None,
+            tls: None,
         }],
     }
 }

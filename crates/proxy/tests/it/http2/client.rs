@@ -13,6 +13,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -55,7 +56,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn of(proxy: &Running) -> Self {
-        let stream = TcpStream::connect(proxy.addr).await.unwrap();
+        Self::on(TcpStream::connect(proxy.addr).await.unwrap()).await
+    }
+
+    pub(crate) async fn on(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
         Self { sender, connection: tokio::spawn(connection) }
     }

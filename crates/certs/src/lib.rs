@@ -1,0 +1,13 @@
+//! Certificates: read from files, or got by ACME, and handed to whoever speaks TLS. Knows neither app files nor the
+//! proxy; what a certificate is for it is told.
+
+mod acme;
+mod custodian;
+mod examination;
+mod ring;
+mod slot;
+mod view;
+
+pub use acme::{AcmeConfig, ChallengeKind};
+pub use custodian::{CertificateFiles, Custodian, CustodianConfig, Wanted};
+pub use view::CertificateView;

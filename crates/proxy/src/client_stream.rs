@@ -1,0 +1,69 @@
+//! What carries the bytes of a client: one type, so that a tunnel finds it again under an upgraded connection.
+//! Knows nothing of what is said over it.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+/// A client's end of a connection.
+#[derive(Debug)]
+pub(crate) enum ClientStream {
+    /// As it is.
+    Tcp(TcpStream),
+    /// Under TLS; its end is said in order, by `close_notify`.
+    Tls(Box<TlsStream<TcpStream>>),
+    /// Without a network.
+    #[cfg(feature = "in-memory")]
+    Memory(tokio::io::DuplexStream),
+}
+
+/// Does the same with whichever it is.
+macro_rules! whichever {
+    ($stream:expr, $one:ident => $done:expr) => {
+        match $stream {
+            ClientStream::Tcp($one) => $done,
+            ClientStream::Tls($one) => $done,
+            #[cfg(feature = "in-memory")]
+            ClientStream::Memory($one) => $done,
+        }
+    };
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        whichever!(self.get_mut(), stream => Pin::new(stream).poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        whichever!(self.get_mut(), stream => Pin::new(stream).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        whichever!(self.get_mut(), stream => Pin::new(stream).poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        whichever!(self, stream => stream.is_write_vectored())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        whichever!(self.get_mut(), stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        whichever!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}

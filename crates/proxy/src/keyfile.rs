@@ -1,0 +1,99 @@
+//! The last keyring, on disk: what handshakes go by at start before any controller is up. It holds private keys.
+
+use crate::kept::KeptFile;
+use dockswap_core::keyring::Keyring;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The form that this version writes, and the only one that it reads.
+const FORMAT: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Written<'a> {
+    format: u32,
+    keyring: Cow<'a, Keyring>,
+}
+
+/// The file that holds the last keyring.
+#[derive(Clone, Debug)]
+pub(crate) struct Keyfile {
+    file: KeptFile,
+}
+
+impl Keyfile {
+    pub(crate) const fn new(path: PathBuf) -> Self {
+        Self { file: KeptFile::new(path) }
+    }
+
+    /// The last keyring; an empty one when there is none, or the file cannot be used: the controller brings it
+    /// again, and plain requests are served without it. What cannot be understood is set aside.
+    pub(crate) fn load(&self) -> Keyring {
+        let why = match self.file.read() {
+            Ok(None) => return Keyring::default(),
+            Ok(Some(bytes)) => match serde_json::from_slice::<Written<'_>>(&bytes) {
+                Ok(written) if written.format == FORMAT => return written.keyring.into_owned(),
+                Ok(written) => io::Error::other(format!("it is of format {}, not {FORMAT}", written.format)),
+                // The error itself could quote a key.
+                Err(error) => io::Error::other(format!("line {}, column {}", error.line(), error.column())),
+            },
+            Err(error) => error,
+        };
+        let kept = self.file.set_aside();
+        tracing::error!(%why, ?kept, "the saved certificates cannot be used; HTTPS waits for the controller");
+        Keyring::default()
+    }
+
+    /// Writes `keyring`, as [`KeptFile::write`] does.
+    ///
+    /// # Errors
+    /// When the disk fails or is full; the file before stays.
+    pub(crate) fn save(&self, keyring: &Keyring) -> io::Result<()> {
+        self.file.write(&serde_json::to_vec(&Written { format: FORMAT, keyring: Cow::Borrowed(keyring) })?)
+    }
+}
+
+/// What the proxy whose file is at `path` held last, as far as it can be read; nothing is touched.
+#[must_use]
+pub fn last_keyring(path: &Path) -> Keyring {
+    let bytes = KeptFile::new(path.to_owned()).read().ok().flatten().unwrap_or_default();
+    match serde_json::from_slice::<Written<'_>>(&bytes) {
+        Ok(written) if written.format == FORMAT => written.keyring.into_owned(),
+        _ => Keyring::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn what_was_saved_is_loaded_and_nobody_else_reads_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("certificates.json");
+        let file = Keyfile::new(path.clone());
+        assert_eq!(file.load(), Keyring::default());
+        let keyring = Keyring { tag: "1".to_owned(), ..Keyring::default() };
+        file.save(&keyring).unwrap();
+        assert_eq!(file.load(), keyring);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_broken_file_is_kept_aside_and_keeps_nothing_from_starting() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("certificates.json");
+        for broken in ["", "{", r#"{"format":2,"keyring":{"tag":"","certificates":[],"challenges":[]}}"#] {
+            fs::write(&path, broken).unwrap();
+            assert_eq!(Keyfile::new(path.clone()).load(), Keyring::default());
+            let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+            assert!(matches!(&left[..], [aside] if aside.to_string_lossy().contains(".broken-")), "{left:?}");
+            fs::remove_file(&left[0]).unwrap();
+        }
+    }
+}
