@@ -2,9 +2,11 @@
 
 use super::authority::{Authority, exact, hold, secure, secure_addr, shown_for};
 use crate::http2::client::{Client, get, whole};
-use crate::support::{Running, app, soon};
+use crate::support::{Running, app, config, free_port, soon};
 use crate::upstreams::App;
 use dockswap_proof::Proof;
+use dockswap_proxy::{Limits, ProxyConfig, Start};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::task::JoinSet;
@@ -61,4 +63,26 @@ async fn a_switch_and_a_new_certificate_lose_no_request() {
         client.unwrap();
     }
     proof.conclude();
+}
+
+#[tokio::test]
+async fn a_proxy_that_takes_over_has_the_certificates_and_refuses_no_handshake() {
+    let dir = tempfile::tempdir().unwrap();
+    let https = SocketAddr::from(([127, 0, 0, 1], free_port().await));
+    let proxy = Running::start_at(&dir, https, Limits::default()).await;
+    let (authority, app_) = (Authority::new(), App::start("app").await);
+    proxy.apply(vec![app("web", vec![secure(exact("example.com"))], [&app_.upstream])]).await.unwrap();
+    hold(&proxy, "1", vec![shown_for(exact("example.com"), &authority.pair(&["example.com"]))]).await;
+    let mut open = authority.wire(https, "example.com").await;
+    assert_eq!(open.get("/").await.text(), "app");
+    let next = ProxyConfig { https, start: Start::TakingOver, ..config(dir.path(), Limits::default()) };
+    let next = Running::start_as(next, 2).await;
+    assert_eq!(secure_addr(&next).await, https);
+    // The one that was open is answered once more, and ends in order.
+    let last = open.get("/").await;
+    assert_eq!((last.text(), last.field("connection")), ("app", Some("close")));
+    assert!(soon(open.try_message()).await.is_none());
+    assert_eq!(authority.wire(https, "example.com").await.get("/").await.text(), "app");
+    soon(proxy.ended()).await;
+    assert_eq!(authority.wire(https, "example.com").await.get("/").await.text(), "app");
 }
