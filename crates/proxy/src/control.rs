@@ -59,12 +59,17 @@ pub(crate) struct Desk {
 /// Answers on `listener`.
 pub(crate) fn start(listener: UnixListener, desk: Desk) -> Control {
     let stop = CancellationToken::new();
-    let until_stopped = stop.clone().run_until_cancelled_owned(serve(listener, desk));
-    Control { stop, serving: tokio::spawn(async move { until_stopped.await.unwrap_or(()) }) }
+    let until_stopped = stop.clone();
+    let serving = tokio::spawn(async move {
+        let mut connections = JoinSet::new();
+        until_stopped.run_until_cancelled(serve(listener, desk, &mut connections)).await;
+        // Waited for: each holds the claim, which the next proxy needs.
+        connections.shutdown().await;
+    });
+    Control { stop, serving }
 }
 
-async fn serve(listener: UnixListener, desk: Desk) {
-    let mut connections = JoinSet::new();
+async fn serve(listener: UnixListener, desk: Desk, connections: &mut JoinSet<()>) {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
