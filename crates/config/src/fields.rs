@@ -79,6 +79,8 @@ pub(crate) enum Shape {
     Address,
     /// Absolute paths.
     Paths,
+    /// Addresses or networks.
+    Networks,
     /// A mapping with these fields; those of the second list must be there.
     Section(&'static [Field], &'static [&'static str]),
     /// A list of such mappings.

@@ -33,7 +33,9 @@ pub use files::StoredFiles;
 pub use policy::{HostPortRule, Policy};
 pub use problem::{Position, Problem};
 pub use schema::schema;
-pub use settings::{AcmeSettings, ChallengeKind, LogFormat, LogSettings, ProxySettings, Settings};
+pub use settings::{
+    AcmeSettings, ChallengeKind, LogFormat, LogSettings, ProxyProtocol, ProxySettings, Settings,
+};
 pub use sha::sha256;
 pub use trust::Trust;
 pub use watch::{DirectoryState, FileContent, POLL, Rescan, Snapshot, Watch, read_directory, watch};

@@ -72,7 +72,7 @@ fn shape(shape: &Shape) -> Value {
             });
             json!({ "type": "object", "additionalProperties": { "anyOf": [bound, both] } })
         }
-        Shape::Volumes | Shape::Paths => texts,
+        Shape::Volumes | Shape::Paths | Shape::Networks => texts,
         Shape::Restart => {
             json!({ "type": "string", "pattern": "^(no|always|on-failure(:[0-9]+)?|unless-stopped)$" })
         }

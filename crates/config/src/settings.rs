@@ -7,6 +7,7 @@ use crate::policy::{HostPortRule, Policy, normal};
 use crate::problem::{Problem, Report};
 use crate::trust::Trust;
 use crate::yaml::{self, Node};
+use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -47,6 +48,19 @@ pub struct ProxySettings {
     pub https: SocketAddr,
     /// The user that it runs as, of the system's or as `UID:GID`; `None`: the one that starts it.
     pub user: Option<String>,
+    /// Whose word on where requests come from is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether connections of theirs begin with the header of the PROXY protocol.
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// Whether connections of trusted proxies begin with the header of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// They do not.
+    Off,
+    /// They must.
+    Required,
 }
 
 /// Where automatic certificates come from.
@@ -99,7 +113,13 @@ impl Default for Settings {
         let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         Self {
             database_url: None,
-            proxy: ProxySettings { http: any(80), https: any(443), user: None },
+            proxy: ProxySettings {
+                http: any(80),
+                https: any(443),
+                user: None,
+                trusted_proxies: Vec::new(),
+                proxy_protocol: ProxyProtocol::Off,
+            },
             api_http: None,
             docker_host: None,
             max_concurrent: 4,
@@ -139,6 +159,16 @@ const PROXY: &[Field] = &[
         "user",
         Shape::Text,
         "The user that the proxy runs as, when root starts it: a name or UID:GID; default root.",
+    ),
+    Field::new(
+        "trusted_proxies",
+        Shape::Networks,
+        "Addresses or networks (10.0.0.0/8) of load balancers in front, whose X-Forwarded-For, -Proto and -Host are believed; default none.",
+    ),
+    Field::new(
+        "proxy_protocol",
+        Shape::Bool,
+        "true: connections of trusted_proxies must begin with the header of the PROXY protocol, version 1 or 2; default false.",
     ),
 ];
 const API: &[Field] = &[Field::new("http", Shape::Address, "A loopback address; default off.")];
@@ -232,6 +262,18 @@ impl Settings {
             settings.overlay(&root, &mut report);
             problems.extend(report.into_problems());
         }
+        if settings.proxy.proxy_protocol == ProxyProtocol::Required
+            && settings.proxy.trusted_proxies.is_empty()
+        {
+            problems.push(Problem {
+                file: file.map_or_else(|| PathBuf::from("environment"), |(path, _)| path.to_owned()),
+                position: None,
+                path: "proxy.proxy_protocol".to_owned(),
+                message:
+                    "nobody's header would be believed: name the load balancers in proxy.trusted_proxies"
+                        .to_owned(),
+            });
+        }
         if let Some(socket) = settings.docker_host.as_deref().and_then(|host| host.strip_prefix("unix://")) {
             settings.policy.protected.push(PathBuf::from(socket));
         }
@@ -257,6 +299,10 @@ impl Settings {
             replace(&mut self.proxy.http, address(&proxy, "http", report));
             replace(&mut self.proxy.https, address(&proxy, "https", report));
             replace(&mut self.proxy.user, proxy.text("user", report).map(Some));
+            let trusted = proxy.take("trusted_proxies").and_then(|item| networks(&item, report));
+            replace(&mut self.proxy.trusted_proxies, trusted);
+            let rule = |on| if on { ProxyProtocol::Required } else { ProxyProtocol::Off };
+            replace(&mut self.proxy.proxy_protocol, proxy.bool("proxy_protocol", report).map(rule));
         }
         if let Some(api) = fields.section("api", report) {
             replace(&mut self.api_http, loopback(&api, report).map(Some));
@@ -398,6 +444,24 @@ fn docker_host(docker: &Fields<'_>, report: &mut Report) -> Option<String> {
     if known { Some(text.to_owned()) } else { item.wrong("unix:///PATH or tcp://HOST:PORT", report) }
 }
 
+/// Networks or single addresses: a list, or one text with commas.
+fn networks(item: &Item<'_>, report: &mut Report) -> Option<Vec<IpNet>> {
+    let expected = "addresses or networks, as in 10.0.0.0/8";
+    let mut networks = Vec::new();
+    for item in item.one_or_many(report, expected)? {
+        let Some(text) = item.text(report) else { continue };
+        for one in text.split(',').map(str::trim) {
+            match one.parse::<IpNet>().or_else(|error| one.parse().map(IpAddr::into).map_err(|_| error)) {
+                Ok(network) => networks.push(network),
+                Err(_) => {
+                    item.wrong::<()>(expected, report);
+                }
+            }
+        }
+    }
+    Some(networks)
+}
+
 /// Absolute paths: a list, or one text with colons.
 fn paths(item: &Item<'_>, report: &mut Report) -> Option<Vec<PathBuf>> {
     let mut paths = Vec::new();
@@ -416,7 +480,7 @@ fn paths(item: &Item<'_>, report: &mut Report) -> Option<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{AcmeSettings, ChallengeKind, LogFormat, STAGING, Settings};
+    use super::{AcmeSettings, ChallengeKind, LogFormat, ProxyProtocol, STAGING, Settings};
     use crate::policy::HostPortRule;
     use crate::trust::Trust;
     use std::path::{Path, PathBuf};
@@ -441,7 +505,7 @@ mod tests {
     fn every_setting_from_the_file() {
         let file = "
 database_url: postgres://dockswap@db/dockswap
-proxy: { http: 127.0.0.1:8080, https: ':8443', user: www-data }
+proxy: { http: 127.0.0.1:8080, https: ':8443', user: www-data, trusted_proxies: [10.0.0.0/8, '::1'], proxy_protocol: true }
 api: { http: localhost:9000 }
 docker: { host: unix:///run/user/1000/docker.sock }
 deployment: { max_concurrent: 2 }
@@ -455,6 +519,9 @@ policy: { bind_mounts: [/srv, /data/], host_ports: false, files: [/srv/secrets] 
         assert_eq!(settings.proxy.http.to_string(), "127.0.0.1:8080");
         assert_eq!(settings.proxy.https.to_string(), "0.0.0.0:8443");
         assert_eq!(settings.proxy.user.as_deref(), Some("www-data"));
+        let trusted: Vec<_> = settings.proxy.trusted_proxies.iter().map(ToString::to_string).collect();
+        assert_eq!(trusted, ["10.0.0.0/8", "::1/128"]);
+        assert_eq!(settings.proxy.proxy_protocol, ProxyProtocol::Required);
         assert_eq!(settings.api_http.map(|addr| addr.to_string()).as_deref(), Some("127.0.0.1:9000"));
         assert_eq!(settings.max_concurrent, 2);
         let acme = AcmeSettings {
@@ -505,6 +572,15 @@ policy: { bind_mounts: [/srv, /data/], host_ports: false, files: [/srv/secrets] 
     }
 
     #[test]
+    fn a_header_that_nobody_is_believed_for_is_a_mistake() {
+        let expected = "dockswap.yaml: proxy.proxy_protocol: nobody's header would be believed: name the load balancers in proxy.trusted_proxies\n";
+        assert_eq!(load("proxy: { proxy_protocol: true }", &[]), Err(expected.to_owned()));
+        let named = [("DOCKSWAP_PROXY__TRUSTED_PROXIES", "10.0.0.1, fd00::/8")];
+        let settings = load("proxy: { proxy_protocol: true }", &named).expect("valid");
+        assert_eq!(settings.proxy.trusted_proxies.len(), 2);
+    }
+
+    #[test]
     fn a_variable_that_means_nothing_is_a_warning() {
         let settings = load("", &[("DOCKSWAP_PROXY", "x"), ("DOCKSWAP_PROXI__HTTP", "x")]).expect("valid");
         let sentence = |name| format!("environment variable {name} is no setting of dockswap's: unset it");
@@ -515,7 +591,7 @@ policy: { bind_mounts: [/srv, /data/], host_ports: false, files: [/srv/secrets] 
     fn every_problem_at_once() {
         let file = "
 database_url: mysql://root:hunter2@db
-proxy: { http: nowhere, htps: :1 }
+proxy: { http: nowhere, htps: :1, trusted_proxies: [10.0.0.0/33] }
 api: { http: 0.0.0.0:9000 }
 deployment: { max_concurrent: 0 }
 acme: { email: ops, directory: 'http://ca', ca_file: ca.pem, challenge: dns-01 }
@@ -526,6 +602,7 @@ policy: { bind_mounts: [srv], host_ports: maybe }
 dockswap.yaml:2:15: database_url: not a database that is known: write sqlite://PATH or postgres://USER@HOST/NAME
 dockswap.yaml:3:16: proxy.http: found the text \"nowhere\": write an address and a port, as in 0.0.0.0:80
 dockswap.yaml:3:25: proxy.htps: unknown key: did you mean `https`?
+dockswap.yaml:3:53: proxy.trusted_proxies[0]: found the text \"10.0.0.0/33\": write addresses or networks, as in 10.0.0.0/8
 dockswap.yaml:4:14: api.http: 0.0.0.0:9000 is open to others, and the API has no authentication: write 127.0.0.1:PORT
 dockswap.yaml:5:31: deployment.max_concurrent: 0 is out of range: write a whole number from 1 to 1000
 dockswap.yaml:6:16: acme.email: found the text \"ops\": write one address, as in ops@example.com

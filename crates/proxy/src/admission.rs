@@ -1,5 +1,6 @@
 //! Who may connect: how many connections in all, and how many from one address.
 
+use crate::front::Front;
 use crate::limits::Limits;
 use crate::sync::lock;
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ pub(crate) struct Admission {
     counts: Mutex<Counts>,
     all: usize,
     per_ip: usize,
+    front: Arc<Front>,
 }
 
 #[derive(Debug, Default)]
@@ -28,25 +30,63 @@ pub(crate) struct Admitted {
 }
 
 impl Admission {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        Self { counts: Mutex::default(), all: limits.connections, per_ip: limits.connections_per_ip }
+    pub(crate) fn new(limits: &Limits, front: Arc<Front>) -> Self {
+        let (all, per_ip) = (limits.connections, limits.connections_per_ip);
+        Self { counts: Mutex::default(), all, per_ip, front }
     }
 
-    /// Counts a connection from `ip` in, if there is room. Loopback counts only in all.
+    /// Whether the connections from `ip` are counted apart: loopback and those in front stand for many.
+    fn is_counted(&self, ip: IpAddr) -> bool {
+        !ip.is_loopback() && !self.front.trusts(ip)
+    }
+
+    /// Counts a connection from `ip` in, if there is room.
     pub(crate) fn admit(self: &Arc<Self>, ip: IpAddr) -> Option<Admitted> {
         let mut counts = lock(&self.counts);
         if counts.all >= self.all {
             return None;
         }
-        if !ip.is_loopback() {
-            let from_ip = counts.by_ip.entry(ip).or_default();
-            if *from_ip >= self.per_ip {
-                return None;
-            }
-            *from_ip += 1;
+        if self.is_counted(ip) && !counts.add(ip, self.per_ip) {
+            return None;
         }
         counts.all += 1;
         Some(Admitted { admission: Arc::clone(self), ip })
+    }
+}
+
+impl Counts {
+    /// Counts one from `ip`, if there are less than `most`.
+    fn add(&mut self, ip: IpAddr, most: usize) -> bool {
+        let from_ip = self.by_ip.entry(ip).or_default();
+        let has_room = *from_ip < most;
+        if has_room {
+            *from_ip += 1;
+        }
+        has_room
+    }
+
+    fn remove(&mut self, ip: IpAddr) {
+        if let Some(from_ip) = self.by_ip.get_mut(&ip) {
+            *from_ip -= 1;
+            if *from_ip == 0 {
+                self.by_ip.remove(&ip);
+            }
+        }
+    }
+}
+
+impl Admitted {
+    /// It turned out to come from `ip`: whether there is room for that one.
+    pub(crate) fn is_of(&mut self, ip: IpAddr) -> bool {
+        let mut counts = lock(&self.admission.counts);
+        if self.admission.is_counted(ip) && !counts.add(ip, self.admission.per_ip) {
+            return false;
+        }
+        if self.admission.is_counted(self.ip) {
+            counts.remove(self.ip);
+        }
+        self.ip = ip;
+        true
     }
 }
 
@@ -54,11 +94,8 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         let mut counts = lock(&self.admission.counts);
         counts.all -= 1;
-        if let Some(from_ip) = counts.by_ip.get_mut(&self.ip) {
-            *from_ip -= 1;
-            if *from_ip == 0 {
-                counts.by_ip.remove(&self.ip);
-            }
+        if self.admission.is_counted(self.ip) {
+            counts.remove(self.ip);
         }
     }
 }
@@ -69,8 +106,8 @@ mod tests {
 
     #[test]
     fn each_address_and_all_together_are_capped_and_loopback_only_together() {
-        let admission =
-            Arc::new(Admission::new(&Limits { connections: 4, connections_per_ip: 1, ..Limits::default() }));
+        let limits = Limits { connections: 4, connections_per_ip: 1, ..Limits::default() };
+        let admission = Arc::new(Admission::new(&limits, Arc::default()));
         let (one, two, local) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), [127, 0, 0, 1].into());
         let first = admission.admit(one);
         assert!(first.is_some() && admission.admit(one).is_none());
@@ -81,5 +118,22 @@ mod tests {
         let again = admission.admit(one);
         assert!(again.is_some() && lock(&admission.counts).by_ip.len() == 2);
         dockswap_proof::kept("T14", "caps of one address and of all together, without sockets");
+    }
+
+    #[test]
+    fn a_connection_by_way_of_the_front_counts_for_whom_it_is() {
+        let limits = Limits { connections: 10, connections_per_ip: 1, ..Limits::default() };
+        let (balancer, client) = (IpAddr::from([10, 0, 0, 9]), IpAddr::from([192, 0, 2, 7]));
+        let front = Front { trusted: vec![balancer.into()], ..Front::default() };
+        let admission = Arc::new(Admission::new(&limits, Arc::new(front)));
+        let connections = [admission.admit(balancer), admission.admit(balancer), admission.admit(balancer)];
+        let [Some(mut one), Some(mut two), Some(three)] = connections else { panic!("the front is many") };
+        assert!(one.is_of(client) && !two.is_of(client));
+        assert!(admission.admit(client).is_none());
+        drop(one);
+        assert!(two.is_of(client));
+        drop((two, three));
+        let counts = lock(&admission.counts);
+        assert_eq!((counts.all, counts.by_ip.len()), (0, 0));
     }
 }

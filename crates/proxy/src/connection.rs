@@ -32,6 +32,8 @@ pub(crate) struct Client {
     pub(crate) door: Door,
     /// Its address, as `X-Forwarded-For` says it.
     pub(crate) peer: HeaderValue,
+    /// The same, where it is one that stands in front and is believed.
+    pub(crate) is_front: Option<IpAddr>,
     pub(crate) shared: Arc<Shared>,
     /// What was agreed on under TLS; `None`: it is plain.
     pub(crate) secured: Option<Secured>,
@@ -53,26 +55,30 @@ pub(crate) fn start(
     door: Door,
     stream: ClientStream,
     ip: IpAddr,
-    admitted: Admitted,
+    mut admitted: Admitted,
     listener: Arc<Stop>,
 ) {
-    let Ok(peer) = HeaderValue::from_str(&ip.to_string()) else { return };
     let served = Arc::clone(proxy);
     proxy.connections.spawn(async move {
         let begun = tokio::select! {
-            begun = begin(&served, door, stream) => begun,
+            begun = begin(&served, door, stream, ip, &mut admitted) => begun,
             // It has not asked for anything yet.
             () = listener.given() => return,
             () = served.draining.given() => return,
         };
-        let (stream, spoken, early, secured) = match begun {
-            Ok(Begun::Plainly(stream, spoken, early)) => (stream, spoken, early, None),
-            Ok(Begun::Secured(stream, spoken, secured)) => (stream, spoken, Bytes::new(), Some(secured)),
-            Ok(Begun::Over) => return,
+        let (ip, begun) = match begun {
+            Ok(begun) => begun,
             Err(error) => return tracing::debug!(%ip, %error, "a connection did not begin"),
         };
-        let client =
-            Client { proxy: Arc::clone(&served), door, peer, shared: Arc::new(Shared::new()), secured };
+        let (stream, spoken, early, secured) = match begun {
+            Begun::Plainly(stream, spoken, early) => (stream, spoken, early, None),
+            Begun::Secured(stream, spoken, secured) => (stream, spoken, Bytes::new(), Some(secured)),
+            Begun::Over => return,
+        };
+        let Ok(peer) = HeaderValue::from_str(&ip.to_string()) else { return };
+        let is_front = served.front.trusts(ip).then_some(ip);
+        let shared = Arc::new(Shared::new());
+        let client = Client { proxy: Arc::clone(&served), door, peer, is_front, shared, secured };
         let ended = serve(client, spoken, stream, early, &listener).await;
         if let Some(Err(error)) = ended {
             tracing::debug!(%ip, %error, "a client connection broke");
@@ -81,7 +87,23 @@ pub(crate) fn start(
     });
 }
 
-async fn begin(proxy: &Proxy, door: Door, stream: ClientStream) -> io::Result<Begun> {
+/// Finds out who is at the other end of a connection from `ip`, and what it speaks.
+async fn begin(
+    proxy: &Proxy,
+    door: Door,
+    mut stream: ClientStream,
+    ip: IpAddr,
+    admitted: &mut Admitted,
+) -> io::Result<(IpAddr, Begun)> {
+    let client = proxy.front.greet(&mut stream, ip, proxy.limits.head_time).await?;
+    if client != ip && !admitted.is_of(client) {
+        proxy.meter.refused();
+        return Err(io::Error::other("too many connections"));
+    }
+    Ok((client, speak(proxy, door, stream).await?))
+}
+
+async fn speak(proxy: &Proxy, door: Door, stream: ClientStream) -> io::Result<Begun> {
     match stream {
         ClientStream::Tcp(stream) if proxy.table().is_secure(door) => match shake(stream, proxy).await? {
             Shaken::Client(stream, spoken, secured) => {

@@ -311,8 +311,14 @@ fn prepare(
     // The same body, framed the same way.
     let chunked = !body.is_end_stream() && !head.headers.contains_key(CONTENT_LENGTH);
     let framing = if chunked { BodyFraming::Chunked } else { BodyFraming::Length };
-    let scheme = if client.secured.is_some() { "https" } else { "http" };
-    let origin = Origin { peer: &client.peer, scheme, host: host.clone(), stripped_prefix };
+    let scheme = HeaderValue::from_static(if client.secured.is_some() { "https" } else { "http" });
+    let said = client.is_front.map(|ip| client.proxy.front.said(&head.headers, ip)).unwrap_or_default();
+    let origin = Origin {
+        chain: said.chain.as_ref().unwrap_or(&client.peer),
+        scheme: said.scheme.unwrap_or(scheme),
+        host: said.host.or_else(|| host.clone()),
+        stripped_prefix,
+    };
     headers::prepare_request(&mut head.headers, upgrade, framing, origin);
     let host = match host {
         Some(host) => host,

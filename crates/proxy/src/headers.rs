@@ -13,8 +13,9 @@ const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-pref
 
 /// What the proxy tells an upstream about the client. A client's own word on it never passes.
 pub(crate) struct Origin<'a> {
-    pub(crate) peer: &'a HeaderValue,
-    pub(crate) scheme: &'static str,
+    /// The client's address, and those of all that stand in front.
+    pub(crate) chain: &'a HeaderValue,
+    pub(crate) scheme: HeaderValue,
     pub(crate) host: Option<HeaderValue>,
     pub(crate) stripped_prefix: Option<HeaderValue>,
 }
@@ -70,8 +71,8 @@ pub(crate) fn prepare_request(
         headers.insert(UPGRADE, protocol);
         headers.append(CONNECTION, HeaderValue::from_static("upgrade"));
     }
-    headers.insert(X_FORWARDED_FOR, origin.peer.clone());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(origin.scheme));
+    headers.insert(X_FORWARDED_FOR, origin.chain.clone());
+    headers.insert(X_FORWARDED_PROTO, origin.scheme);
     if let Some(host) = origin.host {
         headers.insert(X_FORWARDED_HOST, host);
     }
@@ -236,8 +237,8 @@ mod tests {
         let upgrade = requested_upgrade(&headers);
         let peer = HeaderValue::from_static("192.0.2.1");
         let origin = Origin {
-            peer: &peer,
-            scheme: "http",
+            chain: &peer,
+            scheme: HeaderValue::from_static("http"),
             host: Some(HeaderValue::from_static("example.com")),
             stripped_prefix: None,
         };

@@ -19,6 +19,7 @@ mod exchange;
 mod form;
 mod forward;
 mod framing;
+mod front;
 mod handover;
 mod handshake;
 mod headers;
@@ -56,6 +57,7 @@ mod websocket;
 mod wire;
 
 pub use client::ProxyClient;
+pub use front::{Front, Greeting};
 pub use handover::TakeoverError;
 pub use keyfile::last_keyring;
 pub use limits::Limits;

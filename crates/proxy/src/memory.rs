@@ -5,6 +5,7 @@
 use crate::client_stream::ClientStream;
 use crate::connection;
 use crate::dialer::Dialer;
+use crate::front::Front;
 use crate::host;
 use crate::limits::Limits;
 use crate::proxy::Proxy;
@@ -41,7 +42,7 @@ impl MemoryProxy {
         common_port: u16,
         dial: impl Fn(SocketAddr) -> io::Result<DuplexStream> + Send + Sync + 'static,
     ) -> Self {
-        let proxy = Arc::new(Proxy::reaching(Dialer::Memory(Box::new(dial)), limits));
+        let proxy = Arc::new(Proxy::reaching(Dialer::Memory(Box::new(dial)), limits, Front::default()));
         let (before, ports) = (proxy.table(), Ports { http: common_port, https: 443 });
         let table = Arc::new(Table::compile(table, ports, &proxy.upstreams, &proxy.meter, &before));
         proxy.swap(&table);

@@ -4,6 +4,7 @@
 use crate::admission::Admission;
 use crate::certificates::{Certificates, Engine};
 use crate::dialer::Dialer;
+use crate::front::Front;
 use crate::hold::Hold;
 use crate::limits::Limits;
 use crate::meter::{Meter, Tally};
@@ -22,6 +23,7 @@ pub(crate) struct Proxy {
     pub(crate) limits: Arc<Limits>,
     pub(crate) upstreams: Upstreams,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) front: Arc<Front>,
     /// Every client connection and tunnel.
     pub(crate) connections: TaskTracker,
     /// The proxy ends: whoever waits for something else is answered.
@@ -69,16 +71,17 @@ pub(crate) struct Entry {
 }
 
 impl Proxy {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self::reaching(Dialer::Tcp, limits)
+    pub(crate) fn new(limits: Limits, front: Front) -> Self {
+        Self::reaching(Dialer::Tcp, limits, front)
     }
 
     /// A proxy that reaches its upstreams by `dialer`.
-    pub(crate) fn reaching(dialer: Dialer, limits: Limits) -> Self {
-        let limits = Arc::new(limits);
+    pub(crate) fn reaching(dialer: Dialer, limits: Limits, front: Front) -> Self {
+        let (limits, front) = (Arc::new(limits), Arc::new(front));
         Self {
             upstreams: Upstreams::new(Arc::clone(&limits)),
-            admission: Arc::new(Admission::new(&limits)),
+            admission: Arc::new(Admission::new(&limits, Arc::clone(&front))),
+            front,
             limits,
             connections: TaskTracker::new(),
             closing: Stop::default(),
@@ -191,7 +194,7 @@ mod tests {
 
     #[test]
     fn what_was_swapped_away_and_seen_idle_is_never_entered_again() {
-        let proxy = Proxy::new(Limits::default());
+        let proxy = Proxy::new(Limits::default(), Front::default());
         proxy.swap(&table(&proxy, 0));
         let stopped: Vec<AtomicBool> = (0..=SWAPS).map(|_| AtomicBool::new(false)).collect();
         std::thread::scope(|scope| {

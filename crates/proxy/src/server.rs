@@ -1,6 +1,7 @@
 //! The proxy as a whole: started, kept going, ended.
 
 use crate::control::{self, Control, Desk};
+use crate::front::Front;
 use crate::handover::{self, Taken, TakeoverError};
 use crate::inherited::Inherited;
 use crate::keyfile::Keyfile;
@@ -44,6 +45,8 @@ pub struct ProxyConfig {
     pub keyfile: PathBuf,
     /// What clients may take.
     pub limits: Limits,
+    /// What stands in front.
+    pub front: Front,
     /// Sockets that a service manager has opened: one that is on the port of a listener is used in its place.
     pub sockets: Vec<TcpListener>,
     /// What about a proxy that runs already.
@@ -115,8 +118,17 @@ pub enum ServeError {
 /// # Errors
 /// When it cannot start; nothing is left open then, and a proxy that it was to take over from goes on.
 pub async fn serve(config: ProxyConfig, shutdown: CancellationToken) -> Result<(), ServeError> {
-    let ProxyConfig { http, https, control_socket: socket, snapshot: path, keyfile, limits, sockets, start } =
-        config;
+    let ProxyConfig {
+        http,
+        https,
+        control_socket: socket,
+        snapshot: path,
+        keyfile,
+        limits,
+        front,
+        sockets,
+        start,
+    } = config;
     let (snapshot, keyfile) = (Snapshot::new(path.clone()), Keyfile::new(keyfile));
     let listening = |source| ServeError::Listen { addr: http, source };
     let opening = |source| ServeError::Socket { socket: socket.clone(), source };
@@ -143,7 +155,7 @@ pub async fn serve(config: ProxyConfig, shutdown: CancellationToken) -> Result<(
         }
     };
     let claim = Arc::new(claim);
-    let proxy = Arc::new(Proxy::new(limits));
+    let proxy = Arc::new(Proxy::new(limits, front));
     let listeners = inherited
         .and_then(|inherited| Listeners::new(Arc::clone(&proxy), common, https, inherited))
         .map_err(listening)?;

@@ -5,8 +5,8 @@ use super::{privileges, telemetry};
 use crate::cli::ProxyArgs;
 use crate::paths::Paths;
 use anyhow::{Context, Result};
-use dockswap_config::Settings;
-use dockswap_proxy::{Limits, ProxyConfig, Start};
+use dockswap_config::{ProxyProtocol, ProxySettings, Settings};
+use dockswap_proxy::{Front, Greeting, Limits, ProxyConfig, Start};
 use listenfd::ListenFd;
 use privileges::User;
 use std::net::TcpListener;
@@ -53,6 +53,7 @@ impl Proxy {
             snapshot,
             keyfile,
             limits: Limits::default(),
+            front: front(&settings.proxy),
             sockets: activated()?,
             start,
         }))
@@ -73,6 +74,15 @@ impl Proxy {
         });
         dockswap_proxy::serve(self.0, shutdown).await.context("the proxy cannot serve")
     }
+}
+
+/// What stands in front, as the settings name it.
+fn front(settings: &ProxySettings) -> Front {
+    let greeting = match settings.proxy_protocol {
+        ProxyProtocol::Off => Greeting::None,
+        ProxyProtocol::Required => Greeting::ProxyProtocol,
+    };
+    Front { trusted: settings.trusted_proxies.clone(), greeting }
 }
 
 /// The sockets that a service manager has opened for this process (`sd_listen_fds(3)`); those that take no TCP

@@ -6,6 +6,7 @@ mod control;
 mod faults;
 mod forwarding;
 mod framing;
+mod front;
 mod gate;
 mod h2c;
 mod http2;

@@ -5,7 +5,7 @@ use dockswap_core::ports::{Router, RouterError};
 use dockswap_core::routes::{AppRoutes, Gate, InFlight, RouteTable, Target, Upstream, UpstreamId};
 use dockswap_core::spec::{HostPattern, Protocol, Route};
 use dockswap_core::time::Timestamp;
-use dockswap_proxy::{Limits, ProxyClient, ProxyConfig, ServeError, Start, serve};
+use dockswap_proxy::{Front, Limits, ProxyClient, ProxyConfig, ServeError, Start, serve};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
@@ -56,6 +56,7 @@ pub(crate) fn config(dir: &Path, limits: Limits) -> ProxyConfig {
         snapshot: dir.join("routes.json"),
         keyfile: dir.join("certificates.json"),
         limits,
+        front: Front::default(),
         sockets: Vec::new(),
         start: Start::Alone,
     }
