@@ -2,7 +2,7 @@
 
 use crate::fields::{Field, Fields, Shape};
 use crate::problem::Report;
-use dockswap_core::spec::{DeploymentPolicy, OnRegression, Promotion};
+use dockswap_core::spec::{DeploymentPolicy, OnRegression, Promotion, Strategy};
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -47,6 +47,11 @@ pub(crate) const FIELDS: &[Field] = &[
         Shape::Choice(&["auto", "manual"]),
         "Who lets a healthy candidate take the traffic; default auto. manual: it waits for `dockswap promote`.",
     ),
+    Field::new(
+        "strategy",
+        Shape::Choice(&["blue_green", "recreate"]),
+        "Whether old and new run side by side; default blue_green. recreate: never; requests wait while the old one is stopped and the new one started.",
+    ),
 ];
 
 /// Reads the section; `None`: it is absent.
@@ -60,6 +65,7 @@ pub(crate) fn decode(section: Option<&Fields<'_>>, report: &mut Report) -> Deplo
         on_regression: OnRegression::RollBack,
         rollback_window: Duration::from_secs(300),
         promotion: Promotion::Auto,
+        strategy: Strategy::BlueGreen,
     };
     let Some(fields) = section else { return policy };
     for (key, value) in [
@@ -83,6 +89,16 @@ pub(crate) fn decode(section: Option<&Fields<'_>>, report: &mut Report) -> Deplo
     }
     if fields.choice("promotion", report) == Some("manual") {
         policy.promotion = Promotion::Manual;
+    }
+    if fields.choice("strategy", report) == Some("recreate") {
+        policy.strategy = Strategy::Recreate;
+        if policy.promotion == Promotion::Manual
+            && let Some(item) = fields.take("promotion")
+        {
+            let message = "promotion: manual cannot be had with strategy: recreate, for requests would wait as long \
+                           as the operator: remove one of the two";
+            item.refuse::<()>(message, report);
+        }
     }
     policy
 }

@@ -3,8 +3,8 @@
 use dockswap_config::{HostPortRule, Policy, Problem, parse_app};
 use dockswap_core::AppSpec;
 use dockswap_core::spec::{
-    HostPattern, HttpCheck, OnRegression, Promotion, PullPolicy, RestartPolicy, Route, Segment, Template,
-    Ulimit, Volume,
+    HostPattern, HttpCheck, OnRegression, Promotion, PullPolicy, RestartPolicy, Route, Segment, Strategy,
+    Template, Ulimit, Volume,
 };
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -78,6 +78,21 @@ fn what_is_left_out_has_its_default() {
     let route =
         Route { host, path_prefix: "/".to_owned(), strip_prefix: false, listen_port: None, tls: None };
     assert_eq!(spec.routes, [route]);
+}
+
+#[test]
+fn a_strategy_is_chosen_and_does_not_wait_for_an_operator() {
+    let strategy = |rest: &str| accepted(&with(rest)).deployment.strategy;
+    assert_eq!(strategy(""), Strategy::BlueGreen);
+    assert_eq!(strategy("deployment: { strategy: blue_green }"), Strategy::BlueGreen);
+    assert_eq!(strategy("deployment: { strategy: recreate, promotion: auto }"), Strategy::Recreate);
+    let both = refused(&with("deployment: { strategy: recreate, promotion: manual }"));
+    assert!(
+        both.contains("deployment.promotion: promotion: manual cannot be had with strategy: recreate"),
+        "{both}"
+    );
+    let neither = refused(&with("deployment: { strategy: rolling }"));
+    assert!(neither.contains("write blue_green or recreate"), "{neither}");
 }
 
 #[test]

@@ -13,6 +13,8 @@ pub(crate) struct Containers(Arc<Known>);
 #[derive(Debug, Default)]
 struct Known {
     seen: Mutex<Seen>,
+    /// One hand at a time starts what is live, or stops it so that something else may run alone.
+    hand: tokio::sync::Mutex<()>,
     /// One looks at a time: of two looks that overlap nobody can say which shows the later world.
     turn: tokio::sync::Mutex<()>,
 }
@@ -34,11 +36,17 @@ impl Containers {
     /// What was seen before anybody looked.
     pub(crate) fn new(containers: Vec<Container>) -> Self {
         let seen = Mutex::new(Seen { containers, by: 0, last: 0 });
-        Self(Arc::new(Known { seen, turn: tokio::sync::Mutex::default() }))
+        Self(Arc::new(Known { seen, ..Known::default() }))
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The hand that starts or stops what is live: whoever holds it knows that nobody else's call is under way.
+    /// Docker may take its time to start something, and would do so after it was stopped.
+    pub(crate) async fn hand(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.hand.lock().await
     }
 
     /// All of them.

@@ -15,6 +15,7 @@ use dockswap_core::ports::{
 use dockswap_core::routes::{AppRoutes, InFlight, UpstreamId};
 use dockswap_core::spec::RestartPolicy;
 use dockswap_core::{AppName, DeploymentId, Timestamp};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -168,6 +169,9 @@ impl Work {
                 )));
             }
         }
+        if let Err(failure) = self.clear_the_way(&release).await {
+            return Event::ContainerFailed(failure);
+        }
         let start = || async {
             let question = self.containers.ask();
             Ok((question, self.shared.ports.engine.ensure_running(&group).await?))
@@ -183,6 +187,37 @@ impl Work {
             }
             Err(error) => Event::ContainerFailed(Failure::new(error.to_string())),
         }
+    }
+
+    /// Stops whatever may not run beside `release`. A release that runs alone finds everything else stopped already,
+    /// nearly always: a stranger may have started it, or an earlier controller failed to stop it. That it was seen
+    /// stopped says nothing: Docker may be about to start it again.
+    async fn clear_the_way(&self, release: &Release) -> Result<(), Failure> {
+        let partners = self.machine.releases();
+        let excluded = |container: &Container| {
+            release.runs_alone()
+                || partners.iter().any(|other| other.owns(container) && other.excludes(release))
+        };
+        let beside: Vec<Container> = self
+            .containers
+            .all()
+            .into_iter()
+            .filter(|container| !release.owns(container) && excluded(container))
+            .collect();
+        self.vacate(&beside, release.plan.policy.drain_timeout).await?;
+        let releases: BTreeSet<_> =
+            beside.iter().map(|container| (container.color, container.deployment)).collect();
+        for (color, deployment) in releases {
+            let selector = only(self.app(), color, deployment);
+            let timeout = release.plan.policy.stop_timeout;
+            let stopped = self.persist(PATIENCE, is_unavailable, || {
+                self.shared.ports.engine.ensure_stopped(&selector, timeout)
+            });
+            stopped.await.map_err(|error| {
+                Failure::new(format!("{color} of deployment {deployment} may not run beside it: {error}"))
+            })?;
+        }
+        Ok(())
     }
 
     /// Has the proxy confirm the routes of the present state.
@@ -203,6 +238,7 @@ impl Work {
         let mut published = self.publish(patience, routes).await;
         if goes_back
             && self.machine.route().to.is_none()
+            && !self.machine.is_held()
             && matches!(published, Err(RouterError::Refused { .. }))
         {
             // Nothing served before, and the proxy cannot even say so there: then it has no route at all.
@@ -238,6 +274,10 @@ impl Work {
         };
         if let Some(routes) = routable() {
             return Ok(Some(routes));
+        }
+        if self.machine.has_surrendered() {
+            // Who waits is to be told that there is nothing to wait for.
+            return Ok(AppRoutes::of(&self.machine, &self.containers.all()));
         }
         self.observe().await.map_err(|error| Failure::new(error.to_string()))?;
         routable().map(Some).ok_or_else(|| {
@@ -299,6 +339,8 @@ impl Work {
 
     async fn stop(&self, release: &Release) -> Event {
         let policy = &release.plan.policy;
+        // What upkeep has begun to start is not started after it was stopped.
+        let _hand = if self.machine.is_held() { Some(self.containers.hand().await) } else { None };
         if let Err(failure) = self.vacate(&self.containers.of(release), policy.drain_timeout).await {
             return Event::StopFailed(failure);
         }

@@ -42,6 +42,10 @@ impl Held {
         seen: &[Container],
     ) -> Option<Self> {
         let target = in_force.target.as_ref()?;
+        // Then requests wait: what has the traffic is about to be stopped, and something runs to go on with.
+        if machine.is_some_and(Machine::is_held) {
+            return None;
+        }
         let in_flight = machine.and_then(Machine::in_flight);
         if target.deployment <= newest && in_flight != Some(target.deployment) {
             return None;

@@ -90,6 +90,12 @@ pub enum OrderError {
         /// The color.
         color: Color,
     },
+    /// Its versions never run side by side.
+    #[error(
+        "{0} is deployed with `strategy: recreate`: its versions never run side by side, so there is no standby to \
+         switch to (`dockswap rollback {0}` starts the previous one again)"
+    )]
+    RunsAlone(AppName),
     /// Traffic cannot go back to what served before.
     #[error("the previous version of {app} ({color}) is not healthy, so traffic stays where it is")]
     StandbyUnfit {

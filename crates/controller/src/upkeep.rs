@@ -214,6 +214,13 @@ impl Upkeeper {
         if Instant::now() < self.not_before && self.attempts > 0 {
             return;
         }
+        if let Some(other) = in_the_way(live, seen) {
+            self.attempts = self.attempts.max(1);
+            self.not_before = Instant::now() + RETRY;
+            let name = &other.name;
+            tracing::warn!(app = %machine.app(), container = name, "the live version must run alone, and this runs still");
+            return;
+        }
         if !self.recorded && settled(machine) {
             self.recorded = true;
             self.tell(Message::Noticed(Event::ExternalChange(Failure::new(format!(
@@ -247,7 +254,9 @@ impl Upkeeper {
                 RestartPolicy::UnlessStopped
             }
         };
-        let error = match self.shared.group(machine.app(), live, restart).await {
+        let group = self.shared.group(machine.app(), live, restart).await;
+        let _hand = self.containers.hand().await;
+        let error = match group {
             // The state may have moved on while Docker was asked.
             Ok(_) if self.machine().upkeep().live.as_ref() != Some(live) => return false,
             Ok(group) => match self.shared.ports.engine.ensure_running(&group).await {
@@ -346,6 +355,11 @@ fn settled(machine: &Machine) -> bool {
 
 fn runs(container: &Container) -> bool {
     matches!(container.state, ContainerState::Running | ContainerState::Restarting(_))
+}
+
+/// What keeps a release from being started that must run alone.
+fn in_the_way<'a>(live: &Release, seen: &'a [Container]) -> Option<&'a Container> {
+    seen.iter().find(|container| live.runs_alone() && !belongs(container, live) && runs(container))
 }
 
 /// What is missing of a release that should run whole.

@@ -1,9 +1,10 @@
-//! What must hold at every instant, numbered as in the contract with users (invariants 1 to 7).
+//! What must hold at every instant, numbered as in the contract with users (invariants 1 to 7;
+//! 8 is what `strategy: recreate` promises).
 //!
 //! Pure functions over a [`View`], so that the random walks, the model checker and a checker beside
 //! a real Docker all ask the same questions. Nothing here knows how a view is taken.
 
-use crate::machine::{Effect, Machine, Phase};
+use crate::machine::{Effect, Machine, Phase, Release};
 use crate::name::{Color, DeploymentId};
 use crate::records::CurrentState;
 use std::collections::BTreeSet;
@@ -29,6 +30,8 @@ pub struct View<'a> {
     pub in_doubt: bool,
     /// What runs and is healthy.
     pub healthy: &'a BTreeSet<ReleaseId>,
+    /// What runs.
+    pub running: &'a BTreeSet<ReleaseId>,
     /// What was harmed from outside (it died, turned unhealthy, was removed by somebody else) and
     /// has not been started again since.
     pub harmed: &'a BTreeSet<ReleaseId>,
@@ -64,7 +67,7 @@ pub enum Traffic {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invariant {number} is violated: {what}")]
 pub struct Violation {
-    /// Which, 1 to 7.
+    /// Which, 1 to 8.
     pub number: u8,
     /// What was seen.
     pub what: String,
@@ -73,7 +76,7 @@ pub struct Violation {
 /// An invariant, and the question that decides it.
 #[derive(Clone, Copy, Debug)]
 pub struct Invariant {
-    /// 1 to 7.
+    /// 1 to 8.
     pub number: u8,
     /// In one sentence.
     pub text: &'static str,
@@ -85,7 +88,7 @@ pub struct Invariant {
 ///
 /// Number 6 (killed at any instant, the next start reaches a settled state) cannot be seen at one
 /// instant: let the app run undisturbed, then ask [`AT_REST`].
-pub const ALWAYS: [Invariant; 6] = [
+pub const ALWAYS: [Invariant; 7] = [
     Invariant {
         number: 1,
         text: "traffic goes to a color only after it passed its gate in this deployment, or was serving before",
@@ -93,7 +96,8 @@ pub const ALWAYS: [Invariant; 6] = [
     },
     Invariant {
         number: 2,
-        text: "once an app has served, some healthy color is routed, unless all are dead or the app is retired",
+        text: "once an app has served, some healthy color is routed, or requests wait for one, unless all are dead or \
+               the app is retired",
         violated: outage,
     },
     Invariant {
@@ -112,6 +116,11 @@ pub const ALWAYS: [Invariant; 6] = [
         violated: wrong_color,
     },
     Invariant { number: 7, text: "one deployment at a time per app", violated: two_at_once },
+    Invariant {
+        number: 8,
+        text: "nothing else of an app runs beside a version that must run alone",
+        violated: side_by_side,
+    },
 ];
 
 /// What invariant 6 promises, once the app has been left alone for long enough.
@@ -159,6 +168,8 @@ fn outage(view: &View) -> Option<String> {
     match view.routed {
         // A retirement whose answer was lost: until the table is applied again it may be out.
         None if view.in_doubt => None,
+        // It is being stopped, or started again: whoever asks waits.
+        None if view.machine.is_held() => None,
         None => Some("the app has served, and nothing is routed".to_owned()),
         Some(routed) if view.healthy.contains(&routed) || view.harmed.contains(&routed) => None,
         Some(routed) => Some(format!("{} is routed and does not run, by our own doing", named(routed))),
@@ -221,11 +232,23 @@ fn two_at_once(view: &View) -> Option<String> {
         .then(|| format!("in progress are {:?}, in flight is {in_flight:?}", view.in_progress))
 }
 
+/// Invariant 8.
+fn side_by_side(view: &View) -> Option<String> {
+    let id = |release: &Release| (release.color, release.origin);
+    let releases = view.machine.releases();
+    let alone = releases.iter().filter(|release| release.runs_alone()).map(|release| id(release));
+    let mut running = alone.filter(|alone| view.running.contains(alone));
+    let (alone, other) = running
+        .find_map(|alone| view.running.iter().find(|other| **other != alone).map(|other| (alone, *other)))?;
+    Some(format!("{} must run alone, and {} runs beside it", named(alone), named(other)))
+}
+
 /// Invariant 6. Waiting for an operator is rest too.
 fn unsettled(view: &View) -> Option<String> {
     match view.machine.phase() {
         Phase::Settled(_) | Phase::AwaitingPromotion(_) => {}
         Phase::Pulling(_)
+        | Phase::Holding(_)
         | Phase::Starting(_)
         | Phase::HealthCheck(_)
         | Phase::Switching(_)

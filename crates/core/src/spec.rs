@@ -266,6 +266,28 @@ pub struct DeploymentPolicy {
     pub rollback_window: Duration,
     /// Who lets a healthy candidate take the traffic.
     pub promotion: Promotion,
+    /// Whether old and new may run side by side.
+    #[serde(default, skip_serializing_if = "Strategy::is_blue_green")]
+    pub strategy: Strategy,
+}
+
+/// Whether the old and the new version may run side by side (`deployment.strategy`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// They do: the old one serves until the new one has proven itself.
+    #[default]
+    BlueGreen,
+    /// Never: requests wait while the old one is stopped and the new one started.
+    Recreate,
+}
+
+impl Strategy {
+    /// Whether old and new may run side by side.
+    #[must_use]
+    pub const fn is_blue_green(&self) -> bool {
+        matches!(self, Self::BlueGreen)
+    }
 }
 
 /// What follows when the new color turns unhealthy in its watch (`deployment.auto_rollback`).

@@ -7,7 +7,9 @@ use dockswap_core::machine::{
 };
 use dockswap_core::name::Version;
 use dockswap_core::ports::Image;
-use dockswap_core::spec::{DeploymentPolicy, HealthCheck, HostPattern, OnRegression, Promotion, Route};
+use dockswap_core::spec::{
+    DeploymentPolicy, HealthCheck, HostPattern, OnRegression, Promotion, Route, Strategy,
+};
 use dockswap_core::{AppName, Color, ConfigId, DeploymentId, ImageId, Timestamp};
 use serde_json::Value;
 use std::time::Duration;
@@ -250,6 +252,7 @@ fn plan(choices: &mut Choices<'_>) -> Plan {
             on_regression: *choices.one_of(&[OnRegression::RollBack, OnRegression::Record]),
             rollback_window: duration(choices),
             promotion: *choices.one_of(&[Promotion::Auto, Promotion::Manual]),
+            strategy: *choices.one_of(&[Strategy::BlueGreen, Strategy::Recreate]),
         },
         routes: vec![Route {
             host: HostPattern::Any,

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 /// A kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -176,19 +176,22 @@ fn ask_once(mut client: Client) -> Result<Sample, Failure> {
 async fn generate(proxy: SocketAddr, host: String, mix: Mix, state: Arc<State>) {
     let kinds = [(Kind::KeepAlive, mix.keep_alive), (Kind::OneShot, mix.one_shot), (Kind::Post, mix.posts)];
     let kinds = kinds.iter().flat_map(|(kind, count)| std::iter::repeat_n(*kind, *count));
-    let clients = kinds.enumerate().map(|(at, kind)| {
+    let count = u32::try_from(mix.keep_alive + mix.one_shot + mix.posts).unwrap_or(u32::MAX).max(1);
+    let clients = kinds.zip(0_u32..).map(|(kind, at)| {
         let client = Client::new(kind, proxy, host.clone(), mix.path);
-        ask(client, mix.period, at, Arc::clone(&state))
+        // One after the other, so that the load is even however long the period is.
+        let first = Instant::now() + mix.period * at / count;
+        ask(client, (first, mix.period), at, Arc::clone(&state))
     });
     futures_util::future::join_all(clients).await;
 }
 
 /// One client: asks at its pace, a request at a time.
-async fn ask(mut client: Client, period: Duration, at: usize, state: Arc<State>) {
-    let mut pace = interval(period.max(Duration::from_micros(1)));
+async fn ask(mut client: Client, (first, period): (Instant, Duration), at: u32, state: Arc<State>) {
+    let mut pace = interval_at(first, period.max(Duration::from_micros(1)));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Bodies of many sizes, among them ones that do not fit into one read.
-    let mut size = at * 257;
+    let mut size = at as usize * 257;
     while !state.ended.load(Ordering::Relaxed) {
         pace.tick().await;
         size = (size * 31 + 1_021) % 100_000;

@@ -11,6 +11,10 @@ use dockswap_tests::{AppFile, Kind, once};
 pub(crate) enum Scene {
     /// An edit of what serves.
     Edit,
+    /// An edit of what serves to what may not run beside it.
+    Recreation,
+    /// Such a deployment is cancelled when it has the traffic.
+    WayBack,
     /// An edit that waits for a promotion.
     Gated,
     /// The promotion.
@@ -52,6 +56,10 @@ impl Scene {
             | Stage::Draining
             | Stage::Watching
             | Stage::Stopping => Self::Edit,
+            Stage::HoldingRouting | Stage::HoldingDraining | Stage::HoldingStopping => Self::Recreation,
+            Stage::RollingBackRestarting | Stage::RollingBackProving | Stage::RollingBackReleasing => {
+                Self::WayBack
+            }
             Stage::AwaitingPromotion if on_entry => Self::Gated,
             Stage::AwaitingPromotion => Self::Promotion,
             Stage::RollingBackRouting | Stage::RollingBackDraining | Stage::RollingBackRemoving => {
@@ -70,7 +78,13 @@ impl Scene {
     /// Brings an app to where the scene begins; its name.
     pub(crate) fn prepare(self, track: &mut Track) -> String {
         match self {
-            Self::Edit | Self::Gated => track.web().to_owned(),
+            Self::Edit | Self::Recreation | Self::Gated => track.web().to_owned(),
+            Self::WayBack => {
+                let web = track.web().to_owned();
+                track.edit(&web, |file| recreated(file).deployment("watch", "60s"));
+                track.site.reaches(&web, "watching");
+                web
+            }
             Self::Promotion => {
                 let web = track.web().to_owned();
                 track.edit(&web, gated);
@@ -121,6 +135,10 @@ impl Scene {
                 track.edit(app, |file| file);
                 End::Serves(track.edition())
             }
+            Self::Recreation => {
+                track.edit(app, recreated);
+                End::Serves(track.edition())
+            }
             Self::Gated => {
                 track.edit(app, gated);
                 End::Serves(track.edition())
@@ -129,7 +147,7 @@ impl Scene {
                 track.order(&["promote", app, "--no-wait"]);
                 End::Serves(track.edition())
             }
-            Self::Cancel => {
+            Self::Cancel | Self::WayBack => {
                 track.order(&["cancel", app]);
                 End::Serves(track.serving().to_owned())
             }
@@ -152,11 +170,15 @@ impl Scene {
     pub(crate) const fn again(self, state: &str) -> Option<&'static [&'static str]> {
         match (self, state.as_bytes()) {
             (Self::Gated | Self::Promotion, b"awaiting_promotion") => Some(&["promote", "--no-wait"]),
-            (Self::Cancel, b"watching") => Some(&["cancel"]),
+            (Self::Cancel | Self::WayBack, b"watching") => Some(&["cancel"]),
             (Self::Removal, b"stable") => Some(&["remove", "--yes", "--no-wait"]),
             _ => None,
         }
     }
+}
+
+fn recreated(file: AppFile) -> AppFile {
+    file.deployment("strategy", "recreate")
 }
 
 fn gated(file: AppFile) -> AppFile {

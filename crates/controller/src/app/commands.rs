@@ -69,7 +69,9 @@ impl App {
     async fn cancel(&mut self) -> Result<Outcome, OrderError> {
         let standby = match self.machine.phase() {
             Phase::Draining(_) | Phase::Watching(_) => {
-                self.machine.serving().and_then(|serving| serving.standby.as_ref())
+                // One that has to be started again is no less fit for not running.
+                let serving = self.machine.serving().filter(|serving| !serving.recreates());
+                serving.and_then(|serving| serving.standby.as_ref())
             }
             _ => None,
         };
@@ -130,8 +132,9 @@ impl App {
             (Some(to), _) => to,
             // The switch has only just been made: what served before it is what is meant.
             (None, Phase::Draining(_) | Phase::Watching(_)) if self.machine.undid().is_none() => {
-                let warm = standby.as_ref().map(|standby| standby.deployment);
-                warm.ok_or_else(|| OrderError::NoPrevious(app.clone()))?
+                let stopped = serving.standby.as_ref().filter(|_| serving.recreates());
+                let before = standby.as_ref().or(stopped).map(|standby| standby.deployment);
+                before.ok_or_else(|| OrderError::NoPrevious(app.clone()))?
             }
             (None, _) => self.shared.previous_success(&app, serving).await?,
         };
@@ -170,6 +173,9 @@ impl App {
         let Some(serving) = self.machine.serving() else { return Err(OrderError::NoStandby { app, color }) };
         if serving.live.color == color && self.machine.readiness() == Readiness::Ready {
             return Ok(Outcome { deployment: self.machine.deployment(), begun: false });
+        }
+        if serving.live.runs_alone() {
+            return Err(OrderError::RunsAlone(app));
         }
         if serving.warm_standby().is_none_or(|standby| standby.release.color != color) {
             return Err(OrderError::NoStandby { app, color });

@@ -171,6 +171,8 @@ fn version(rng: &mut Rng, step: usize) -> Version {
         1 => version.manual(),
         2 => version.only_recorded(),
         3 => version.replicas(3),
+        4 => version.recreate(),
+        5 => version.recreate().replicas(2),
         _ => version,
     }
 }

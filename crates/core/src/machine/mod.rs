@@ -19,7 +19,7 @@ mod transition;
 pub use access::{Access, LONGEST_PAUSE, Pause};
 pub use event::{Event, Failure, Fallback, Observation, Order, OrderReason, OrderTarget};
 pub use owed::{Alarm, AlarmKind, Effect, Owed, RouteIntent, Upkeep, Watch};
-pub use phase::{Attempt, Candidate, Cause, Failed, Ground, Phase, RetireStage, Tried, UndoStage};
+pub use phase::{Attempt, Candidate, Cause, Failed, Ground, HoldStage, Phase, RetireStage, Tried, UndoStage};
 pub use refusal::Refusal;
 pub use release::{Plan, Release, Serving, Standby, Warmth};
 pub use stage::Stage;
@@ -96,6 +96,23 @@ impl Machine {
         self.phase.name()
     }
 
+    /// Whether requests were to wait, since what served before was to be stopped: nothing may have the traffic.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.phase.holds()
+    }
+
+    /// Whether its route is to be what cannot serve, so that nobody waits for it any longer.
+    #[must_use]
+    pub const fn has_surrendered(&self) -> bool {
+        match &self.phase {
+            Phase::RollingBack(undoing) => {
+                matches!(undoing.stage(), UndoStage::Releasing { fault: Some(_), .. })
+            }
+            _ => false,
+        }
+    }
+
     /// What is owed to it.
     #[must_use]
     pub fn owed(&self) -> Owed {
@@ -165,9 +182,11 @@ impl Machine {
     pub const fn readiness(&self) -> Readiness {
         match &self.phase {
             Phase::Settled(_) => Readiness::Ready,
-            Phase::Pulling(_) | Phase::Starting(_) | Phase::HealthCheck(_) | Phase::AwaitingPromotion(_) => {
-                Readiness::Superseding
-            }
+            Phase::Pulling(_)
+            | Phase::Holding(_)
+            | Phase::Starting(_)
+            | Phase::HealthCheck(_)
+            | Phase::AwaitingPromotion(_) => Readiness::Superseding,
             Phase::Switching(_)
             | Phase::Draining(_)
             | Phase::Watching(_)
@@ -194,6 +213,7 @@ impl Phase {
             Self::Settled(Ground::Failed(_)) => "failed",
             Self::Settled(Ground::Retired { .. }) => "retired",
             Self::Pulling(_) => "pulling",
+            Self::Holding(_) => "holding",
             Self::Starting(_) => "starting",
             Self::HealthCheck(_) => "health_check",
             Self::AwaitingPromotion(_) => "awaiting_promotion",
@@ -213,6 +233,7 @@ impl Phase {
         match self {
             Self::Settled(ground) => Some(ground),
             Self::Pulling(pulling) => Some(&pulling.request().0.ground),
+            Self::Holding(holding) => Some(&holding.attempt().ground),
             Self::Starting(starting) => Some(&starting.attempt().ground),
             Self::HealthCheck(gate) => Some(&gate.attempt().ground),
             Self::AwaitingPromotion(waiting) => Some(&waiting.attempt().ground),
@@ -222,6 +243,24 @@ impl Phase {
             | Self::Watching(_)
             | Self::Stopping(_)
             | Self::Retiring(_) => None,
+        }
+    }
+
+    /// Whether requests were to wait since what served before was to be stopped.
+    fn holds(&self) -> bool {
+        match self {
+            Self::Holding(_) => true,
+            Self::Starting(starting) => starting.attempt().hold.is_some(),
+            Self::HealthCheck(gate) => gate.attempt().hold.is_some(),
+            Self::Switching(switching) => switching.attempt().hold.is_some(),
+            Self::RollingBack(undoing) => undoing.recreates(),
+            Self::Settled(_)
+            | Self::Pulling(_)
+            | Self::AwaitingPromotion(_)
+            | Self::Draining(_)
+            | Self::Watching(_)
+            | Self::Stopping(_)
+            | Self::Retiring(_) => false,
         }
     }
 
@@ -235,6 +274,9 @@ impl Phase {
                 RetireStage::Unrouting => retiring.serving(),
                 RetireStage::Draining { .. } | RetireStage::Removing => None,
             },
+            Self::Holding(holding) => holding.serving(),
+            // Nothing has it while requests wait.
+            _ if self.holds() => None,
             Self::Settled(_)
             | Self::Pulling(_)
             | Self::Starting(_)
@@ -248,6 +290,7 @@ impl Phase {
         match self {
             Self::Settled(_) | Self::Stopping(_) | Self::Retiring(_) => None,
             Self::Pulling(pulling) => Some(pulling.request().0.deployment),
+            Self::Holding(holding) => Some(holding.attempt().deployment),
             Self::Starting(starting) => Some(starting.attempt().deployment),
             Self::HealthCheck(gate) => Some(gate.attempt().deployment),
             Self::AwaitingPromotion(waiting) => Some(waiting.attempt().deployment),
@@ -264,6 +307,7 @@ impl Phase {
             Self::Stopping(stopping) => Some(stopping.serving().deployment),
             Self::Retiring(retiring) => Some(retiring.last()),
             Self::Pulling(_)
+            | Self::Holding(_)
             | Self::Starting(_)
             | Self::HealthCheck(_)
             | Self::AwaitingPromotion(_)
@@ -276,6 +320,7 @@ impl Phase {
 
     fn releases(&self) -> Vec<&Release> {
         let candidate = match self {
+            Self::Holding(holding) => Some(holding.candidate()),
             Self::Starting(starting) => Some(starting.candidate()),
             Self::HealthCheck(gate) => Some(gate.candidate()),
             Self::AwaitingPromotion(waiting) => Some(waiting.candidate()),
@@ -296,13 +341,12 @@ impl Phase {
             Self::Retiring(retiring) => retiring.serving(),
             Self::Settled(_)
             | Self::Pulling(_)
+            | Self::Holding(_)
             | Self::Starting(_)
             | Self::HealthCheck(_)
             | Self::AwaitingPromotion(_)
-            | Self::Switching(_)
-            | Self::Draining(_)
-            | Self::Watching(_)
-            | Self::Stopping(_) => self.serving(),
+            | Self::Switching(_) => self.ground().and_then(Ground::serving),
+            Self::Draining(_) | Self::Watching(_) | Self::Stopping(_) => self.serving(),
         };
         let mut releases: Vec<&Release> = candidate.into_iter().collect();
         if let Some(serving) = grounds {

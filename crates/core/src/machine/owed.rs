@@ -2,7 +2,7 @@
 //! a crash the same question gives the same answer, and doing it again is always right.
 
 use super::access::Access;
-use super::phase::{Candidate, Ground, Phase, RetireStage, UndoStage};
+use super::phase::{Attempt, Candidate, Ground, HoldStage, Phase, RetireStage, UndoStage};
 use super::release::{Plan, Release, Serving, Warmth};
 use crate::name::{Color, DeploymentId, ImageId};
 use crate::routes::Hold;
@@ -130,6 +130,14 @@ impl Phase {
                     pinned: pinned.cloned(),
                 })
             }
+            Self::Holding(holding) => Owed::effect(match holding.stage() {
+                HoldStage::Routing => Effect::Route,
+                HoldStage::Draining { until } => Effect::Drain { release: holding.live().cloned(), until },
+                HoldStage::Stopping => match holding.live() {
+                    Some(live) => Effect::Stop(live.clone()),
+                    None => Effect::Route,
+                },
+            }),
             Self::Starting(starting) => Owed::effect(Effect::Run(starting.candidate().clone())),
             Self::HealthCheck(gate) => {
                 Owed::effect(Effect::Probe { release: gate.candidate().clone(), until: gate.until() })
@@ -165,10 +173,15 @@ impl Phase {
                     Candidate::Nothing { .. } => None,
                     Candidate::Release(release) => Some(release.clone()),
                 };
-                Owed::effect(match undoing.stage() {
-                    UndoStage::Routing { .. } => Effect::Route,
-                    UndoStage::Draining { until } => Effect::Drain { release, until: *until },
-                    UndoStage::Removing => Effect::Undo(release),
+                let back = undoing.ground().serving().map(|serving| serving.live.clone());
+                Owed::effect(match (undoing.stage(), back) {
+                    (UndoStage::Draining { until }, _) => Effect::Drain { release, until: *until },
+                    (UndoStage::Removing, _) => Effect::Undo(release),
+                    (UndoStage::Restarting, Some(back)) => Effect::Run(back),
+                    (UndoStage::Proving { until }, Some(back)) => {
+                        Effect::Probe { release: back, until: *until }
+                    }
+                    _ => Effect::Route,
                 })
             }
             Self::Retiring(retiring) => Owed::effect(match retiring.stage() {
@@ -190,8 +203,9 @@ impl Phase {
                 let (attempt, _, plan, _) = pulling.request();
                 attempt.ground.route(&plan.routes)
             }
-            Self::Starting(starting) => starting.attempt().ground.route(&starting.candidate().plan.routes),
-            Self::HealthCheck(gate) => gate.attempt().ground.route(&gate.candidate().plan.routes),
+            Self::Holding(holding) => holding.attempt().ground.held(holding.hold()),
+            Self::Starting(starting) => starting.attempt().route(&starting.candidate().plan.routes),
+            Self::HealthCheck(gate) => gate.attempt().route(&gate.candidate().plan.routes),
             Self::AwaitingPromotion(waiting) => {
                 waiting.attempt().ground.route(&waiting.candidate().plan.routes)
             }
@@ -199,10 +213,11 @@ impl Phase {
             Self::Draining(draining) => RouteIntent::to(&draining.taken().serving().live),
             Self::Watching(watching) => RouteIntent::to(&watching.taken().serving().live),
             Self::Stopping(stopping) => RouteIntent::to(&stopping.serving().live),
-            Self::RollingBack(undoing) => undoing.ground().route(match undoing.candidate() {
-                Candidate::Nothing { routes } => routes,
-                Candidate::Release(release) => &release.plan.routes,
-            }),
+            Self::RollingBack(undoing) => match (undoing.hold(), undoing.candidate()) {
+                (Some(hold), _) => undoing.ground().held(hold),
+                (None, Candidate::Nothing { routes }) => undoing.ground().route(routes),
+                (None, Candidate::Release(release)) => undoing.ground().route(&release.plan.routes),
+            },
             Self::Retiring(_) => RouteIntent::nowhere(&[]),
         }
     }
@@ -213,23 +228,27 @@ impl Phase {
             Self::Settled(ground) => Upkeep::of(ground.serving()),
             Self::Pulling(pulling) => Upkeep::of(pulling.request().0.ground.serving()),
             // From here on the slot is the candidate's; its own failure is the gate's business.
-            Self::Starting(starting) => Upkeep::of(starting.attempt().ground.serving()),
-            Self::HealthCheck(gate) => Upkeep::of(gate.attempt().ground.serving()),
+            Self::Starting(starting) => Upkeep::of(starting.attempt().serving()),
+            Self::HealthCheck(gate) => Upkeep::of(gate.attempt().serving()),
             Self::AwaitingPromotion(waiting) => {
                 let mut upkeep = Upkeep::of(waiting.attempt().ground.serving());
                 upkeep.warm.push(waiting.candidate().clone());
                 upkeep
             }
             // Nothing is touched while traffic is on its way, and what took it is watched, not healed.
-            Self::Switching(_) | Self::Draining(_) | Self::Watching(_) | Self::Retiring(_) => {
-                Upkeep::default()
-            }
+            Self::Holding(_)
+            | Self::Switching(_)
+            | Self::Draining(_)
+            | Self::Watching(_)
+            | Self::Retiring(_) => Upkeep::default(),
             Self::Stopping(stopping) => {
                 Upkeep { live: Some(stopping.serving().live.clone()), ..Upkeep::default() }
             }
             Self::RollingBack(undoing) => match undoing.stage() {
                 UndoStage::Routing { .. } => Upkeep::default(),
-                UndoStage::Draining { .. } | UndoStage::Removing => Upkeep::of(undoing.ground().serving()),
+                // What was stopped is started by the effects, and by nobody else.
+                _ if undoing.recreates() => Upkeep::default(),
+                _ => Upkeep::of(undoing.ground().serving()),
             },
         }
     }
@@ -293,11 +312,25 @@ impl Ground {
         }
     }
 
+    /// Its routes while requests wait: they lead nowhere.
+    fn held(&self, hold: Hold) -> RouteIntent<'_> {
+        RouteIntent { to: None, hold: Some(hold), ..self.route(&[]) }
+    }
+
     fn alarm(&self) -> Option<Alarm> {
         let Self::Serving(serving) = self else { return None };
         match serving.standby.as_ref()?.warmth {
             Warmth::Running { until } => Some(Alarm { at: until, kind: AlarmKind::WindowPassed }),
             Warmth::Stopped => None,
+        }
+    }
+}
+
+impl Attempt {
+    fn route<'a>(&'a self, tried: &'a [Route]) -> RouteIntent<'a> {
+        match self.hold {
+            Some(hold) => self.ground.held(hold),
+            None => self.ground.route(tried),
         }
     }
 }
@@ -308,6 +341,7 @@ impl Phase {
         match self {
             Self::Settled(ground) => ground.serving().map(|serving| serving.live.color),
             Self::Pulling(pulling) => Some(pulling.request().1),
+            Self::Holding(holding) => Some(holding.candidate().color),
             Self::Starting(starting) => Some(starting.candidate().color),
             Self::HealthCheck(gate) => Some(gate.candidate().color),
             Self::AwaitingPromotion(waiting) => Some(waiting.candidate().color),

@@ -2,7 +2,7 @@
 
 use crate::name::{Color, ConfigId, DeploymentId, ImageId};
 use crate::ports::Container;
-use crate::spec::{AppSpec, DeploymentPolicy, HealthCheck, Route};
+use crate::spec::{AppSpec, DeploymentPolicy, HealthCheck, Route, Strategy};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +58,18 @@ impl Release {
     pub fn owns(&self, container: &Container) -> bool {
         container.color == self.color && container.deployment == self.origin
     }
+
+    /// Whether nothing else of its app may run beside it.
+    #[must_use]
+    pub fn runs_alone(&self) -> bool {
+        self.plan.policy.strategy == Strategy::Recreate
+    }
+
+    /// Whether the two may not run side by side: one that runs alone is enough.
+    #[must_use]
+    pub fn excludes(&self, other: &Self) -> bool {
+        self.runs_alone() || other.runs_alone()
+    }
 }
 
 /// The release that has the traffic, and the one that would take it back.
@@ -96,6 +108,12 @@ pub enum Warmth {
 }
 
 impl Serving {
+    /// Whether giving the traffic back to the standby means to stop what has it first.
+    #[must_use]
+    pub fn recreates(&self) -> bool {
+        self.standby.as_ref().is_some_and(|standby| standby.release.excludes(&self.live))
+    }
+
     /// The standby, if it runs.
     #[must_use]
     pub fn warm_standby(&self) -> Option<&Standby> {

@@ -2,7 +2,7 @@
 //! What a test has to come through to have come through everything.
 
 use super::Machine;
-use super::phase::{Ground, Phase, RetireStage, UndoStage};
+use super::phase::{Ground, HoldStage, Phase, RetireStage, UndoStage};
 
 /// Where an app stands, without any of its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +13,9 @@ pub enum Stage {
     Failed,
     Retired,
     Pulling,
+    HoldingRouting,
+    HoldingDraining,
+    HoldingStopping,
     Starting,
     HealthCheck,
     AwaitingPromotion,
@@ -23,6 +26,9 @@ pub enum Stage {
     RollingBackRouting,
     RollingBackDraining,
     RollingBackRemoving,
+    RollingBackRestarting,
+    RollingBackProving,
+    RollingBackReleasing,
     RetiringUnrouting,
     RetiringDraining,
     RetiringRemoving,
@@ -30,12 +36,15 @@ pub enum Stage {
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 24] = [
         Self::Pending,
         Self::Stable,
         Self::Failed,
         Self::Retired,
         Self::Pulling,
+        Self::HoldingRouting,
+        Self::HoldingDraining,
+        Self::HoldingStopping,
         Self::Starting,
         Self::HealthCheck,
         Self::AwaitingPromotion,
@@ -46,6 +55,9 @@ impl Stage {
         Self::RollingBackRouting,
         Self::RollingBackDraining,
         Self::RollingBackRemoving,
+        Self::RollingBackRestarting,
+        Self::RollingBackProving,
+        Self::RollingBackReleasing,
         Self::RetiringUnrouting,
         Self::RetiringDraining,
         Self::RetiringRemoving,
@@ -60,6 +72,9 @@ impl Stage {
             Self::Failed => "failed",
             Self::Retired => "retired",
             Self::Pulling => "pulling",
+            Self::HoldingRouting => "holding_routing",
+            Self::HoldingDraining => "holding_draining",
+            Self::HoldingStopping => "holding_stopping",
             Self::Starting => "starting",
             Self::HealthCheck => "health_check",
             Self::AwaitingPromotion => "awaiting_promotion",
@@ -70,6 +85,9 @@ impl Stage {
             Self::RollingBackRouting => "rolling_back_routing",
             Self::RollingBackDraining => "rolling_back_draining",
             Self::RollingBackRemoving => "rolling_back_removing",
+            Self::RollingBackRestarting => "rolling_back_restarting",
+            Self::RollingBackProving => "rolling_back_proving",
+            Self::RollingBackReleasing => "rolling_back_releasing",
             Self::RetiringUnrouting => "retiring_unrouting",
             Self::RetiringDraining => "retiring_draining",
             Self::RetiringRemoving => "retiring_removing",
@@ -87,6 +105,11 @@ impl Machine {
             Phase::Settled(Ground::Failed(_)) => Stage::Failed,
             Phase::Settled(Ground::Retired { .. }) => Stage::Retired,
             Phase::Pulling(_) => Stage::Pulling,
+            Phase::Holding(holding) => match holding.stage() {
+                HoldStage::Routing => Stage::HoldingRouting,
+                HoldStage::Draining { .. } => Stage::HoldingDraining,
+                HoldStage::Stopping => Stage::HoldingStopping,
+            },
             Phase::Starting(_) => Stage::Starting,
             Phase::HealthCheck(_) => Stage::HealthCheck,
             Phase::AwaitingPromotion(_) => Stage::AwaitingPromotion,
@@ -98,6 +121,9 @@ impl Machine {
                 UndoStage::Routing { .. } => Stage::RollingBackRouting,
                 UndoStage::Draining { .. } => Stage::RollingBackDraining,
                 UndoStage::Removing => Stage::RollingBackRemoving,
+                UndoStage::Restarting => Stage::RollingBackRestarting,
+                UndoStage::Proving { .. } => Stage::RollingBackProving,
+                UndoStage::Releasing { .. } => Stage::RollingBackReleasing,
             },
             Phase::Retiring(retiring) => match retiring.stage() {
                 RetireStage::Unrouting => Stage::RetiringUnrouting,

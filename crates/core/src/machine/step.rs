@@ -3,7 +3,8 @@
 
 use super::event::{Event, Fallback, Observation, Order, OrderTarget};
 use super::phase::{
-    Cause, Draining, Failed, Ground, Phase, RetireStage, Retiring, RollingBack, Taken, UndoStage, Watching,
+    Cause, Draining, Failed, Ground, HoldStage, Holding, Phase, RetireStage, Retiring, RollingBack, Taken,
+    UndoStage, Watching,
 };
 use super::refusal::Refusal;
 use super::release::{Release, Serving, Warmth};
@@ -44,25 +45,26 @@ pub(super) fn step(phase: Phase, event: &Event, now: Timestamp) -> Result<Next, 
     match phase {
         Phase::Settled(ground) => from_settled(ground, event, now).unwrap_or(Err(not_now)),
         Phase::Pulling(pulling) => match event {
-            Event::ImageReady(image) => Ok(Phase::Starting(pulling.image_ready(image.clone())).into()),
+            Event::ImageReady(image) => Ok(pulling.image_ready(image.clone(), now).into()),
             Event::ImageFailed(failure) => {
                 Ok(Phase::RollingBack(pulling.undo(Cause::Failed(failure.clone()))).into())
             }
             Event::Resumed => Ok(Phase::Pulling(pulling.resume(now)).into()),
             _ => abandoned(event).map(|cause| Phase::RollingBack(pulling.undo(cause)).into()).ok_or(not_now),
         },
+        Phase::Holding(holding) => from_holding(holding, event, now).ok_or(not_now),
         Phase::Starting(starting) => match event {
             Event::ContainerStarted => Ok(Phase::HealthCheck(starting.started(now)).into()),
             Event::ContainerFailed(failure) => {
                 Ok(Phase::RollingBack(starting.undo(Cause::Failed(failure.clone()))).into())
             }
-            Event::Resumed => Ok(Phase::Starting(starting).into()),
+            Event::Resumed => Ok(Phase::Starting(starting.resume(now)).into()),
             _ => abandoned(event).map(|cause| Phase::RollingBack(starting.undo(cause)).into()).ok_or(not_now),
         },
         Phase::HealthCheck(gate) => match event {
-            // A rollback does not wait for a promotion: somebody has just asked for it.
+            // A rollback does not wait for a promotion: somebody has just asked for it. Nor do requests.
             Event::HealthCheckPassed => Ok(match gate.candidate().plan.policy.promotion {
-                Promotion::Manual if gate.attempt().undoes.is_none() => {
+                Promotion::Manual if gate.attempt().undoes.is_none() && gate.attempt().hold.is_none() => {
                     Phase::AwaitingPromotion(gate.await_promotion())
                 }
                 Promotion::Manual | Promotion::Auto => Phase::Switching(gate.switch()),
@@ -86,7 +88,10 @@ pub(super) fn step(phase: Phase, event: &Event, now: Timestamp) -> Result<Next, 
         Phase::Switching(switching) => match event {
             Event::TrafficSwitched { .. } => {
                 let undone = switching.attempt().undoes;
-                let next = Next::from(Phase::Draining(switching.switched(now)));
+                let next = Next::from(match switching.attempt().hold {
+                    Some(_) => Phase::Watching(switching.released(now)),
+                    None => Phase::Draining(switching.switched(now)),
+                });
                 Ok(match undone {
                     Some(undone) => next.ending(undone, DeploymentStatus::RolledBack),
                     None => next,
@@ -116,6 +121,25 @@ pub(super) fn step(phase: Phase, event: &Event, now: Timestamp) -> Result<Next, 
     }
 }
 
+fn from_holding(holding: Holding, event: &Event, now: Timestamp) -> Option<Next> {
+    Some(
+        match (event, holding.stage()) {
+            (Event::TrafficSwitched { .. }, HoldStage::Routing) => Phase::Holding(holding.routed(now)),
+            (Event::DrainComplete | Event::DrainTimedOut { .. }, HoldStage::Draining { .. }) => {
+                Phase::Holding(holding.drained())
+            }
+            (Event::ContainerStopped, HoldStage::Stopping) => Phase::Starting(holding.stopped()),
+            (Event::SwitchFailed(failure), HoldStage::Routing)
+            | (Event::StopFailed(failure), HoldStage::Stopping) => {
+                Phase::RollingBack(holding.undo(Cause::Failed(failure.clone())))
+            }
+            (Event::Resumed, _) => Phase::Holding(holding.resume(now)),
+            _ => Phase::RollingBack(holding.undo(abandoned(event)?)),
+        }
+        .into(),
+    )
+}
+
 fn from_draining(
     draining: Draining,
     event: &Event,
@@ -124,17 +148,17 @@ fn from_draining(
 ) -> Result<Next, Refusal> {
     match event {
         Event::DrainComplete | Event::DrainTimedOut { .. } => Ok(Phase::Watching(draining.drained()).into()),
-        Event::Cancel => undone(draining.undo(Cause::Cancelled)),
+        Event::Cancel => undone(draining.undo(Cause::Cancelled, now)),
         Event::TargetUnhealthy { origin, failure, fallback } => {
             match regression(draining.taken(), *origin, *fallback, event)? {
                 Regression::Recorded => Ok(Phase::Draining(draining.with_regression(failure.clone())).into()),
-                Regression::ToPrevious => undone(draining.undo(Cause::Regressed(failure.clone()))),
+                Regression::ToPrevious => undone(draining.undo(Cause::Regressed(failure.clone()), now)),
                 Regression::Lost => Ok(lost(draining.into_serving(), failure.clone())),
             }
         }
         Event::ManualRecovery(seen) => match judge(draining.taken().serving(), seen) {
             Verdict::LiveIsHealthy => Ok(Phase::Draining(draining.resume(now)).into()),
-            Verdict::StandbyIsHealthy => undone(draining.undo(Cause::Cancelled)),
+            Verdict::StandbyIsHealthy => undone(draining.undo(Cause::Cancelled, now)),
             Verdict::NothingIs => Err(Refusal::NothingHealthy),
         },
         // Requests may still run on the previous color: only it itself can take over now.
@@ -167,17 +191,17 @@ fn from_watching(
             };
             Ok(Next::from(phase).ending(ended, DeploymentStatus::Success))
         }
-        Event::Cancel => undone(watching.undo(Cause::Cancelled)),
+        Event::Cancel => undone(watching.undo(Cause::Cancelled, now)),
         Event::TargetUnhealthy { origin, failure, fallback } => {
             match regression(watching.taken(), *origin, *fallback, event)? {
                 Regression::Recorded => Ok(Phase::Watching(watching.with_regression(failure.clone())).into()),
-                Regression::ToPrevious => undone(watching.undo(Cause::Regressed(failure.clone()))),
+                Regression::ToPrevious => undone(watching.undo(Cause::Regressed(failure.clone()), now)),
                 Regression::Lost => Ok(lost(watching.into_serving(), failure.clone())),
             }
         }
         Event::ManualRecovery(seen) => match judge(watching.taken().serving(), seen) {
             Verdict::LiveIsHealthy => Ok(Phase::Watching(watching.resume(now)).into()),
-            Verdict::StandbyIsHealthy => undone(watching.undo(Cause::Cancelled)),
+            Verdict::StandbyIsHealthy => undone(watching.undo(Cause::Cancelled, now)),
             Verdict::NothingIs => Err(Refusal::NothingHealthy),
         },
         Event::Deploy(order) if order.reason.undoes() => {
@@ -284,7 +308,30 @@ fn from_rolling_back(undoing: RollingBack, event: &Event, now: Timestamp) -> Opt
         (Event::DrainComplete | Event::DrainTimedOut { .. }, UndoStage::Draining { .. }) => {
             Phase::RollingBack(undoing.drained()).into()
         }
-        (Event::RollbackComplete, UndoStage::Removing) => {
+        (Event::RollbackComplete, UndoStage::Removing) if undoing.recreates() => {
+            Phase::RollingBack(undoing.restart()).into()
+        }
+        (Event::ContainerStarted, UndoStage::Restarting) => Phase::RollingBack(undoing.restarted(now)).into(),
+        (Event::HealthCheckPassed, UndoStage::Proving { .. }) => Phase::RollingBack(undoing.proven()).into(),
+        (Event::ContainerFailed(failure), UndoStage::Restarting)
+        | (Event::HealthCheckFailed(failure), UndoStage::Proving { .. }) => {
+            Phase::RollingBack(undoing.surrender(failure.clone())).into()
+        }
+        // What has the traffic is left with it. Anywhere later nothing has, and who waits is told.
+        (Event::RollbackFailed(failure), _) if undoing.recreates() && undoing.confirmed().is_none() => {
+            Phase::RollingBack(undoing.surrender(failure.clone())).into()
+        }
+        (Event::TrafficSwitched { .. }, UndoStage::Releasing { fault: Some(fault), .. }) => {
+            let (deployment, undid, reason) = (undoing.deployment(), undoing.restores(), fault.clone());
+            let next = Next::from(settled(Ground::Failed(undoing.surrendered(reason))))
+                .ending(deployment, DeploymentStatus::Failed);
+            match undid {
+                Some(undid) => next.ending(undid, DeploymentStatus::Success),
+                None => next,
+            }
+        }
+        (Event::RollbackComplete, UndoStage::Removing)
+        | (Event::TrafficSwitched { .. }, UndoStage::Releasing { fault: None, .. }) => {
             let (deployment, status) = (undoing.deployment(), undoing.cause().status());
             let undid = undoing.restores();
             let next = Next::from(settled(undoing.complete())).ending(deployment, status);
@@ -373,6 +420,8 @@ fn regression(
             Err(Refusal::Already { event: event.name() })
         }
         (OnRegression::Record, _) => Ok(Regression::Recorded),
+        // It is started again, however it is now.
+        (OnRegression::RollBack, _) if taken.serving().recreates() => Ok(Regression::ToPrevious),
         (OnRegression::RollBack, Fallback::Healthy) if taken.serving().standby.is_some() => {
             Ok(Regression::ToPrevious)
         }

@@ -55,13 +55,22 @@ impl Model for Space {
             Property::always(name(&ALWAYS[3]), holds::<3>),
             Property::always(name(&ALWAYS[4]), holds::<4>),
             Property::always(name(&ALWAYS[5]), holds::<5>),
+            Property::always(name(&ALWAYS[6]), holds::<6>),
             Property::always(name(&AT_REST), rests),
         ]
     }
 }
 
-pub const NAMES: [&str; 7] =
-    ["invariant 1", "invariant 2", "invariant 3", "invariant 4", "invariant 5", "invariant 6", "invariant 7"];
+pub const NAMES: [&str; 8] = [
+    "invariant 1",
+    "invariant 2",
+    "invariant 3",
+    "invariant 4",
+    "invariant 5",
+    "invariant 6",
+    "invariant 7",
+    "invariant 8",
+];
 
 impl Space {
     /// Walks through all of it; nothing may break.
@@ -134,6 +143,32 @@ fn an_intervention_a_crash_and_a_failing_effect() {
 fn an_intervention_a_dying_container_and_a_failing_effect() {
     Space { budget: Budget { orders: 0, interventions: 1, harms: 1, failures: 1, ..CALM }, brain: &Real }
         .exhaust("intervention, death and failure");
+}
+
+const RECREATE: Budget = Budget { manners: &[Manner::Recreate], ..CALM };
+
+#[test]
+fn recreating_with_a_crash_and_a_dying_container() {
+    Space { budget: Budget { crashes: 1, harms: 1, orders: 0, ..RECREATE }, brain: &Real }
+        .exhaust("recreate, crash and death");
+}
+
+#[test]
+fn recreating_with_a_failing_effect_and_an_intervention() {
+    Space { budget: Budget { failures: 1, interventions: 1, orders: 0, ..RECREATE }, brain: &Real }
+        .exhaust("recreate, failure and intervention");
+}
+
+#[test]
+fn recreating_with_two_failing_effects_and_a_lost_answer() {
+    Space { budget: Budget { failures: 2, mishaps: 1, orders: 0, ..RECREATE }, brain: &Real }
+        .exhaust("recreate, failures and mishap");
+}
+
+#[test]
+fn from_blue_green_to_recreate_and_back_again() {
+    let manners = &[Manner::Auto, Manner::Recreate];
+    Space { budget: Budget { manners, failures: 1, ..CALM }, brain: &Real }.exhaust("both strategies");
 }
 
 #[test]

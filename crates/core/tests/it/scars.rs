@@ -255,9 +255,11 @@ fn scar_p16_cancel_is_a_transition_in_every_state_that_can_be_left() {
     for (_, script) in STATES {
         let state = Scripted::run(script);
         let can_be_left = match state.machine.phase() {
-            Phase::Pulling(_) | Phase::Starting(_) | Phase::HealthCheck(_) | Phase::AwaitingPromotion(_) => {
-                true
-            }
+            Phase::Pulling(_)
+            | Phase::Holding(_)
+            | Phase::Starting(_)
+            | Phase::HealthCheck(_)
+            | Phase::AwaitingPromotion(_) => true,
             Phase::Draining(_) | Phase::Watching(_) => {
                 state.machine.serving().is_some_and(|serving| serving.standby.is_some())
             }

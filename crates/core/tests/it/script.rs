@@ -28,9 +28,9 @@ impl Scripted {
         }
     }
 
-    /// Follows `script`: words of [`event`], divided by commas. `auto`, `manual`, `record` and
-    /// `brief` say how the configs after them are deployed, `wait 5s` moves the clock, and `@live` stands for a whole
-    /// deployment. A word that the machine refuses ends the test.
+    /// Follows `script`: words of [`event`], divided by commas. `auto`, `manual`, `record`,
+    /// `brief` and `recreate` say how the configs after them are deployed, `wait 5s` moves the clock, `@live` stands for a whole
+    /// deployment, and `@again` for one that recreates. A word that the machine refuses ends the test.
     pub fn run(script: &str) -> Self {
         let mut scripted = Self::new();
         for word in script.split(',').map(str::trim).filter(|word| !word.is_empty()) {
@@ -45,7 +45,24 @@ impl Scripted {
             "auto" => self.manner = Manner::Auto,
             "brief" => self.manner = Manner::Brief,
             "manual" => self.manner = Manner::Manual,
+            "recreate" => self.manner = Manner::Recreate,
             "record" => self.manner = Manner::Record,
+            "@again" => {
+                for word in [
+                    "deploy",
+                    "image_ready",
+                    "traffic_switched",
+                    "drain_complete",
+                    "container_stopped",
+                    "container_started",
+                    "health_check_passed",
+                    "traffic_switched",
+                    "wait 10s",
+                    "watch_passed",
+                ] {
+                    self.follow(word)?;
+                }
+            }
             "@live" => {
                 for word in [
                     "deploy",
@@ -92,6 +109,8 @@ pub fn tell(machine: &Machine) -> String {
         words.push(match machine.owed().effect {
             Some(Effect::Route) => "(routing)".to_owned(),
             Some(Effect::Drain { .. }) => "(draining)".to_owned(),
+            Some(Effect::Run(_)) => "(restarting)".to_owned(),
+            Some(Effect::Probe { .. }) => "(proving)".to_owned(),
             _ => "(removing)".to_owned(),
         });
     }

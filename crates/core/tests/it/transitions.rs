@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// One way into every state that differs in what it answers.
-pub const STATES: [(&str, &str); 37] = [
+pub const STATES: [(&str, &str); 51] = [
     ("pending", ""),
     ("pending, after a failed first deployment", "deploy, image_failed, rollback_complete"),
     ("pulling, first", "deploy"),
@@ -82,6 +82,59 @@ pub const STATES: [(&str, &str); 37] = [
     ("draining, to be retired", "@live, retire, traffic_switched"),
     ("stopping, to be retired", "@live, retire, traffic_switched, drain_complete"),
     ("retired", "@live, retire, traffic_switched, drain_complete, container_stopped"),
+    ("holding, routing", "recreate, @live, deploy, image_ready"),
+    ("holding, draining", "recreate, @live, deploy, image_ready, traffic_switched"),
+    ("holding, stopping", "recreate, @live, deploy, image_ready, traffic_switched, drain_complete"),
+    (
+        "starting, recreate",
+        "recreate, @live, deploy, image_ready, traffic_switched, drain_complete, container_stopped",
+    ),
+    (
+        "health_check, recreate",
+        "recreate, @live, deploy, image_ready, traffic_switched, drain_complete, container_stopped, \
+         container_started",
+    ),
+    (
+        "switching, recreate",
+        "recreate, @live, deploy, image_ready, traffic_switched, drain_complete, container_stopped, \
+         container_started, health_check_passed",
+    ),
+    (
+        "watching, recreate",
+        "recreate, @live, deploy, image_ready, traffic_switched, drain_complete, container_stopped, \
+         container_started, health_check_passed, traffic_switched",
+    ),
+    ("stable, recreate", "recreate, @live, @again"),
+    (
+        "rolling_back, removing, recreate",
+        "recreate, @live, deploy, image_ready, traffic_switched, drain_complete, container_stopped, \
+         container_failed",
+    ),
+    (
+        "rolling_back, restarting",
+        "recreate, @live, deploy, image_ready, traffic_switched, drain_complete, container_stopped, \
+         container_failed, rollback_complete",
+    ),
+    (
+        "rolling_back, proving",
+        "recreate, @live, deploy, image_ready, traffic_switched, drain_complete, container_stopped, \
+         container_failed, rollback_complete, container_started",
+    ),
+    (
+        "rolling_back, releasing",
+        "recreate, @live, deploy, image_ready, traffic_switched, drain_complete, container_stopped, \
+         container_failed, rollback_complete, container_started, health_check_passed",
+    ),
+    (
+        "rolling_back, releasing without anything to release to",
+        "recreate, @live, deploy, image_ready, traffic_switched, drain_complete, container_stopped, \
+         container_failed, rollback_complete, container_failed",
+    ),
+    (
+        "rolling_back, routing, recreate",
+        "recreate, @live, deploy, image_ready, traffic_switched, drain_complete, container_stopped, \
+         container_started, health_check_passed, traffic_switched, target_unhealthy/unfit",
+    ),
     ("stable, paused", "@live, paused"),
     ("switching, paused", "@live, paused, deploy, image_ready, container_started, health_check_passed"),
     ("stable, in maintenance", "@live, maintenance_began"),
@@ -183,6 +236,66 @@ fn a_pause_ends_by_order_by_time_or_by_retirement_and_deployments_go_on_behind_i
     assert_eq!(refused("", "paused"), Refusal::NeverDeployed);
     let retired = "@live, retire, traffic_switched, drain_complete, container_stopped";
     assert!(matches!(refused(retired, "paused"), Refusal::NotNow { .. }));
+}
+
+/// A second deployment that recreates, up to where the old version has stopped.
+const STOPPED: &str =
+    "recreate, @live, deploy, image_ready, traffic_switched, drain_complete, container_stopped";
+
+#[test]
+fn a_version_that_runs_alone_starts_after_the_other_has_stopped() {
+    check("recreate, @live", "stable blue app:v1");
+    check("recreate, @live, deploy, image_ready", "holding blue app:v1 held");
+    check(STOPPED, "starting held");
+    check(&format!("{STOPPED}, container_started, health_check_passed"), "switching");
+    check("recreate, @live, @again", "stable green app:v2 + blue app:v1 cold");
+    // One of the two is enough.
+    check("@live, recreate, deploy, image_ready", "holding blue app:v1 held");
+    check("recreate, @live, auto, deploy, image_ready", "holding blue app:v1 held");
+}
+
+#[test]
+fn a_version_that_runs_alone_and_fails_is_removed_before_the_old_one_is_started_again() {
+    for failed in ["container_failed", "container_started, health_check_failed"] {
+        let removed = format!("{STOPPED}, {failed}, rollback_complete");
+        check(&removed, "rolling_back (restarting) held");
+        check(&format!("{removed}, container_started, health_check_passed"), "rolling_back (routing)");
+        let back = "container_started, health_check_passed, traffic_switched";
+        check(&format!("{removed}, {back}"), "stable blue app:v1");
+    }
+    // What was not stopped yet is let in to again at once.
+    check("recreate, @live, deploy, image_ready, cancel", "rolling_back (routing)");
+    check("recreate, @live, deploy, image_ready, cancel, traffic_switched", "stable blue app:v1");
+}
+
+#[test]
+fn an_old_version_that_does_not_come_up_again_has_the_route_and_the_app_has_failed() {
+    let lost = format!("{STOPPED}, container_failed, rollback_complete, container_failed");
+    check(&lost, "rolling_back (routing)");
+    check(&format!("{lost}, traffic_switched"), "failed blue app:v1");
+    check(&format!("{lost}, traffic_switched, manual_recovery/live"), "stable blue app:v1");
+}
+
+#[test]
+fn a_regression_of_a_version_that_runs_alone_goes_back_by_stopping_it_first() {
+    let sick = format!(
+        "{STOPPED}, container_started, health_check_passed, traffic_switched, target_unhealthy/unfit"
+    );
+    check(&sick, "rolling_back (routing) green app:v2 + blue app:v1 cold held");
+    check(&format!("{sick}, traffic_switched"), "rolling_back (draining) held");
+    check(
+        &format!("{sick}, traffic_switched, drain_complete, rollback_complete"),
+        "rolling_back (restarting) held",
+    );
+}
+
+#[test]
+fn a_hold_lasts_there_and_back_again() {
+    let state = Scripted::run("recreate, @live, deploy, image_ready");
+    let Gate::Held(hold) = state.machine.gate() else { panic!("{:?}", state.machine.gate()) };
+    // Drain, stop and gate of either, and what Docker takes besides.
+    let least = 2 * (Duration::from_secs(30) + Duration::from_secs(15) + Duration::from_secs(60));
+    assert!(hold.until.saturating_since(state.now) > least, "{hold:?}");
 }
 
 #[test]

@@ -141,6 +141,9 @@ fn switched(event: &wire::Event, revision: u64) -> String {
         (Some(color), Some(image)) => {
             format!("the proxy has confirmed: traffic goes to {color} ({image}; table {revision})")
         }
+        _ if ["holding", "rolling_back"].contains(&event.to.as_deref().unwrap_or_default()) => {
+            format!("the proxy has confirmed: requests wait (table {revision})")
+        }
         _ => format!("the proxy has confirmed: nothing is routed (table {revision})"),
     }
 }
@@ -199,6 +202,7 @@ pub(crate) fn serving(app: &wire::App) -> String {
         _ if app.view.state == "retired" => {
             format!("nothing serves {name}: it is out of service, and its routes answer 404")
         }
+        _ if app.view.gate.holds() => format!("nothing serves {name} at present: its requests wait"),
         _ if app.view.routes.is_empty() => format!("nothing serves {name}, and it has no routes"),
         _ => format!("nothing serves {name}: its routes answer 503"),
     }

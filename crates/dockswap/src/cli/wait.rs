@@ -14,10 +14,11 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// The states, as the machine names them.
-const STATES: [&str; 13] = [
+const STATES: [&str; 14] = [
     "pending",
     "stable",
     "pulling",
+    "holding",
     "starting",
     "health_check",
     "awaiting_promotion",

@@ -10,7 +10,7 @@ use dockswap_core::ports::{Image, Store};
 use dockswap_core::records::{
     CurrentState, DeploymentRow, DeploymentStatus, DeploymentWrite, EventRecord, NewConfig,
 };
-use dockswap_core::spec::{DeploymentPolicy, HealthCheck, OnRegression, Promotion};
+use dockswap_core::spec::{DeploymentPolicy, HealthCheck, OnRegression, Promotion, Strategy};
 use dockswap_core::{AppName, Color, ConfigId, ConfigSha, DeploymentId, ImageId, Timestamp};
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 use serde_json::json;
@@ -181,6 +181,7 @@ pub(crate) fn plan(config: ConfigId) -> Plan {
             on_regression: OnRegression::RollBack,
             rollback_window: second,
             promotion: Promotion::Auto,
+            strategy: Strategy::BlueGreen,
         },
         routes: Vec::new(),
     }

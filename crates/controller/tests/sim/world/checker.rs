@@ -140,6 +140,10 @@ impl State {
     pub(crate) fn served(&mut self, app: &AppName, machine: &Machine, event: &EventRecord) {
         match event.event_type {
             "deploy" => self.remember(app),
+            // What served is started again: it is not the same as before.
+            "rollback_complete" if machine.is_held() => {
+                self.checker.before.remove(app);
+            }
             "rollback_complete" => self.compare(app),
             "retire" => {
                 self.checker.served.remove(app);
@@ -164,6 +168,13 @@ impl State {
         }
         if matches!(machine.phase(), Phase::Settled(_)) {
             self.checker.before.remove(app);
+        }
+        if machine.has_surrendered()
+            && let Some(back) = machine.route().to
+        {
+            // It could not be brought back: that is on record, and people are told.
+            let now = self.now();
+            self.checker.harmed.entry(app.clone()).or_default().insert((back.color, back.origin), now);
         }
         if machine.serving().is_some() && event.event_type == "traffic_switched" {
             self.tally.switches += 1;
@@ -359,7 +370,10 @@ impl State {
         let harmed = self.checker.harmed.get(app).map(|harmed| harmed.keys().copied().collect());
         let harmed: BTreeSet<_> = harmed.unwrap_or_default();
         let no_deployments = BTreeSet::new();
+        let shells = self.docker.of(app).filter(|shell| shell.runs());
+        let running = shells.map(|shell| (shell.shown.color, shell.shown.deployment)).collect();
         ask(&View {
+            running: &running,
             machine,
             replayed: self.database.replayed.get(app).unwrap_or(&unknown),
             current: self.database.current.get(app),

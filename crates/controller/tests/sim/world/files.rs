@@ -8,7 +8,7 @@ use dockswap_core::ports::{AppFiles, ResolveError, Secret, SpecError};
 use dockswap_core::records::ConfigRow;
 use dockswap_core::spec::{
     ContainerOptions, DeploymentPolicy, HealthCheck, HostPattern, HostPorts, HttpCheck, OnRegression,
-    Promotion, Protocol, PullPolicy, RestartPolicy, Route,
+    Promotion, Protocol, PullPolicy, RestartPolicy, Route, Strategy,
 };
 use dockswap_core::{AppName, AppSpec, Color};
 use std::collections::BTreeMap;
@@ -60,6 +60,10 @@ impl Version {
 
     pub(crate) fn manual(self) -> Self {
         self.with("promotion", &"manual")
+    }
+
+    pub(crate) fn recreate(self) -> Self {
+        self.with("strategy", &"recreate")
     }
 
     pub(crate) fn only_recorded(self) -> Self {
@@ -135,6 +139,10 @@ pub(crate) fn read(app: &AppName, bytes: &[u8]) -> AppSpec {
             promotion: match fields.get("promotion") {
                 Some(_) => Promotion::Manual,
                 None => Promotion::Auto,
+            },
+            strategy: match fields.get("strategy") {
+                Some(_) => Strategy::Recreate,
+                None => Strategy::BlueGreen,
             },
         },
         routes: vec![Route {

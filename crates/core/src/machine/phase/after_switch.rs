@@ -59,8 +59,9 @@ impl Taken {
     }
 
     /// Traffic goes back to the standby; `None` when there is none.
-    fn undo(self, cause: Cause) -> Option<RollingBack> {
+    fn undo(self, cause: Cause, now: Timestamp) -> Option<RollingBack> {
         let confirmed = Some(self.serving.clone());
+        let hold = self.serving.hold_back(now);
         let deployment = self.serving.deployment;
         let (ground, bad) = self.serving.swapped()?;
         Some(RollingBack {
@@ -70,6 +71,7 @@ impl Taken {
             candidate: Candidate::Release(bad),
             cause,
             stage: UndoStage::Routing { confirmed },
+            hold,
         })
     }
 }
@@ -110,8 +112,8 @@ macro_rules! after_the_switch {
                 &self.taken
             }
 
-            pub(in crate::machine) fn undo(self, cause: Cause) -> Option<RollingBack> {
-                self.taken.undo(cause)
+            pub(in crate::machine) fn undo(self, cause: Cause, now: Timestamp) -> Option<RollingBack> {
+                self.taken.undo(cause, now)
             }
 
             pub(in crate::machine) fn with_regression(mut self, failure: Failure) -> Self {

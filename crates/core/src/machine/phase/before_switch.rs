@@ -1,8 +1,8 @@
 //! The arrows up to the switch: from the ground to a confirmed route.
 
 use super::{
-    Attempt, AwaitingPromotion, Candidate, Cause, Draining, Ground, HealthCheck, Pulling, RollingBack,
-    Starting, Switching, Taken, UndoStage,
+    Attempt, AwaitingPromotion, Candidate, Cause, Draining, Ground, HealthCheck, Holding, Phase, Pulling,
+    RollingBack, Starting, Switching, Taken, UndoStage,
 };
 use crate::machine::release::{Plan, Release, Serving, Standby, Warmth};
 use crate::name::{Color, DeploymentId, ImageId};
@@ -19,7 +19,7 @@ impl Ground {
         pinned: Option<ImageId>,
     ) -> Pulling {
         let color = self.free_color();
-        Pulling { attempt: Attempt { deployment, undoes, ground: self }, color, plan, pinned }
+        Pulling { attempt: Attempt { deployment, undoes, ground: self, hold: None }, color, plan, pinned }
     }
 
     /// A deployment of the standby that still runs begins, at the gate.
@@ -32,7 +32,8 @@ impl Ground {
         self.serving()?.warm_standby()?;
         let candidate = self.take_standby()?.release;
         let until = now + candidate.plan.policy.startup_timeout;
-        Some(HealthCheck { attempt: Attempt { deployment, undoes, ground: self }, candidate, until })
+        let attempt = Attempt { deployment, undoes, ground: self, hold: None };
+        Some(HealthCheck { attempt, candidate, until })
     }
 }
 
@@ -42,12 +43,16 @@ impl Pulling {
         self
     }
 
-    pub(in crate::machine) fn image_ready(self, image: Image) -> Starting {
+    /// The candidate can be started, at once or after what serves has been stopped.
+    pub(in crate::machine) fn image_ready(self, image: Image, now: Timestamp) -> Phase {
         let Self { mut attempt, color, plan, pinned: _ } = self;
         // Its slot is needed now.
         attempt.ground.take_standby();
         let candidate = Release { origin: attempt.deployment, color, image_id: image.id, plan };
-        Starting { attempt, candidate }
+        match attempt.ground.excluded_by(&candidate) {
+            Some(live) => Phase::Holding(Holding::begin(attempt, candidate, &live, now)),
+            None => Phase::Starting(Starting { attempt, candidate }),
+        }
     }
 
     pub(in crate::machine) fn undo(self, cause: Cause) -> RollingBack {
@@ -58,6 +63,7 @@ impl Pulling {
             candidate: Candidate::Nothing { routes: self.plan.routes },
             cause,
             stage: UndoStage::Removing,
+            hold: None,
         }
     }
 
@@ -67,6 +73,10 @@ impl Pulling {
 }
 
 impl Starting {
+    pub(in crate::machine) fn resume(self, now: Timestamp) -> Self {
+        Self { attempt: self.attempt.resume(&self.candidate, now), ..self }
+    }
+
     pub(in crate::machine) fn started(self, now: Timestamp) -> HealthCheck {
         let until = now + self.candidate.plan.policy.startup_timeout;
         HealthCheck { attempt: self.attempt, candidate: self.candidate, until }
@@ -85,7 +95,7 @@ impl HealthCheck {
     /// The gate begins anew: nobody probed while the controller was away.
     pub(in crate::machine) fn resume(self, now: Timestamp) -> Self {
         let until = now + self.candidate.plan.policy.startup_timeout;
-        Self { until, ..self }
+        Self { until, attempt: self.attempt.resume(&self.candidate, now), ..self }
     }
 
     pub(in crate::machine) const fn until(&self) -> Timestamp {
@@ -138,7 +148,7 @@ impl Switching {
 
     /// Whether the route moved is not known: it is put back first.
     pub(in crate::machine) fn undo(self, cause: Cause) -> RollingBack {
-        let confirmed = self.attempt.ground.serving().cloned();
+        let confirmed = self.attempt.serving().cloned();
         RollingBack {
             deployment: self.attempt.deployment,
             restores: None,
@@ -146,6 +156,7 @@ impl Switching {
             candidate: Candidate::Release(self.candidate),
             cause,
             stage: UndoStage::Routing { confirmed },
+            hold: self.attempt.hold,
         }
     }
 

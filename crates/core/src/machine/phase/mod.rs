@@ -3,6 +3,7 @@
 
 mod after_switch;
 mod before_switch;
+mod recreating;
 mod retiring;
 mod undoing;
 
@@ -10,6 +11,7 @@ use super::event::Failure;
 use super::release::{Plan, Release, Serving, Standby};
 use crate::name::{Color, DeploymentId, ImageId};
 use crate::records::DeploymentStatus;
+use crate::routes::Hold;
 use crate::spec::Route;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,8 @@ pub enum Phase {
     Settled(Ground),
     /// The image is being fetched.
     Pulling(Pulling),
+    /// New requests wait, and what serves is drained and stopped: the candidate may not run beside it.
+    Holding(Holding),
     /// The candidate's containers are being started.
     Starting(Starting),
     /// The candidate is at its gate.
@@ -141,6 +145,20 @@ pub struct Attempt {
     pub undoes: Option<DeploymentId>,
     /// What stands meanwhile.
     pub ground: Ground,
+    /// For how long requests wait, once what serves on the ground was to be stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+}
+
+impl Attempt {
+    /// What has the traffic: nothing while requests wait.
+    #[must_use]
+    pub const fn serving(&self) -> Option<&Serving> {
+        match self.hold {
+            Some(_) => None,
+            None => self.ground.serving(),
+        }
+    }
 }
 
 /// The image is being fetched.
@@ -150,6 +168,30 @@ pub struct Pulling {
     color: Color,
     plan: Plan,
     pinned: Option<ImageId>,
+}
+
+/// What serves is taken out of traffic and stopped, while requests wait.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Holding {
+    attempt: Attempt,
+    candidate: Release,
+    hold: Hold,
+    stage: HoldStage,
+}
+
+/// How far that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldStage {
+    /// The proxy is told to let requests wait.
+    Routing,
+    /// Requests in flight are finished.
+    Draining {
+        /// At the latest.
+        until: Timestamp,
+    },
+    /// What served is stopped.
+    Stopping,
 }
 
 /// The candidate's containers are being started.
@@ -221,6 +263,9 @@ pub struct RollingBack {
     candidate: Candidate,
     cause: Cause,
     stage: UndoStage,
+    /// For how long requests wait, where what is to serve again has to be started again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hold: Option<Hold>,
 }
 
 /// What a deployment brought into the world so far.
@@ -278,6 +323,20 @@ pub enum UndoStage {
     },
     /// The candidate is removed.
     Removing,
+    /// What served before is started again.
+    Restarting,
+    /// It must prove again that it can serve.
+    Proving {
+        /// At the latest.
+        until: Timestamp,
+    },
+    /// The requests that wait are let go to it.
+    Releasing {
+        /// Why it cannot serve, where that is so: then they are answered 503.
+        fault: Option<Failure>,
+        /// How often the proxy did not take it.
+        tries: u32,
+    },
 }
 
 /// The app is being taken out of service.

@@ -24,6 +24,7 @@ impl RollingBack {
             candidate: Candidate::Release(candidate),
             cause,
             stage,
+            hold: attempt.hold,
         }
     }
 
@@ -38,10 +39,14 @@ impl RollingBack {
     /// After a restart: a drain begins anew, as after a switch.
     pub(in crate::machine) fn resume(self, now: Timestamp) -> Self {
         let ground = self.ground.resume(now);
-        let undoing = Self { ground, ..self };
+        let undoing = Self { ground, ..self }.resume_recreating(now);
         match undoing.stage {
             UndoStage::Draining { .. } => undoing.routed(now),
-            UndoStage::Routing { .. } | UndoStage::Removing => undoing,
+            UndoStage::Routing { .. }
+            | UndoStage::Removing
+            | UndoStage::Restarting
+            | UndoStage::Proving { .. }
+            | UndoStage::Releasing { .. } => undoing,
         }
     }
 
@@ -71,7 +76,8 @@ impl RollingBack {
     pub(in crate::machine) const fn confirmed(&self) -> Option<&Serving> {
         match &self.stage {
             UndoStage::Routing { confirmed } => confirmed.as_ref(),
-            UndoStage::Draining { .. } | UndoStage::Removing => self.ground.serving(),
+            _ if self.recreates() => None,
+            _ => self.ground.serving(),
         }
     }
 
@@ -83,7 +89,7 @@ impl RollingBack {
     pub(in crate::machine) const fn restores(&self) -> Option<DeploymentId> {
         match self.stage {
             UndoStage::Routing { .. } => None,
-            UndoStage::Draining { .. } | UndoStage::Removing => self.restores,
+            _ => self.restores,
         }
     }
 
@@ -122,6 +128,7 @@ impl Failed {
             candidate: Candidate::Release(bad),
             cause: Cause::Regressed(self.reason),
             stage: UndoStage::Routing { confirmed },
+            hold: None,
         })
     }
 }

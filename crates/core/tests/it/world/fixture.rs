@@ -4,7 +4,9 @@ use dockswap_core::machine::{
     Event, Failure, Fallback, Machine, Observation, Order, OrderReason, OrderTarget, Plan,
 };
 use dockswap_core::ports::Image;
-use dockswap_core::spec::{DeploymentPolicy, HealthCheck, HostPattern, OnRegression, Promotion, Route};
+use dockswap_core::spec::{
+    DeploymentPolicy, HealthCheck, HostPattern, OnRegression, Promotion, Route, Strategy,
+};
 use dockswap_core::{AppName, ConfigId, DeploymentId, ImageId};
 use std::time::Duration;
 
@@ -19,6 +21,8 @@ pub enum Manner {
     Record,
     /// `rollback_window: 0s`.
     Brief,
+    /// `strategy: recreate`.
+    Recreate,
 }
 
 /// What the deadlines of a policy are.
@@ -60,16 +64,22 @@ pub fn plan(config: i64, manner: Manner, pace: Pace) -> Plan {
             stop_timeout: Duration::from_secs(15),
             watch: Duration::from_millis(watch),
             on_regression: match manner {
-                Manner::Auto | Manner::Manual | Manner::Brief => OnRegression::RollBack,
+                Manner::Auto | Manner::Manual | Manner::Brief | Manner::Recreate => OnRegression::RollBack,
                 Manner::Record => OnRegression::Record,
             },
             rollback_window: match manner {
-                Manner::Auto | Manner::Manual | Manner::Record => Duration::from_millis(window),
+                Manner::Auto | Manner::Manual | Manner::Record | Manner::Recreate => {
+                    Duration::from_millis(window)
+                }
                 Manner::Brief => Duration::ZERO,
             },
             promotion: match manner {
-                Manner::Auto | Manner::Record | Manner::Brief => Promotion::Auto,
+                Manner::Auto | Manner::Record | Manner::Brief | Manner::Recreate => Promotion::Auto,
                 Manner::Manual => Promotion::Manual,
+            },
+            strategy: match manner {
+                Manner::Recreate => Strategy::Recreate,
+                Manner::Auto | Manner::Manual | Manner::Record | Manner::Brief => Strategy::BlueGreen,
             },
         },
         routes: vec![Route {

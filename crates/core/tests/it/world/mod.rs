@@ -175,7 +175,9 @@ impl World {
             .filter(|(_, state)| **state == Container::Healthy)
             .map(|(id, _)| *id)
             .collect();
+        let running = self.docker.keys().copied().filter(|release| self.runs(*release)).collect();
         question(&View {
+            running: &running,
             machine: &self.disk.machine,
             replayed: &self.disk.replayed,
             current: self.disk.current.as_ref(),
@@ -222,6 +224,11 @@ impl World {
         brain.write(&mut self.disk, &transition);
         self.proxy.in_doubt &= transition.event().event_type != "traffic_switched";
         controller.machine = transition.committed();
+        // That it could not be brought back is on record, and people are told.
+        if controller.machine.has_surrendered() {
+            let back = controller.machine.route().to.map(release_id);
+            self.past.harmed.extend(back.filter(|back| self.docker.get(back) != Some(&Container::Healthy)));
+        }
         match controller.machine.phase() {
             Phase::Retiring(_) => self.past.has_served = false,
             _ => {

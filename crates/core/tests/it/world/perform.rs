@@ -44,7 +44,12 @@ impl World {
                 vec![Outcome::Fails]
             }
             // Traffic is only ever sent to where something runs.
-            Effect::Route | Effect::Stop(_) if !self.reachable(brain.route(machine)) => vec![Outcome::Fails],
+            // (Unless nobody is to wait for it any longer.)
+            Effect::Route | Effect::Stop(_)
+                if !machine.has_surrendered() && !self.reachable(brain.route(machine)) =>
+            {
+                vec![Outcome::Fails]
+            }
             Effect::Pull { .. } | Effect::Probe { .. } if self.left.failures > 0 => {
                 vec![Outcome::Works, Outcome::Fails]
             }
@@ -148,9 +153,15 @@ impl World {
         if self.occupied(release) {
             self.confirm_route(brain, machine);
         }
-        for other in self.releases_where(|other| other.0 == id.0 && other != id) {
-            if !(asks && self.proxy.routed == Some(other)) {
+        for other in self.releases_where(|other| other != id) {
+            if asks && self.proxy.routed == Some(other) {
+                continue;
+            }
+            if other.0 == id.0 {
                 self.vacate(brain, other);
+            } else if release.runs_alone() {
+                self.finish_requests(brain, other);
+                self.stop(other);
             }
         }
     }
@@ -161,6 +172,10 @@ impl World {
         if done {
             self.start(id);
         } else {
+            // What ran before and does not come up any more is no doing of ours.
+            if self.past.trusted.contains(&id) {
+                self.past.harmed.insert(id);
+            }
             self.docker.entry(id).or_insert(Container::Created);
         }
     }
@@ -168,7 +183,8 @@ impl World {
     /// Whether something else is in the slot of `release`.
     fn occupied(&self, release: &Release) -> bool {
         let id = release_id(release);
-        self.docker.keys().any(|other| other.0 == id.0 && *other != id)
+        let in_the_way = |other: &ReleaseId| other.0 == id.0 || (release.runs_alone() && self.runs(*other));
+        self.docker.keys().any(|other| *other != id && in_the_way(other))
     }
 
     /// Whether the proxy can be told to send traffic there.
@@ -216,7 +232,12 @@ impl World {
             .map(release_id)
             .filter(|cold| settled && self.runs(*cold) && self.is_out_of_traffic(*cold))
             .collect();
-        let heal = ill.map(|live| (live, Container::Healthy));
+        // What must run alone waits until everything else is gone.
+        let crowded = machine.upkeep().live.is_some_and(|live| {
+            live.runs_alone()
+                && self.docker.keys().any(|other| *other != release_id(&live) && self.runs(*other))
+        });
+        let heal = ill.filter(|_| !crowded).map(|live| (live, Container::Healthy));
         heal.into_iter().chain(awake.into_iter().map(|cold| (cold, Container::Stopped)))
     }
 
