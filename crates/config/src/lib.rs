@@ -1,6 +1,7 @@
 //! Reading: app files and settings become values, with positions for what is wrong; directories
 //! are watched. No Docker, no database.
 
+mod acme;
 mod advice;
 mod app;
 mod clash;
@@ -26,6 +27,7 @@ mod volumes;
 mod watch;
 mod yaml;
 
+pub use acme::{AcmeSettings, ChallengeKind};
 pub use app::parse_app;
 pub use clash::{Claim, ReservedPort, Standing, check_clashes};
 pub use edit::{replace_image, write_atomically};
@@ -33,9 +35,7 @@ pub use files::StoredFiles;
 pub use policy::{HostPortRule, Policy};
 pub use problem::{Position, Problem};
 pub use schema::schema;
-pub use settings::{
-    AcmeSettings, ChallengeKind, LogFormat, LogSettings, ProxyProtocol, ProxySettings, Settings,
-};
+pub use settings::{LogFormat, LogSettings, ProxyProtocol, ProxySettings, Settings};
 pub use sha::sha256;
 pub use trust::Trust;
 pub use watch::{DirectoryState, FileContent, POLL, Rescan, Snapshot, Watch, read_directory, watch};

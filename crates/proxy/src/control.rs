@@ -169,7 +169,9 @@ async fn put_certificates(
     asker: Asker,
     request: Request<Incoming>,
 ) -> Result<Reply, Failure> {
-    let keyring: Keyring = read(request).await?;
+    let unread = |_| Failure::Misunderstood { message: "it is no keyring of this version".to_owned() };
+    // What is wrong with it could quote a key.
+    let keyring: Keyring = read(request).await.map_err(unread)?;
     // In a task of its own, as above.
     match tokio::spawn(async move { board.hold(keyring, asker).await }).await {
         Ok(held) => held.map(|()| no_content()),

@@ -8,7 +8,7 @@ use super::session::{Session, now};
 use super::text::{block, bytes};
 use crate::api::with_causes;
 use clap::Args;
-use dockswap_config::Settings;
+use dockswap_config::{ProxySettings, Settings};
 use dockswap_core::ports::{Router, RouterStatus};
 use dockswap_docker::{Docker, EngineInfo};
 use dockswap_proxy::ProxyClient;
@@ -96,7 +96,7 @@ pub(crate) async fn doctor(session: &Session, _: &DoctorArgs) -> Result<Exit, Cl
     findings.extend(config_dir(session, &settings, &accepted));
     findings.extend(docker(&settings).await);
     findings.extend(match &proxy {
-        Some(proxy) => listeners(settings.proxy.http, proxy),
+        Some(proxy) => listeners(&settings.proxy, proxy),
         None => vec![port(settings.proxy.http)],
     });
     findings.push(data_dir(&session.paths.data_dir));
@@ -196,8 +196,8 @@ fn docker_findings(info: &EngineInfo) -> Vec<Finding> {
 }
 
 /// Where the proxy that runs listens, beside where it should.
-fn listeners(wanted: SocketAddr, proxy: &RouterStatus) -> Vec<Finding> {
-    let check = "port";
+fn listeners(settings: &ProxySettings, proxy: &RouterStatus) -> Vec<Finding> {
+    let (check, wanted) = ("port", settings.http);
     let open = |port: u16| proxy.listeners.iter().any(|listener| listener.port() == port);
     let addresses: Vec<String> = proxy.listeners.iter().map(ToString::to_string).collect();
     let addresses = if addresses.is_empty() { "nothing".to_owned() } else { addresses.join(", ") };
@@ -211,6 +211,19 @@ fn listeners(wanted: SocketAddr, proxy: &RouterStatus) -> Vec<Finding> {
         )
     }];
     for app in &proxy.table.apps {
+        let mut secure = app.routes.iter().filter(|route| route.tls.is_some() && route.listen_port.is_none());
+        if settings.https.port() != 0 && !open(settings.https.port()) && secure.next().is_some() {
+            let holder = holder_of(settings.https.port())
+                .map_or_else(String::new, |holder| format!("; {holder} has it"));
+            findings.push(Finding::fail(
+                check,
+                format!(
+                    "the proxy does not listen on {}, which {} asks for by tls{holder}",
+                    settings.https, app.app
+                ),
+                "free the port: the proxy tries again by itself; or mend proxy.https and restart the proxy",
+            ));
+        }
         let closed = app.routes.iter().filter_map(|route| route.listen_port).filter(|port| !open(*port));
         findings.extend(closed.map(|port| {
             let holder = holder_of(port).map_or_else(String::new, |holder| format!("; {holder} has it"));
@@ -377,7 +390,11 @@ mod tests {
             let route = serde_json::json!({
                 "host": "any", "path_prefix": "/", "strip_prefix": false, "listen_port": 9000,
             });
-            let app = serde_json::json!({ "app": "web", "routes": [route], "target": null });
+            let tls = serde_json::json!({
+                "host": "any", "path_prefix": "/", "strip_prefix": false, "listen_port": null,
+                "tls": { "source": "acme" },
+            });
+            let app = serde_json::json!({ "app": "web", "routes": [route, tls], "target": null });
             serde_json::from_value(serde_json::json!({
                 "version": "1", "pid": 1, "table": { "revision": 1, "apps": [app] },
                 "listeners": listening, "load": [],
@@ -385,12 +402,21 @@ mod tests {
             .expect("a status")
         };
         let levels = |listening| -> Vec<Level> {
-            let wanted = "0.0.0.0:8000".parse().expect("address");
-            listeners(wanted, &status(listening)).iter().map(|finding| finding.level).collect()
+            let address = |text: &str| text.parse().expect("address");
+            let wanted = super::ProxySettings {
+                http: address("0.0.0.0:8000"),
+                https: address("0.0.0.0:8443"),
+                user: None,
+            };
+            listeners(&wanted, &status(listening)).iter().map(|finding| finding.level).collect()
         };
-        assert_eq!(levels(serde_json::json!(["0.0.0.0:8000", "0.0.0.0:9000"])), [Level::Ok]);
-        assert_eq!(levels(serde_json::json!(["0.0.0.0:8000"])), [Level::Ok, Level::Fail]);
-        assert_eq!(levels(serde_json::json!(["0.0.0.0:8001", "0.0.0.0:9000"])), [Level::Warn]);
+        assert_eq!(levels(serde_json::json!(["0.0.0.0:8000", "0.0.0.0:8443", "0.0.0.0:9000"])), [Level::Ok]);
+        assert_eq!(levels(serde_json::json!(["0.0.0.0:8000"])), [Level::Ok, Level::Fail, Level::Fail]);
+        assert_eq!(levels(serde_json::json!(["0.0.0.0:8000", "0.0.0.0:9000"])), [Level::Ok, Level::Fail]);
+        assert_eq!(
+            levels(serde_json::json!(["0.0.0.0:8001", "0.0.0.0:8443", "0.0.0.0:9000"])),
+            [Level::Warn]
+        );
     }
 
     #[test]

@@ -39,6 +39,9 @@ const SETTINGS: &str = "\
 # Settings of the controller; every line is a default.
 # proxy:
 #   http: 0.0.0.0:80
+#   https: 0.0.0.0:443
+# acme: # for routes with `tls: true`
+#   staging: false # true while you try it out; email: whom Let's Encrypt may write to
 # deployment:
 #   max_concurrent: 4
 # log:
