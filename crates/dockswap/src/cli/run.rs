@@ -2,7 +2,7 @@
 //! processes themselves are in `crate::run`.
 
 use super::exit::{CliError, Exit};
-use super::on_runtime;
+use super::on_one_thread_if_alone;
 use super::session::Session;
 use crate::api::with_causes;
 use crate::run::{Ended, Proxy};
@@ -98,7 +98,7 @@ pub(crate) fn proxy(session: &Session, args: &ProxyArgs) -> Result<Exit, CliErro
     let settings = session.settings()?;
     let proxy = Proxy::prepare(&session.paths, args, &settings).map_err(ended)?;
     drop(settings);
-    on_runtime(proxy.serve())?.map_err(ended)?;
+    on_one_thread_if_alone(proxy.serve())?.map_err(ended)?;
     Ok(Exit::Done)
 }
 
