@@ -191,7 +191,8 @@ fn host_of(request: &Request<Incoming>) -> Result<Option<HeaderValue>, Page> {
         Some(authority) => Some(HeaderValue::from_str(authority.as_str()).map_err(|_| Page::BadRequest)?),
         None => field.cloned(),
     };
-    for host in named.iter().chain(field) {
+    // Without an authority both are the same.
+    for host in named.iter().chain(field.filter(|_| authority.is_some())) {
         let well_formed = host.to_str().is_ok_and(|host| host::normalize(host, &mut [0; _]).is_some());
         if !well_formed {
             return Err(Page::BadRequest);

@@ -2,13 +2,10 @@
 //! proxy sets itself. Pure functions over header maps.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName,
-    HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, TE, TRANSFER_ENCODING, UPGRADE,
 };
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -53,16 +50,13 @@ pub(crate) fn prepare_request(
 ) {
     let trailers =
         headers.get_all(TE).iter().flat_map(tokens).any(|token| token.eq_ignore_ascii_case("trailers"));
-    remove_hop_by_hop(headers);
+    remove_named_by_connection(headers);
     // The proxy itself answers an expectation, as soon as the upstream wants the body; trailers do not pass.
-    for name in [PROXY_AUTHORIZATION, HTTP2_SETTINGS, EXPECT, TRAILER] {
-        headers.remove(name);
-    }
-    let claims: Vec<HeaderName> =
-        headers.keys().filter(|name| is_claim_about_origin(name)).cloned().collect();
-    for name in claims {
-        headers.remove(name);
-    }
+    remove_where(headers, |name| {
+        let stays_here =
+            matches!(name.as_str(), "proxy-authorization" | "http2-settings" | "expect" | "trailer");
+        stays_here || is_hop_by_hop(name) || is_claim_about_origin(name)
+    });
     if framing == BodyFraming::Chunked {
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
@@ -127,8 +121,8 @@ pub(crate) fn prepare_answer(headers: &mut HeaderMap) {
         headers.remove(CONTENT_LENGTH);
     }
     say_length_once(headers);
-    remove_hop_by_hop(headers);
-    headers.remove(PROXY_AUTHENTICATE);
+    remove_named_by_connection(headers);
+    remove_where(headers, |name| name == PROXY_AUTHENTICATE || is_hop_by_hop(name));
 }
 
 /// A length that was said twice, in two fields or in one (`3, 3`), may be taken by whom it is sent to, and
@@ -156,6 +150,12 @@ pub(crate) fn prepare_switch(headers: &mut HeaderMap) {
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    remove_named_by_connection(headers);
+    remove_where(headers, is_hop_by_hop);
+}
+
+/// Removes what `Connection` says is only for the next one.
+fn remove_named_by_connection(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -169,7 +169,20 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
-    for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade"
+    )
+}
+
+/// Removes the fields that are `doomed`. To look at each name once costs less than to ask for each that there
+/// may be: most messages have none of them.
+fn remove_where(headers: &mut HeaderMap, doomed: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| doomed(name)).cloned().collect();
+    for name in names {
         headers.remove(name);
     }
 }

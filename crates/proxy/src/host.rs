@@ -13,19 +13,19 @@ pub(crate) fn normalize<'a>(authority: &str, buffer: &'a mut HostBuffer) -> Opti
     if !port.bytes().all(|b| b.is_ascii_digit()) || port.len() > 5 {
         return None;
     }
-    let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
     let literal = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let well_formed = match literal {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => host.bytes().all(valid),
-    };
-    let host = host.strip_suffix('.').unwrap_or(host);
-    if !well_formed || host.is_empty() || host.len() > LONGEST {
+    if literal.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_err()) {
         return None;
     }
-    let lower = &mut buffer[..host.len()];
-    lower.copy_from_slice(host.as_bytes());
-    lower.make_ascii_lowercase();
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let lower = buffer.get_mut(..host.len()).filter(|lower| !lower.is_empty())?;
+    for (to, from) in lower.iter_mut().zip(host.bytes()) {
+        let valid = from.is_ascii_alphanumeric() || matches!(from, b'-' | b'.' | b'_' | b'~');
+        if !valid && literal.is_none() {
+            return None;
+        }
+        *to = from.to_ascii_lowercase();
+    }
     std::str::from_utf8(lower).ok()
 }
 
@@ -34,7 +34,7 @@ fn split_port(authority: &str) -> Option<(&str, &str)> {
     let end = if authority.starts_with('[') {
         authority.find(']')? + 1
     } else {
-        authority.find(':').unwrap_or(authority.len())
+        authority.bytes().position(|b| b == b':').unwrap_or(authority.len())
     };
     let (host, rest) = authority.split_at(end);
     match rest.strip_prefix(':') {

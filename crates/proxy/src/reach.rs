@@ -53,31 +53,44 @@ pub(crate) async fn reach(
     closings: u64,
     over: Over,
 ) -> io::Result<(Sender, bool)> {
-    let connect = || connect(proxy, Held { upstream: Arc::clone(upstream), closings });
     let pool = upstream.pool();
-    let reaching = async {
-        if upstream.protocol() == Protocol::Http1 {
-            return match (over, pool.take()) {
-                (Over::Any, Some(sender)) => Ok((sender, true)),
-                (Over::Any, None) | (Over::Fresh, _) => Ok((connect().await?, false)),
-            };
-        }
-        if let (Over::Any, Some(sender)) = (over, pool.share()) {
-            return Ok((sender, true));
-        }
-        let _turn = pool.opening().await;
-        if upstream.closings() != closings {
-            return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
-        }
-        // Whose turn it was before has opened one for more than itself; one that broke is not among them.
-        match pool.share() {
-            Some(sender) => Ok((sender, over == Over::Any)),
-            None => Ok((connect().await?, false)),
+    let there = match (over, upstream.protocol()) {
+        (Over::Any, Protocol::Http1) => pool.take(),
+        (Over::Any, Protocol::H2c) => pool.share(),
+        (Over::Fresh, _) => None,
+    };
+    let reached = match there {
+        Some(sender) => (sender, true),
+        // Seldom, and large: it does not take up room in every request.
+        None => {
+            Box::pin(timeout(proxy.limits.connect_time, open_one(proxy, upstream, closings, over))).await??
         }
     };
-    let reached = timeout(proxy.limits.connect_time, reaching).await??;
     upstream.note_acceptance();
     Ok(reached)
+}
+
+/// The same when there is no connection that may be used.
+async fn open_one(
+    proxy: &Proxy,
+    upstream: &Arc<Upstream>,
+    closings: u64,
+    over: Over,
+) -> io::Result<(Sender, bool)> {
+    let connect = || connect(proxy, Held { upstream: Arc::clone(upstream), closings });
+    if upstream.protocol() == Protocol::Http1 {
+        return Ok((connect().await?, false));
+    }
+    let pool = upstream.pool();
+    let _turn = pool.opening().await;
+    if upstream.closings() != closings {
+        return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
+    }
+    // Whose turn it was before has opened one for more than itself; one that broke is not among them.
+    match pool.share() {
+        Some(sender) => Ok((sender, over == Over::Any)),
+        None => Ok((connect().await?, false)),
+    }
 }
 
 async fn connect(proxy: &Proxy, held: Held) -> io::Result<Sender> {

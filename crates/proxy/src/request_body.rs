@@ -64,8 +64,16 @@ impl Progress {
 pub(crate) enum RequestBody {
     /// None: such a request can be sent again.
     Empty,
-    /// What the client sends.
-    Streamed(Incoming, Arc<Progress>, Option<Silence>),
+    /// What the client sends. (Apart: requests without a body are moved about a lot.)
+    Streamed(Box<Streamed>),
+}
+
+/// A body that comes as the client sends it.
+#[derive(Debug)]
+pub(crate) struct Streamed {
+    incoming: Incoming,
+    progress: Arc<Progress>,
+    silence: Option<Silence>,
 }
 
 /// Why a body is not whole.
@@ -89,14 +97,15 @@ impl RequestBody {
     /// What a client sends. `silence` is how long it may send nothing until the answer begins; `None`: its
     /// socket sees to that.
     pub(crate) fn streamed(incoming: Incoming, silence: Option<Duration>) -> Self {
-        Self::Streamed(incoming, Arc::default(), silence.map(Silence::at_most))
+        let silence = silence.map(Silence::at_most);
+        Self::Streamed(Box::new(Streamed { incoming, progress: Arc::default(), silence }))
     }
 
     /// To follow it by; `None`: there is nothing to follow.
     pub(crate) fn progress(&self) -> Option<Arc<Progress>> {
         match self {
             Self::Empty => None,
-            Self::Streamed(_, progress, _) => Some(Arc::clone(progress)),
+            Self::Streamed(streamed) => Some(Arc::clone(&streamed.progress)),
         }
     }
 }
@@ -109,7 +118,8 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenRequest>>> {
-        let Self::Streamed(incoming, progress, silence) = self.get_mut() else { return Poll::Ready(None) };
+        let Self::Streamed(streamed) = self.get_mut() else { return Poll::Ready(None) };
+        let Streamed { incoming, progress, silence } = &mut **streamed;
         // An HTTP/2 stream is reset only when both of its ends are let go.
         if silence.is_some() {
             progress.sender.register(cx.waker());
@@ -150,14 +160,14 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Streamed(incoming, ..) => incoming.is_end_stream(),
+            Self::Streamed(streamed) => streamed.incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Streamed(incoming, ..) => incoming.size_hint(),
+            Self::Streamed(streamed) => streamed.incoming.size_hint(),
         }
     }
 }
