@@ -19,7 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -82,7 +82,8 @@ async fn serve(
     let asked = Arc::clone(&client);
     let service = service_fn(move |request| {
         let client = Arc::clone(&asked);
-        async move {
+        // On the heap: it is large, moved about, and a connection that rests would keep its room.
+        Box::pin(async move {
             let (busy, trust) = client.shared.begin();
             let mut answer = forward::answer(&client, request, busy, trust).await;
             let ends = spoken == Spoken::Http1 && answer.status() != StatusCode::SWITCHING_PROTOCOLS;
@@ -92,7 +93,7 @@ async fn serve(
             // From now on it is the client's turn, also before the first piece.
             stall::handed_over();
             Ok::<_, Infallible>(answer)
-        }
+        })
     });
     match spoken {
         Spoken::Http1 => {
@@ -105,7 +106,7 @@ async fn serve(
                 .with_upgrades();
             let finish =
                 |connection: Pin<&mut _>| http1::UpgradeableConnection::graceful_shutdown(connection);
-            run_until(connection, [listener, &proxy.draining], &proxy.ending, finish).await
+            run_until(pin!(connection), [listener, &proxy.draining], &proxy.ending, finish).await
         }
         Spoken::Http2 => {
             let connection = http2::builder(&proxy.limits).serve_connection(io, service);
@@ -113,7 +114,7 @@ async fn serve(
             let connection = Parting::new(connection, Arc::clone(&client.shared), tell);
             // It loses nothing by being told at once: what is on its way is told apart from what comes too late.
             let gentle = [listener, &proxy.parting];
-            run_until(connection, gentle, &proxy.ending, |mut connection| connection.finish()).await
+            run_until(pin!(connection), gentle, &proxy.ending, |mut connection| connection.finish()).await
         }
     }
 }

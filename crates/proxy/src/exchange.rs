@@ -12,8 +12,10 @@ use crate::request_body::{Fault, RequestBody};
 use crate::upstream::Upstream;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
-use tokio::time::timeout;
+use std::task::Poll;
 
 /// A request as an upstream gets it.
 pub(crate) type Outgoing = Request<RequestBody>;
@@ -89,27 +91,37 @@ async fn send(limits: &Limits, sender: &mut Sender, request: Outgoing) -> Sent {
     let come_so_far = || progress.as_ref().map(|progress| progress.moves());
     let http2 = matches!(sender, Sender::Http2(_));
     let request = if http2 { form::for_http2(request) } else { request };
-    let answered = sender.send(request);
-    tokio::pin!(answered);
-    loop {
-        let before = come_so_far();
-        match timeout(limits.answer_time, answered.as_mut()).await {
-            Ok(Ok(answer)) => {
-                if let Some(progress) = progress {
-                    progress.answered();
-                }
-                return Sent::Answered(answer);
-            }
-            Ok(Err(mut error)) => {
-                return match error.take_message() {
-                    Some(request) if http2 => Sent::Unsent(form::for_http1(request)),
-                    Some(request) => Sent::Unsent(request),
-                    None => Sent::Broken(error.into_error()),
-                };
-            }
-            Err(_) if come_so_far() == before => return Sent::TimedOut,
-            Err(_) => {}
+    let mut answered = pin!(sender.send(request));
+    let alarm = sender.alarm();
+    let mut before = come_so_far();
+    alarm.set(limits.answer_time);
+    let answered = poll_fn(|cx| {
+        if let Poll::Ready(answered) = answered.as_mut().poll(cx) {
+            return Poll::Ready(Some(answered));
         }
+        while alarm.poll(cx).is_ready() {
+            let now = come_so_far();
+            if now == before {
+                return Poll::Ready(None);
+            }
+            before = now;
+            alarm.set(limits.answer_time);
+        }
+        Poll::Pending
+    });
+    match answered.await {
+        Some(Ok(answer)) => {
+            if let Some(progress) = progress {
+                progress.answered();
+            }
+            Sent::Answered(answer)
+        }
+        Some(Err(mut error)) => match error.take_message() {
+            Some(request) if http2 => Sent::Unsent(form::for_http1(request)),
+            Some(request) => Sent::Unsent(request),
+            None => Sent::Broken(error.into_error()),
+        },
+        None => Sent::TimedOut,
     }
 }
 

@@ -129,7 +129,14 @@ pub(crate) fn prepare_answer(headers: &mut HeaderMap) {
 /// passed on as one alone (RFC 9110, section 8.6). Lengths that differ say nothing.
 fn say_length_once(headers: &mut HeaderMap) {
     let once = {
-        let mut lengths = headers.get_all(CONTENT_LENGTH).iter().flat_map(tokens);
+        let all = headers.get_all(CONTENT_LENGTH);
+        let mut fields = all.iter();
+        match (fields.next(), fields.next()) {
+            (None, _) => return,
+            (Some(one), None) if one.as_bytes().iter().all(u8::is_ascii_digit) => return,
+            _ => {}
+        }
+        let mut lengths = all.iter().flat_map(tokens);
         let (Some(first), Some(second)) = (lengths.next(), lengths.next()) else { return };
         let same = first == second && lengths.all(|other| other == first);
         HeaderValue::from_str(first).ok().filter(|_| same)
@@ -156,6 +163,10 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Removes what `Connection` says is only for the next one.
 fn remove_named_by_connection(headers: &mut HeaderMap) {
+    let ordinary = |value: &HeaderValue| matches!(value.as_bytes(), b"keep-alive" | b"close");
+    if headers.get_all(CONNECTION).iter().all(ordinary) {
+        return;
+    }
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()

@@ -1,11 +1,14 @@
 //! The connections to one upstream that can take a request. They belong to one life of one container and die with
 //! it. HTTP/1.1: idle ones, each for one request at a time. HTTP/2: shared ones, each for many.
 
+use crate::alarm::Alarm;
 use crate::exchange::{Incame, Outgoing};
 use crate::limits::Limits;
 use crate::request_body::RequestBody;
 use crate::sync::lock;
+use futures_util::future::Either;
 use hyper::client::conn::{TrySendError, http1, http2};
+use std::future::Future;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -17,17 +20,41 @@ pub(crate) const STREAMS: u32 = 100;
 #[derive(Debug)]
 pub(crate) enum Sender {
     /// All of the connection.
-    Http1(http1::SendRequest<RequestBody>),
+    Http1(Whole),
     /// A share in it.
     Http2(Share),
 }
 
+/// A connection that carries one request at a time.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    sender: http1::SendRequest<RequestBody>,
+    /// For the answers that come over it, one after the other: setting it again costs nothing.
+    alarm: Alarm,
+}
+
 impl Sender {
-    /// Sends `request`, which has the form that this protocol wants.
-    pub(crate) async fn send(&mut self, request: Outgoing) -> Result<Incame, TrySendError<Outgoing>> {
+    /// All of a connection that was just opened.
+    pub(crate) fn whole(sender: http1::SendRequest<RequestBody>) -> Self {
+        Self::Http1(Whole { sender, alarm: Alarm::default() })
+    }
+
+    /// Sends `request`, which has the form that this protocol wants; what becomes of it.
+    pub(crate) fn send(
+        &mut self,
+        request: Outgoing,
+    ) -> impl Future<Output = Result<Incame, TrySendError<Outgoing>>> + use<> {
         match self {
-            Self::Http1(sender) => sender.try_send_request(request).await,
-            Self::Http2(share) => share.sender.try_send_request(request).await,
+            Self::Http1(whole) => Either::Left(whole.sender.try_send_request(request)),
+            Self::Http2(share) => Either::Right(share.sender.try_send_request(request)),
+        }
+    }
+
+    /// What to wait for an answer with.
+    pub(crate) fn alarm(&mut self) -> &mut Alarm {
+        match self {
+            Self::Http1(whole) => &mut whole.alarm,
+            Self::Http2(share) => &mut share.alarm,
         }
     }
 }
@@ -44,8 +71,14 @@ pub(crate) struct Pool {
 
 #[derive(Debug)]
 struct Idle {
-    sender: http1::SendRequest<RequestBody>,
+    whole: Whole,
     since: Instant,
+}
+
+impl Idle {
+    fn is_closed(&self) -> bool {
+        self.whole.sender.is_closed()
+    }
 }
 
 #[derive(Debug)]
@@ -69,6 +102,7 @@ struct Usage {
 pub(crate) struct Share {
     sender: http2::SendRequest<RequestBody>,
     usage: Arc<Mutex<Usage>>,
+    alarm: Alarm,
 }
 
 impl Shared {
@@ -79,7 +113,7 @@ impl Shared {
             return None;
         }
         usage.streams += 1;
-        Some(Share { sender: self.sender.clone(), usage: Arc::clone(&self.usage) })
+        Some(Share { sender: self.sender.clone(), usage: Arc::clone(&self.usage), alarm: Alarm::default() })
     }
 
     fn is_of_use(&self, limits: &Limits) -> bool {
@@ -111,9 +145,9 @@ impl Pool {
     /// stays for later.
     pub(crate) fn take(&self) -> Option<Sender> {
         let mut idle = lock(&self.idle);
-        let newest_ready = idle.iter().rposition(|one| one.sender.is_ready())?;
+        let newest_ready = idle.iter().rposition(|one| one.whole.sender.is_ready())?;
         let one = idle.remove(newest_ready);
-        (one.since.elapsed() < self.limits.upstream_idle_time).then_some(Sender::Http1(one.sender))
+        (one.since.elapsed() < self.limits.upstream_idle_time).then_some(Sender::Http1(one.whole))
     }
 
     /// A share in a connection that has room.
@@ -128,16 +162,17 @@ impl Pool {
 
     /// Keeps a connection whose answer has been read; a share just ends.
     pub(crate) fn put(&self, sender: Sender) {
-        let Sender::Http1(sender) = sender else { return };
-        if sender.is_closed() {
+        let Sender::Http1(whole) = sender else { return };
+        let one = Idle { whole, since: Instant::now() };
+        if one.is_closed() {
             return;
         }
         let mut idle = lock(&self.idle);
         if idle.len() >= self.limits.upstream_idle_connections {
-            idle.retain(|one| !one.sender.is_closed());
+            idle.retain(|one| !one.is_closed());
         }
         if idle.len() < self.limits.upstream_idle_connections {
-            idle.push(Idle { sender, since: Instant::now() });
+            idle.push(one);
         }
     }
 
@@ -149,7 +184,7 @@ impl Pool {
         room: watch::Receiver<usize>,
     ) -> Sender {
         let usage = Arc::new(Mutex::new(Usage { streams: 1, since: Instant::now() }));
-        let share = Share { sender: sender.clone(), usage: Arc::clone(&usage) };
+        let share = Share { sender: sender.clone(), usage: Arc::clone(&usage), alarm: Alarm::default() };
         lock(&self.shared).push(Shared { sender, room, usage });
         Sender::Http2(share)
     }
@@ -157,7 +192,7 @@ impl Pool {
     /// Closes what has been idle for too long.
     pub(crate) fn prune(&self) {
         let longest = self.limits.upstream_idle_time;
-        lock(&self.idle).retain(|one| !one.sender.is_closed() && one.since.elapsed() < longest);
+        lock(&self.idle).retain(|one| !one.is_closed() && one.since.elapsed() < longest);
         lock(&self.shared).retain(|one| one.is_of_use(&self.limits));
     }
 

@@ -117,7 +117,7 @@ async fn open(
             let opened = http1::Builder::new().max_buf_size(BUFFER).handshake(stream).await;
             let (sender, connection) = opened.map_err(io::Error::other)?;
             held.execute(connection.with_upgrades());
-            Ok(Sender::Http1(sender))
+            Ok(Sender::whole(sender))
         }
         Protocol::H2c => {
             let opened = http2::Builder::new(held.clone())

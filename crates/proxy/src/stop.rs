@@ -34,12 +34,11 @@ impl Stop {
 ///
 /// To be called in a task of its own: the signals are asked to wake it only once.
 pub(crate) async fn run_until<C: Future>(
-    connection: C,
+    mut connection: Pin<&mut C>,
     gentle: [&Stop; 2],
     hard: &Stop,
     finish: impl Fn(Pin<&mut C>),
 ) -> Option<C::Output> {
-    let mut connection = pin!(connection);
     let mut signals = [pin!(gentle[0].given()), pin!(gentle[1].given()), pin!(hard.given())];
     // A task's waker never changes, so that registering it once is enough, and each later wake-up
     // costs three loads instead of three locks.
