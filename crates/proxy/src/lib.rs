@@ -16,6 +16,7 @@ mod exchange;
 mod form;
 mod forward;
 mod framing;
+mod gather;
 mod handover;
 mod headers;
 mod host;
