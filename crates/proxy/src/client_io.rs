@@ -3,6 +3,7 @@
 
 use crate::alarm::Alarm;
 use crate::framing::{Framing, Phase};
+use crate::gather;
 use crate::limits::Limits;
 use bytes::{Buf, Bytes};
 use std::io;
@@ -298,7 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        let written = gather::poll_write(Pin::new(&mut this.stream), cx, slices);
         this.limit_stall(written, cx)
     }
 

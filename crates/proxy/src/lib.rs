@@ -20,6 +20,7 @@ mod form;
 mod forward;
 mod framing;
 mod front;
+mod gather;
 mod handover;
 mod handshake;
 mod headers;

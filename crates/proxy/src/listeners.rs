@@ -181,6 +181,8 @@ impl Listeners {
 impl Open {
     fn new(door: Door, listener: TcpListener) -> io::Result<Self> {
         let addr = listener.local_addr()?;
+        // Accepted sockets inherit it: answers are not held back.
+        rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
         Ok(Self { addr, door, listener: Arc::new(listener), stop: Arc::default(), accepting: None })
     }
 
@@ -227,8 +229,24 @@ async fn accept(proxy: Arc<Proxy>, door: Door, listener: Arc<TcpListener>, stop:
             tracing::debug!(%ip, "too many connections");
             continue;
         };
-        if stream.set_nodelay(true).is_ok() {
-            connection::start(&proxy, door, ClientStream::Tcp(stream), ip, admitted, Arc::clone(&stop));
-        }
+        connection::start(&proxy, door, ClientStream::Tcp(stream), ip, admitted, Arc::clone(&stop));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
+    use super::*;
+    use tokio::net::TcpStream;
+
+    #[tokio::test]
+    async fn accepted_sockets_inherit_that_nothing_is_held_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let open = Open::new(Door::Common, listener).unwrap();
+        let _client = TcpStream::connect(addr).await.unwrap();
+        let (accepted, _) = open.listener.accept().await.unwrap();
+        assert!(accepted.nodelay().unwrap());
     }
 }

@@ -2,6 +2,7 @@
 //! its business.
 
 use crate::dialer::Dialer;
+use crate::gather::Gathered;
 use crate::pool::{STREAMS, Sender};
 use crate::proxy::Proxy;
 use crate::upstream::{Hold, Upstream};
@@ -111,7 +112,7 @@ async fn open(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     held: Held,
 ) -> io::Result<Sender> {
-    let stream = TokioIo::new(stream);
+    let stream = TokioIo::new(Gathered(stream));
     match held.upstream.protocol() {
         Protocol::Http1 => {
             let opened = http1::Builder::new().max_buf_size(BUFFER).handshake(stream).await;

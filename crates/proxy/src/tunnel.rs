@@ -5,6 +5,7 @@
 use crate::client_io::ClientIo;
 use crate::client_stream::ClientStream;
 use crate::dialer::Dialer;
+use crate::gather::Gathered;
 use crate::proxy::Proxy;
 use crate::upstream::{Hold, InFlight, Kind};
 use crate::websocket::{Frames, GOING_AWAY};
@@ -113,10 +114,10 @@ where
 {
     let (client, upstream) = tokio::try_join!(client, upstream).map_err(io::Error::other)?;
     let (client, early_from_client) = bare::<TokioIo<ClientIo<ClientStream>>>(client)?;
-    let (upstream, early_from_upstream) = bare::<TokioIo<S>>(upstream)?;
+    let (upstream, early_from_upstream) = bare::<TokioIo<Gathered<S>>>(upstream)?;
     let (client, not_yet_taken) = client.into_inner().into_parts();
     let mut client = ClientEnd { stream: client, frames: Frames::default() };
-    let mut upstream = upstream.into_inner();
+    let Gathered(mut upstream) = upstream.into_inner();
     upstream.write_all(&early_from_client).await?;
     upstream.write_all(&not_yet_taken).await?;
     client.write_all(&early_from_upstream).await?;

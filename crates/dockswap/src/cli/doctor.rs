@@ -406,7 +406,7 @@ mod tests {
             let wanted = super::ProxySettings {
                 http: address("0.0.0.0:8000"),
                 https: address("0.0.0.0:8443"),
-                user: None,
+                ..dockswap_config::Settings::default().proxy
             };
             listeners(&wanted, &status(listening)).iter().map(|finding| finding.level).collect()
         };

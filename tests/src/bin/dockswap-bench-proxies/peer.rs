@@ -107,8 +107,10 @@ impl Peer {
         let config = at.join("config");
         match self.kind {
             Kind::Dockswap => {
-                let table = json!({"format": 1, "table": table(&hosts, upstream)});
+                let table = json!({"format": 1, "table": table(&hosts, upstream, doors.https.map(|_| at))});
                 fs::write(at.join("routes.json"), table.to_string()).expect("a route table");
+                let keyring = json!({"format": 1, "keyring": keyring(at)});
+                fs::write(at.join("certificates.json"), keyring.to_string()).expect("a keyring");
                 command.env("HOME", at).env("DOCKSWAP_LOG__LEVEL", "warn");
                 command.arg("--config-dir").arg(at).arg("--data-dir").arg(at);
                 command.args(["proxy", "--http", &format!("127.0.0.1:{http}")]);
@@ -179,12 +181,20 @@ fn hosts(count: usize) -> Vec<String> {
     }
 }
 
-/// An app for each host, all in the same container.
-fn table(hosts: &[String], upstream: u16) -> Value {
+/// An app for each host, all in the same container; over TLS too when `keys` says where its certificate is.
+fn table(hosts: &[String], upstream: u16, keys: Option<&Path>) -> Value {
     let app = |(number, host): (usize, &String)| {
+        let plain = json!({"host": {"exact": host}, "path_prefix": "/", "strip_prefix": false});
+        let over_tls = keys.map(|keys| {
+            let mut route = plain.clone();
+            let files = json!({"cert": keys.join("cert.pem"), "key": keys.join("key.pem")});
+            route["tls"] = json!({"source": {"files": files}});
+            route
+        });
+        let routes: Vec<Value> = [plain].into_iter().chain(over_tls).collect();
         json!({
             "app": format!("app-{number:04}"),
-            "routes": [{"host": {"exact": host}, "path_prefix": "/", "strip_prefix": false}],
+            "routes": routes,
             "target": {
                 "color": "blue",
                 "deployment": 1,
@@ -197,6 +207,14 @@ fn table(hosts: &[String], upstream: u16) -> Value {
     };
     let apps: Vec<Value> = hosts.iter().enumerate().map(app).collect();
     json!({"revision": 1, "apps": apps})
+}
+
+/// The certificate that is in `dir`, as the proxy keeps it.
+fn keyring(dir: &Path) -> Value {
+    let [chain, key] =
+        ["cert.pem", "key.pem"].map(|file| fs::read_to_string(dir.join(file)).expect("a file"));
+    let certificate = json!({"host": {"exact": "localhost"}, "chain_pem": chain, "key_pem": key});
+    json!({"tag": "bench", "certificates": [certificate], "challenges": []})
 }
 
 /// What a command says, on both of its streams.
