@@ -3,7 +3,7 @@
 use super::{App, Message, PAUSE, Turn};
 use crate::crash::{self, Moment};
 use crate::view::{Notice, Progress};
-use dockswap_core::machine::{Event, Machine, Phase, Refusal};
+use dockswap_core::machine::{Effect, Event, Machine, Phase, Refusal};
 use dockswap_core::records::{CommitError, StoreError, in_words};
 use dockswap_core::{DeploymentId, Version};
 use std::sync::Arc;
@@ -94,9 +94,7 @@ impl App {
         self.state_in_doubt = false;
         let recorded = machines.into_iter().find(|machine| machine.app() == self.machine.app());
         if let Some(machine) = recorded.filter(|machine| machine.version() != self.machine.version()) {
-            let live = |machine: &Machine| machine.serving().map(|serving| serving.live.clone());
-            if live(&machine) != live(&self.machine) {
-                // A switch that was confirmed.
+            if was_switched(&self.machine, &machine) {
                 self.held.release();
             }
             self.machine = Arc::new(machine);
@@ -175,4 +173,14 @@ impl App {
             }
         });
     }
+}
+
+/// Whether a switch was confirmed on the way from the state `known` to the one that is `recorded`: traffic went over to
+/// another release, or back from what is undone.
+fn was_switched(known: &Machine, recorded: &Machine) -> bool {
+    let live = |machine: &Machine| machine.serving().map(|serving| serving.live.clone());
+    let is_undoing = |machine: &Machine| matches!(machine.phase(), Phase::RollingBack(_));
+    let owes_route = |machine: &Machine| machine.owed().effect == Some(Effect::Route);
+    let went_back = is_undoing(known) && is_undoing(recorded) && owes_route(known) && !owes_route(recorded);
+    went_back || live(known) != live(recorded)
 }
