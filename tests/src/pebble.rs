@@ -68,6 +68,8 @@ impl Pebble {
         let mut server = Command::new("pebble");
         server.args(["-config", &file("config.json"), "-dnsserver", &dns.to_string()]);
         server.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_AUTHZREUSE", "0");
+        // One nonce in twenty would be refused, and the same question asked twice.
+        server.env("PEBBLE_WFE_NONCEREJECT", "0");
         let processes = [resolver, server].map(|mut command| {
             command.stdin(Stdio::null()).stdout(log()).stderr(log());
             command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))

@@ -4,9 +4,9 @@
 use crate::acme::AcmeConfig;
 use crate::acme::archive::Archive;
 use crate::acme::issuer::Issuer;
-use crate::examination::examine;
-use crate::ring::Ring;
-use crate::slot::{Failures, Good, renewal};
+use crate::examination::{examine, examine_whenever};
+use crate::ring::{Ring, Unsaid};
+use crate::slot::{Failures, Good, Origin, renewal};
 use crate::view::{CertificateView, word};
 use async_trait::async_trait;
 use dockswap_core::keyring::{Keyring, Pair};
@@ -199,22 +199,27 @@ impl Work {
 
     /// What is known of a certificate that was not wanted before.
     fn open(&self, (host, source): &Key) -> Slot {
-        let now = self.config.clock.now();
-        let good = |pair: Pair| {
-            let validity = examine(&pair, host, now).ok()?;
-            Some(Good { pair, validity })
+        let good = |pair: Pair, origin: Origin| {
+            let validity = examine_whenever(&pair, host).ok()?;
+            Some(Good { pair, validity, origin })
         };
+        let stand_in = || good(self.shown_before(host)?, Origin::StandIn);
         match (source, host) {
             (CertificateSource::Acme, HostPattern::Exact(name)) => Slot {
-                good: self.archive.pair(name).and_then(good),
+                good: self.archive.pair(name).and_then(|pair| good(pair, Origin::Wanted)).or_else(stand_in),
                 failures: self.archive.failures(name),
                 ..Slot::default()
             },
-            _ => {
-                let last = self.config.last.certificates.iter().find(|one| one.host == *host);
-                Slot { good: last.and_then(|last| good(last.pair.clone())), ..Slot::default() }
-            }
+            _ => Slot { good: stand_in(), ..Slot::default() },
         }
+    }
+
+    /// What the host is shown, whyever: by this custodian, or, until it has said anything, by the proxy.
+    fn shown_before(&self, host: &HostPattern) -> Option<Pair> {
+        self.ring.shown(host).unwrap_or_else(|Unsaid| {
+            let last = self.config.last.certificates.iter().find(|one| one.host == *host);
+            last.map(|last| last.pair.clone())
+        })
     }
 
     /// Reads all files; the last good pair stays where they are bad.
@@ -230,7 +235,7 @@ impl Work {
         let reads = reads.map(|(key, cert, secret)| async move {
             let read = read_pair(&**files, &cert, &secret).await;
             let good = read.and_then(|pair| match examine(&pair, &key.0, now) {
-                Ok(validity) => Ok(Good { pair, validity }),
+                Ok(validity) => Ok(Good { pair, validity, origin: Origin::Wanted }),
                 Err(fault) => {
                     let file = if fault.is_of_the_key() { &secret } else { &cert };
                     Err(format!("{file}: {fault}"))
@@ -299,7 +304,7 @@ impl Work {
         slot.ordering = false;
         let now = self.config.clock.now();
         let good = outcome.and_then(|pair| match examine(&pair, &key.0, now) {
-            Ok(validity) => Ok(Good { pair, validity }),
+            Ok(validity) => Ok(Good { pair, validity, origin: Origin::Wanted }),
             Err(fault) => Err(format!("the ACME server gave a certificate that cannot be used: {fault}")),
         });
         match good {
@@ -335,8 +340,10 @@ impl Slot {
     /// When an ACME server is asked next.
     fn due(&self, host: &str, now: Timestamp) -> Timestamp {
         let wanted = match &self.good {
-            Some(good) => renewal(good.validity, fraction(&[host, &good.pair.chain_pem])),
-            None => now,
+            Some(good) if good.origin == Origin::Wanted => {
+                renewal(good.validity, fraction(&[host, &good.pair.chain_pem]))
+            }
+            _ => now,
         };
         if self.hurried {
             return self.failures.soonest(now);

@@ -5,7 +5,7 @@ use dockswap_core::keyring::Pair;
 use dockswap_core::spec::HostPattern;
 use rustls::client::verify_server_name;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
@@ -66,9 +66,23 @@ impl Fault {
 
 /// Examines `pair` for `host` at `now`.
 pub(crate) fn examine(pair: &Pair, host: &HostPattern, now: Timestamp) -> Result<Validity, Fault> {
+    let validity = examine_whenever(pair, host)?;
+    if now >= validity.until {
+        return Err(Fault::Expired(date(validity.until)));
+    }
+    if now < validity.from {
+        return Err(Fault::Early(date(validity.from)));
+    }
+    Ok(validity)
+}
+
+/// The same, whatever the time is: a clock may be wrong, and who is shown one that has expired is told at least whose
+/// it is.
+pub(crate) fn examine_whenever(pair: &Pair, host: &HostPattern) -> Result<Validity, Fault> {
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pair.chain_pem.as_bytes())
         .collect::<Result<_, _>>()
-        .map_err(|error| Fault::BadCertificate(error.to_string()))?;
+        // Its own words quote the text, which may be a key in the wrong place.
+        .map_err(|error| Fault::BadCertificate(in_words(&error).to_owned()))?;
     let leaf = chain.first().cloned().ok_or(Fault::NoCertificate)?;
     let (_, parsed) =
         X509Certificate::from_der(&leaf).map_err(|_| Fault::BadCertificate("it is no X.509".to_owned()))?;
@@ -81,14 +95,18 @@ pub(crate) fn examine(pair: &Pair, host: &HostPattern, now: Timestamp) -> Result
         return Err(Fault::OtherHost { names: names(&parsed), host: host.to_string() });
     }
     let (from, until) = (parsed.validity().not_before, parsed.validity().not_after);
-    let validity = Validity { from: timestamp(from), until: timestamp(until) };
-    if now >= validity.until {
-        return Err(Fault::Expired(until.to_string()));
+    Ok(Validity { from: timestamp(from), until: timestamp(until) })
+}
+
+/// What is wrong with a text in PEM, without a word of it.
+const fn in_words(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a section does not end: it is cut off",
+        pem::Error::IllegalSectionStart { .. } => "a section does not begin on a line of its own",
+        pem::Error::Base64Decode(_) => "what is between two lines of dashes is no base64",
+        pem::Error::SectionTooLarge => "a section is too large",
+        _ => "it is no PEM",
     }
-    if now < validity.from {
-        return Err(Fault::Early(from.to_string()));
-    }
-    Ok(validity)
 }
 
 fn check_key(pair: &Pair, chain: Vec<CertificateDer<'static>>) -> Result<(), Fault> {
@@ -142,6 +160,11 @@ fn names(certificate: &X509Certificate<'_>) -> String {
         count if count > MOST => format!("{} and {} more", all[..MOST].join(", "), count - MOST),
         _ => all.join(", "),
     }
+}
+
+fn date(time: Timestamp) -> String {
+    let date = ASN1Time::from_timestamp(time.as_micros() / 1_000_000);
+    date.map_or_else(|_| time.to_string(), |date| date.to_string())
 }
 
 fn timestamp(time: ASN1Time) -> Timestamp {
@@ -222,6 +245,19 @@ pub(crate) mod tests {
             let fault = examine(&bad, &exact(host), NOW).expect_err(said).to_string();
             assert!(fault.contains(said), "{fault}");
             assert!(!fault.contains("PRIVATE KEY-----\nM"), "{fault}");
+        }
+        // Both in one file whose line breaks were lost: what is said of it quotes nothing, in whatever form.
+        let both = format!("{}{}", good.chain_pem, good.key_pem.expose());
+        for flat in [both.replace('\n', " "), both.replace('\n', "\\n"), both.replace("-----\n", "----- ")] {
+            let Err(fault) = examine(&Pair { chain_pem: flat, ..good.clone() }, &exact("a.org"), NOW) else {
+                continue;
+            };
+            let secret = good.key_pem.expose().lines().nth(1).expect("a key");
+            let in_decimal = format!("{:?}", &secret.as_bytes()[..8]);
+            for said in [fault.to_string(), format!("{fault:?}")] {
+                assert!(!said.contains(secret), "{said}");
+                assert!(!said.contains(in_decimal.trim_matches(['[', ']'])), "{said}");
+            }
         }
         // Cut between two certificates it is whole, and half of the second is not.
         let chain = format!("{}{}", good.chain_pem, &other.chain_pem[..cut]);

@@ -25,6 +25,10 @@ struct Content {
     next: u64,
 }
 
+/// Nobody has said yet what is to be in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unsaid;
+
 /// A challenge that is answered until this is dropped.
 pub(crate) struct Offered {
     ring: Arc<Ring>,
@@ -43,6 +47,13 @@ impl Ring {
     /// Says which certificates are to be in force; [`Ring::publish`] brings them.
     pub(crate) fn fill(&self, certificates: BTreeMap<HostPattern, Pair>) {
         self.content().certificates = Some(certificates);
+    }
+
+    /// What `host` is shown now; `Err`: nobody has said yet what is to be in force.
+    pub(crate) fn shown(&self, host: &HostPattern) -> Result<Option<Pair>, Unsaid> {
+        let content = self.content();
+        let certificates = content.certificates.as_ref().ok_or(Unsaid)?;
+        Ok(certificates.get(host).cloned())
     }
 
     /// Answers `challenge` from now on. When this returns, an ACME server may ask.

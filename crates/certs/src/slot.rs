@@ -19,6 +19,16 @@ const WINDOW: Duration = Duration::from_hours(1);
 pub(crate) struct Good {
     pub(crate) pair: Pair,
     pub(crate) validity: Validity,
+    pub(crate) origin: Origin,
+}
+
+/// Where a pair is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// From where it is wanted from.
+    Wanted,
+    /// From elsewhere: it was shown for the same host, and is better than nothing until there is one that is wanted.
+    StandIn,
 }
 
 /// The failed tries since the last good one.

@@ -259,3 +259,41 @@ async fn an_acme_server_that_does_not_answer_is_said_and_not_asked_again_at_once
     assert!(view.next_try_us >= Some(NOW + Duration::from_mins(5)), "{view:?}");
     assert_eq!(view.expires_at_us, None);
 }
+
+fn keyring(host: &str, pair: &Pair) -> Keyring {
+    let certificates = vec![HostCertificate { host: exact(host), pair: pair.clone() }];
+    Keyring { tag: "before".to_owned(), certificates, challenges: Vec::new() }
+}
+
+/// A start on a machine whose clock is wrong, or whose archive is lost, must not take away what works.
+#[tokio::test]
+async fn what_the_proxy_shows_stands_in_until_there_is_another() {
+    for shown in [pair(&["a.org"], 2050), pair(&["a.org"], 2021)] {
+        let scene = Scene::begin(keyring("a.org", &shown));
+        let source = CertificateSource::Acme;
+        let wanted = Wanted { app: "a".parse().expect("a name"), host: exact("a.org"), source };
+        scene.wanted.lock().expect("a lock").push(wanted);
+        scene.custodian.look_again();
+        scene
+            .until("one is asked for all the same", |scene| scene.trouble("a").contains("cannot be asked"))
+            .await;
+        assert!(scene.shows("a.org", &shown));
+    }
+}
+
+#[tokio::test]
+async fn an_edit_that_leads_to_a_bad_file_keeps_what_the_host_was_shown() {
+    let (first, second) = (pair(&["a.org"], 2050), pair(&["a.org"], 2050));
+    let scene = Scene::begin(Keyring::default());
+    scene.put("first", &first);
+    scene.want("a", "a.org", "first");
+    scene.until("it is shown", |scene| scene.shows("a.org", &first)).await;
+
+    scene.wanted.lock().expect("a lock").clear();
+    scene.want("a", "a.org", "second");
+    scene.until("it is told", |scene| scene.trouble("a").contains("second")).await;
+    assert!(scene.shows("a.org", &first));
+
+    scene.put("second", &second);
+    scene.until("the new one is shown", |scene| scene.shows("a.org", &second)).await;
+}

@@ -49,12 +49,13 @@ pub(crate) struct Engine {
 /// Why a certificate cannot be shown.
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
+    // What went wrong with a text in PEM could quote it.
     #[error("it is no certificate in PEM")]
-    Chain(#[source] rustls::pki_types::pem::Error),
+    Chain,
     #[error("it has no certificate")]
     Empty,
     #[error("its key is no private key in PEM")]
-    Key(#[source] rustls::pki_types::pem::Error),
+    Key,
     #[error("certificate and key cannot be used")]
     Pair(#[source] rustls::Error),
 }
@@ -76,9 +77,10 @@ impl Engine {
     ) -> Result<(Arc<ServerConfig>, CertificateDer<'static>), Unusable> {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(pair.chain_pem.as_bytes())
             .collect::<Result<_, _>>()
-            .map_err(Unusable::Chain)?;
+            .map_err(|_| Unusable::Chain)?;
         let leaf = chain.first().cloned().ok_or(Unusable::Empty)?;
-        let key = PrivateKeyDer::from_pem_slice(pair.key_pem.expose().as_bytes()).map_err(Unusable::Key)?;
+        let key =
+            PrivateKeyDer::from_pem_slice(pair.key_pem.expose().as_bytes()).map_err(|_| Unusable::Key)?;
         let key = self.provider.key_provider.load_private_key(key).map_err(Unusable::Pair)?;
         let shown = CertifiedKey::new(chain, key);
         // What is made for ACME servers has an extension that nobody else understands.

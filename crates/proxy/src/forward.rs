@@ -169,8 +169,8 @@ impl Order {
                     request = whole;
                     let tally = &mut notes.tally;
                     entry = match route.find(&tried, tally) {
-                        Err(NoEntry::Held(_)) => {
-                            route.enter(&tried, tally).await.map_err(|_| Page::Unavailable)?
+                        Err(NoEntry::Held(_) | NoEntry::Closed(_)) => {
+                            route.enter(&tried, tally).await.map_err(Turned::into_page)?
                         }
                         found => found.map_err(|_| Page::BadGateway)?,
                     };
@@ -193,6 +193,16 @@ enum Turned {
     Away(Page),
     /// It is to come again over HTTPS, on this port.
     ToHttps(u16),
+}
+
+impl Turned {
+    /// The page of a request that had come to its app before.
+    fn into_page(self) -> Page {
+        match self {
+            Self::Away(page) => page,
+            Self::ToHttps(_) => Page::Unavailable,
+        }
+    }
 }
 
 /// What decides where a request goes.

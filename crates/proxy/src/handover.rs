@@ -9,6 +9,7 @@
 
 use crate::wire;
 use bytes::Bytes;
+use dockswap_core::keyring::Keyring;
 use dockswap_core::routes::RouteTable;
 use http::header::{CONNECTION, HOST, UPGRADE};
 use http::{HeaderValue, Method, Request, StatusCode};
@@ -61,6 +62,9 @@ pub(crate) struct Offer {
     /// How many of the descriptors, the last ones, are sockets of a service manager.
     #[serde(default)]
     pub(crate) activated: usize,
+    /// The certificates in force; `None`: it has none to give, and those on disk are the last ones.
+    #[serde(default)]
+    pub(crate) keyring: Option<Keyring>,
 }
 
 /// What a proxy has handed over.
@@ -246,7 +250,13 @@ mod tests {
 
     fn offer() -> Offer {
         let table = RouteTable { revision: 7, apps: Vec::new() };
-        Offer { version: "1.2.3".into(), table, common: ([127, 0, 0, 1], 80).into(), activated: 1 }
+        Offer {
+            version: "1.2.3".into(),
+            table,
+            common: ([127, 0, 0, 1], 80).into(),
+            activated: 1,
+            keyring: None,
+        }
     }
 
     #[tokio::test]

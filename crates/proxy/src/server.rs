@@ -141,17 +141,17 @@ pub async fn serve(config: ProxyConfig, shutdown: CancellationToken) -> Result<(
         ClaimError::Taken => ServeError::AlreadyRunning { socket: socket.clone() },
         ClaimError::Io(source) => opening(source),
     })?;
-    let (claim, table, common, inherited, lifeline) = match begun {
+    let (claim, table, keyring, common, inherited, lifeline) = match begun {
         Begun::Alone(claim) => {
             let table = snapshot.load().map_err(|source| ServeError::Snapshot { path, source })?;
-            (claim, table, http, Inherited::activated(sockets), None)
+            (claim, table, None, http, Inherited::activated(sockets), None)
         }
         Begun::After(Taken { lifeline, offer, mut files }) => {
             tracing::info!(version = offer.version, "taking over from the running proxy");
             let common = if http.port() == 0 { offer.common } else { http };
             let claim = Claim::inherited(&socket, files.remove(0));
             let inherited = Inherited::handed_over(files, offer.activated);
-            (claim, offer.table, common, inherited, Some(lifeline))
+            (claim, offer.table, offer.keyring, common, inherited, Some(lifeline))
         }
     };
     let claim = Arc::new(claim);
@@ -159,7 +159,7 @@ pub async fn serve(config: ProxyConfig, shutdown: CancellationToken) -> Result<(
     let listeners = inherited
         .and_then(|inherited| Listeners::new(Arc::clone(&proxy), common, https, inherited))
         .map_err(listening)?;
-    let keyring = keyfile.load();
+    let keyring = keyring.unwrap_or_else(|| keyfile.load());
     let mut board = Switchboard::new(Arc::clone(&proxy), (snapshot, keyfile), listeners);
     board.restore(table, keyring).await;
     let control = claim.bind().map_err(opening)?;

@@ -105,7 +105,7 @@ impl Switchboard {
         state.listeners.accept();
         state.listeners.forget_handed();
         // The table came from the other one's memory, and its file may be another.
-        state.saved = Saved::NotYet;
+        (state.saved, state.keys_saved) = (Saved::NotYet, Saved::NotYet);
         handover::taken(&mut lifeline).await?;
         self.predecessor = Some(Predecessor::meet(lifeline).await?);
         Ok(())
@@ -131,6 +131,7 @@ impl Switchboard {
                 tracing::error!(%addr, app, %error, "cannot listen; trying again every second");
             }
         }
+        self.open_asked(&mut state);
     }
 
     /// Puts `keyring` in force: when this returns, every handshake that begins later goes by it. A disk that
@@ -326,6 +327,7 @@ impl Switchboard {
                 table: self.proxy.table().source().clone(),
                 common: state.listeners.common_address(),
                 activated,
+                keyring: Some(self.proxy.certificates().source().clone()),
             };
             let files: Vec<_> = std::iter::once(lock.as_fd()).chain(sockets).collect();
             let mut lifeline = handover::give(asked, &offer, &files).await?;
