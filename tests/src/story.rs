@@ -193,17 +193,20 @@ fn reigns(events: &[Event]) -> (Vec<Reign>, BTreeMap<i64, Option<i64>>) {
     for event in events {
         let (from, to) = (event.payload["from"].as_str(), event.payload["to"].as_str());
         if event.kind == "traffic_switched" {
-            let live = reigns.last().and_then(|reign| reign.deployment);
+            // Also of what had it before requests were held.
+            let last = reigns.iter().rev().find_map(|reign| reign.deployment);
+            let nobody = event.payload.get("active_color").is_some_and(Value::is_null);
             let next = match from {
+                _ if nobody => None,
                 Some("switching") => {
-                    taken_from.insert(event.deployment, live);
+                    taken_from.insert(event.deployment, last);
                     Some(event.deployment)
                 }
-                Some("rolling_back") if live == Some(event.deployment) => {
+                Some("rolling_back") if last == Some(event.deployment) => {
                     taken_from.get(&event.deployment).copied().flatten()
                 }
                 // It had never been switched to.
-                Some("rolling_back") => live,
+                Some("rolling_back") => last,
                 _ => None,
             };
             reigns.push(Reign { begins: entered, confirmed: event.at, deployment: next });
@@ -241,6 +244,27 @@ mod tests {
         let versions = BTreeMap::from([(1, "one".to_owned()), (2, "two".to_owned())]);
         let (reigns, taken_from) = reigns(&events);
         Story { app: "web".to_owned(), events, reigns, taken_from, versions }
+    }
+
+    /// Nobody has the traffic while requests are held, and whoever had it before gets it back.
+    #[test]
+    fn a_hold_is_nobodys_reign() {
+        let switched = |at, deployment, from: &str, to: &str, color: Option<&str>| {
+            let mut event = event(at, deployment, "traffic_switched", from, to);
+            event.payload["active_color"] = json!(color);
+            event
+        };
+        let reigned = |events: &[Event]| -> Vec<Option<i64>> {
+            reigns(events).0.iter().map(|reign| reign.deployment).collect()
+        };
+        let first = switched(10, 1, "switching", "draining", Some("blue"));
+        let held = switched(20, 2, "holding", "holding", None);
+        let taken = switched(30, 2, "switching", "watching", Some("green"));
+        let held_again = switched(40, 2, "rolling_back", "rolling_back", None);
+        let back = switched(50, 2, "rolling_back", "stable", Some("blue"));
+        let all = [first.clone(), held.clone(), taken, held_again, back.clone()];
+        assert_eq!(reigned(&all), [Some(1), None, Some(2), None, Some(1)]);
+        assert_eq!(reigned(&[first, held, back]), [Some(1), None, Some(1)]);
     }
 
     fn sample(began: Micros, ended: Micros, version: &str) -> Sample {
