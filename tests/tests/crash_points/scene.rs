@@ -75,6 +75,21 @@ impl Scene {
         }
     }
 
+    /// Sees to it that the scene can be played at all.
+    pub(crate) fn set(self, track: &mut Track) {
+        match self {
+            Self::Edit | Self::Gated | Self::Promotion | Self::Cancel => track.runs_beside(),
+            Self::Recreation
+            | Self::WayBack
+            | Self::Removal
+            | Self::Return
+            | Self::Failure
+            | Self::Mending
+            | Self::FirstTry
+            | Self::SecondTry => {}
+        }
+    }
+
     /// Brings an app to where the scene begins; its name.
     pub(crate) fn prepare(self, track: &mut Track) -> String {
         match self {
@@ -137,6 +152,7 @@ impl Scene {
             }
             Self::Recreation => {
                 track.edit(app, recreated);
+                track.goes_alone();
                 End::Serves(track.edition())
             }
             Self::Gated => {

@@ -49,6 +49,8 @@ pub(crate) struct Track {
     edition: u32,
     /// The version of `web` that was the last to be stable.
     serving: String,
+    /// Whether that one runs alone: whatever comes after it is a recreation too.
+    alone: bool,
     kills: usize,
 }
 
@@ -92,13 +94,32 @@ impl Track {
             orders,
             edition: 0,
             serving,
+            alone: false,
             kills: 0,
+        }
+    }
+
+    /// The next version of `web` will run alone.
+    pub(crate) const fn goes_alone(&mut self) {
+        self.alone = true;
+    }
+
+    /// Sees to it that what `web` runs may run beside another version.
+    pub(crate) fn runs_beside(&mut self) {
+        if std::mem::take(&mut self.alone) {
+            self.edition += 1;
+            let edition = self.edition();
+            self.site.deployed(&file(&self.web, &edition));
+            self.serving = edition;
         }
     }
 
     /// Has the controller killed, starts it again, and judges what became of it. Panics when it does not die
     /// where it was to, or is not settled in time.
     pub(crate) fn strike(&mut self, strike: Strike) -> Outcome {
+        if let Strike::At(point) = strike {
+            Scene::of(point).set(self);
+        }
         let (since, serves) = (now(), self.site.running(&self.web));
         let (scene, app, bystanders, end) = match strike {
             Strike::At(point) => {
