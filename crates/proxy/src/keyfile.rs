@@ -32,11 +32,9 @@ impl Keyfile {
     pub(crate) fn load(&self) -> Keyring {
         let why = match self.file.read() {
             Ok(None) => return Keyring::default(),
-            Ok(Some(bytes)) => match serde_json::from_slice::<Written<'_>>(&bytes) {
-                Ok(written) if written.format == FORMAT => return written.keyring.into_owned(),
-                Ok(written) => io::Error::other(format!("it is of format {}, not {FORMAT}", written.format)),
-                // The error itself could quote a key.
-                Err(error) => io::Error::other(format!("line {}, column {}", error.line(), error.column())),
+            Ok(Some(bytes)) => match understand(&bytes) {
+                Ok(keyring) => return keyring,
+                Err(error) => error,
             },
             Err(error) => error,
         };
@@ -58,9 +56,15 @@ impl Keyfile {
 #[must_use]
 pub fn last_keyring(path: &Path) -> Keyring {
     let bytes = KeptFile::new(path.to_owned()).read().ok().flatten().unwrap_or_default();
-    match serde_json::from_slice::<Written<'_>>(&bytes) {
-        Ok(written) if written.format == FORMAT => written.keyring.into_owned(),
-        _ => Keyring::default(),
+    understand(&bytes).unwrap_or_default()
+}
+
+fn understand(bytes: &[u8]) -> io::Result<Keyring> {
+    match serde_json::from_slice::<Written<'_>>(bytes) {
+        Ok(written) if written.format == FORMAT => Ok(written.keyring.into_owned()),
+        Ok(written) => Err(io::Error::other(format!("it is of format {}, not {FORMAT}", written.format))),
+        // The error itself could quote a key.
+        Err(error) => Err(io::Error::other(format!("line {}, column {}", error.line(), error.column()))),
     }
 }
 

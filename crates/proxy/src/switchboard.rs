@@ -86,7 +86,7 @@ enum Saved {
 }
 
 impl Switchboard {
-    /// Accepts on the listeners' common address, with no route yet.
+    /// With `listeners` that nobody is accepted on yet, and no route.
     pub(crate) fn new(
         proxy: Arc<Proxy>,
         (snapshot, keyfile): (Snapshot, Keyfile),
@@ -117,21 +117,17 @@ impl Switchboard {
     }
 
     /// Puts the keyring and the table of the run before in force; nobody is accepted yet. A listener that cannot be
-    /// opened is logged, tried
-    /// again by every [`Switchboard::tick`], and keeps nothing else from being served.
+    /// opened is logged, tried again by every [`Switchboard::tick`], and keeps nothing else from being served.
     pub(crate) async fn restore(&self, source: RouteTable, keyring: Keyring) {
         let mut state = self.state.lock().await;
         self.proxy.show(Certificates::compile(keyring, &self.proxy.engine));
         let table = self.compile(&state, source);
         self.proxy.swap(&table);
-        for (&door, Asked { app, .. }) in table.asked() {
-            if let Err(error) = state.listeners.bind(door).and_then(|bound| state.listeners.open(door, bound))
-            {
-                let addr = state.listeners.address(door);
-                tracing::error!(%addr, app, %error, "cannot listen; trying again every second");
-            }
+        for (door, error) in self.open_asked(&mut state) {
+            let (addr, app) =
+                (state.listeners.address(door), table.asked().get(&door).map(|asked| &asked.app));
+            tracing::error!(%addr, app, %error, "cannot listen; trying again every second");
         }
-        self.open_asked(&mut state);
     }
 
     /// Puts `keyring` in force: when this returns, every handshake that begins later goes by it. A disk that
@@ -145,7 +141,7 @@ impl Switchboard {
         let hosts = keyring.certificates.len();
         self.proxy.show(Certificates::compile(keyring, &self.proxy.engine));
         tracing::info!(hosts, "certificates in force");
-        self.open_asked(&mut state);
+        still_closed(self.open_asked(&mut state));
         let table = self.proxy.table();
         state.listeners.retain(|door| self.is_asked(&table, door)).await;
         self.save_keys(&mut state).await;
@@ -227,7 +223,7 @@ impl Switchboard {
         if self.has_parted() {
             return;
         }
-        self.open_asked(&mut state);
+        still_closed(self.open_asked(&mut state));
         if state.saved == Saved::NotYet {
             self.save(&mut state, self.proxy.table()).await;
         }
@@ -241,19 +237,18 @@ impl Switchboard {
         table.asked().contains_key(&door) || (door == Door::Secure && self.proxy.certificates().has_proofs())
     }
 
-    /// Opens what is asked for and not open.
-    fn open_asked(&self, state: &mut State) {
+    /// Opens what is asked for and not open; what cannot be, and why.
+    fn open_asked(&self, state: &mut State) -> Vec<(Door, io::Error)> {
         let table = self.proxy.table();
-        let doors = table.asked().keys().copied().chain([Door::Secure]);
-        for door in doors.filter(|&door| self.is_asked(&table, door)) {
-            if state.listeners.is_open(door) {
-                continue;
-            }
-            if let Err(error) = state.listeners.bind(door).and_then(|bound| state.listeners.open(door, bound))
-            {
-                tracing::debug!(?door, %error, "still cannot listen");
-            }
-        }
+        let for_proofs = Some(Door::Secure).filter(|door| !table.asked().contains_key(door));
+        let doors = table.asked().keys().copied().chain(for_proofs);
+        let closed = doors
+            .filter(|&door| self.is_asked(&table, door) && !state.listeners.is_open(door))
+            .collect::<Vec<_>>();
+        let opened = closed.into_iter().map(|door| {
+            (door, state.listeners.bind(door).and_then(|bound| state.listeners.open(door, bound)))
+        });
+        opened.filter_map(|(door, opened)| opened.err().map(|error| (door, error))).collect()
     }
 
     /// What the proxy is doing.
@@ -435,6 +430,13 @@ impl Switchboard {
                 Saved::NotYet
             }
         };
+    }
+}
+
+/// Was said when it was first tried: every second is too often for more than this.
+fn still_closed(doors: Vec<(Door, io::Error)>) {
+    for (door, error) in doors {
+        tracing::debug!(?door, %error, "still cannot listen");
     }
 }
 

@@ -103,10 +103,7 @@ fn gauges(apps: &[AppView], proxy: Option<&RouterStatus>, writable: bool) -> Str
         }
         registry.register("proxy_in_flight", "What is in flight in the proxy, by its kind", by_kind);
     }
-    let mut text = String::new();
-    // Writing into a String cannot fail.
-    let _ = encode_registry(&mut text, &registry);
-    text
+    in_text(&registry)
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -127,9 +124,13 @@ fn expiries(certificates: &[CertificateView]) -> String {
     let mut registry = Registry::with_prefix("dockswap");
     let about = "When the certificate that is shown for a host expires, in seconds since 1970";
     registry.register("certificate_expiry_timestamp_seconds", about, by_host);
+    in_text(&registry)
+}
+
+fn in_text(registry: &Registry) -> String {
     let mut text = String::new();
     // Writing into a String cannot fail.
-    let _ = encode_registry(&mut text, &registry);
+    let _ = encode_registry(&mut text, registry);
     text
 }
 
