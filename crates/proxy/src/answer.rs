@@ -1,14 +1,16 @@
 //! The body of an answer on its way to a client, and what ends with its last byte: the request's
-//! count, the loan of the connection, the client connection's being busy.
+//! count, the use of the connection, the client connection's being busy.
 
 use crate::client_io::Busy;
-use crate::pool::Sender;
+use crate::exchange::Delivery;
+use crate::http1;
 use crate::request_body::Progress;
 use crate::silence::Silence;
 use crate::stall;
 use crate::upstream::InFlight;
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,24 +18,6 @@ use std::time::Duration;
 
 /// An answer to a client.
 pub(crate) type Answer = http::Response<AnswerBody>;
-
-/// A connection on loan from an upstream, for one request that is in flight on it.
-#[derive(Debug)]
-pub(crate) struct Loan {
-    pub(crate) sender: Sender,
-    pub(crate) in_flight: InFlight,
-}
-
-impl Loan {
-    /// The answer was read to its end: the connection can serve the next request. Dropping a loan
-    /// without this closes the connection.
-    fn give_back(self) {
-        let Self { sender, in_flight } = self;
-        if in_flight.upstream().is_routed() {
-            in_flight.upstream().pool().put(sender);
-        }
-    }
-}
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -60,8 +44,10 @@ const PIECE: usize = 16 * 1024;
 enum Source {
     /// A page of the proxy's own; `None` when it was taken.
     Page(Option<Bytes>),
-    /// What the upstream sends; the loan goes back at its end.
-    Upstream(Incoming, Option<Loan>, Silence),
+    /// What the upstream sends.
+    Upstream(Delivery, InFlight, Silence),
+    /// Nothing more.
+    Over,
 }
 
 /// Why an answer is not whole.
@@ -69,7 +55,10 @@ enum Source {
 pub(crate) enum BrokenAnswer {
     /// The connection to the upstream broke, or what came over it makes no sense.
     #[error("the upstream broke off its answer")]
-    Upstream(#[source] hyper::Error),
+    Http1(#[from] http1::Broken),
+    /// The same.
+    #[error("the upstream broke off its answer")]
+    Http2(#[from] hyper::Error),
     /// It did not go on.
     #[error("the upstream sent nothing for too long")]
     Silent,
@@ -90,8 +79,8 @@ impl AnswerBody {
     }
 
     /// An upstream's, given up when nothing of it came for `silence`.
-    pub(crate) fn upstream(body: Incoming, loan: Loan, busy: Busy, silence: Duration) -> Self {
-        let mut source = Source::Upstream(body, Some(loan), Silence::at_most(silence));
+    pub(crate) fn upstream(body: Delivery, in_flight: InFlight, busy: Busy, silence: Duration) -> Self {
+        let mut source = Source::Upstream(body, in_flight, Silence::at_most(silence));
         source.settle();
         Self { source, stream: None, _busy: busy }
     }
@@ -129,14 +118,41 @@ impl Drop for Stream {
     }
 }
 
+impl Delivery {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenAnswer>>> {
+        match self {
+            Self::Http1(delivery) => delivery.poll_frame(cx).map_err(BrokenAnswer::Http1),
+            Self::Http2 { incoming, .. } => Pin::new(incoming).poll_frame(cx).map_err(BrokenAnswer::Http2),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Http1(delivery) => delivery.is_over(),
+            Self::Http2 { incoming, .. } => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(delivery) => delivery.size_hint(),
+            Self::Http2 { incoming, .. } => incoming.size_hint(),
+        }
+    }
+}
+
 impl Source {
-    /// Gives the loan back if nothing more will come.
+    /// Ends the exchange if nothing more will come: the connection can serve the next request. One that is dropped
+    /// before is closed.
     fn settle(&mut self) {
-        if let Self::Upstream(body, loan, _) = self
-            && body.is_end_stream()
-            && let Some(loan) = loan.take()
+        if !matches!(self, Self::Upstream(delivery, ..) if delivery.is_over()) {
+            return;
+        }
+        if let Self::Upstream(Delivery::Http1(delivery), in_flight, _) = mem::replace(self, Self::Over)
+            && in_flight.upstream().is_routed()
+            && let Some(connection) = delivery.into_connection()
         {
-            loan.give_back();
+            in_flight.upstream().pool().put(connection);
         }
     }
 }
@@ -155,15 +171,16 @@ impl Body for AnswerBody {
             let piece = stream.rest.split_to(stream.rest.len().min(PIECE));
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
-        let (body, loan, silence) = match source {
+        let (delivery, silence) = match source {
             Source::Page(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Source::Upstream(body, loan, silence) => (body, loan, silence),
+            Source::Upstream(delivery, _, silence) => (delivery, silence),
+            Source::Over => return Poll::Ready(None),
         };
-        let polled = match Pin::new(body).poll_frame(cx) {
+        let polled = match delivery.poll_frame(cx) {
             Poll::Ready(frame) => {
                 silence.broken();
                 stall::handed_over();
-                frame.map(|frame| frame.map_err(BrokenAnswer::Upstream))
+                frame
             }
             Poll::Pending => {
                 stall::waits_for_upstream();
@@ -172,13 +189,8 @@ impl Body for AnswerBody {
             }
         };
         match &polled {
-            None => {
-                if let Some(loan) = loan.take() {
-                    loan.give_back();
-                }
-            }
-            Some(Err(_)) => *loan = None,
-            Some(Ok(_)) => source.settle(),
+            Some(Err(_)) => *source = Source::Over,
+            Some(Ok(_)) | None => source.settle(),
         }
         Poll::Ready(polled.map(|frame| frame.map(|frame| Self::cut(stream.as_mut(), frame))))
     }
@@ -186,14 +198,16 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Page(text) => text.is_none(),
-            Source::Upstream(body, ..) => body.is_end_stream() && !self.has_rest(),
+            Source::Upstream(delivery, ..) => delivery.is_over() && !self.has_rest(),
+            Source::Over => !self.has_rest(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Page(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
-            Source::Upstream(body, ..) => body.size_hint(),
+            Source::Upstream(delivery, ..) => delivery.size_hint(),
+            Source::Over => SizeHint::with_exact(0),
         }
     }
 }

@@ -1,33 +1,46 @@
 //! One request over one connection to an upstream: opened or used again, sent, answered or not.
 //! Holds the rules for when a request may be sent once more; doing so is its caller's business.
 
-use crate::answer::Loan;
+use crate::alarm::Alarm;
 use crate::form;
+use crate::http1::{self, Outbox, Unanswered};
 use crate::limits::Limits;
 use crate::meter::Reached;
 use crate::pages::Page;
-use crate::pool::Sender;
+use crate::pool::{Sender, Share};
 use crate::proxy::{Entry, Proxy};
 use crate::reach::{Over, reach};
-use crate::request_body::{Fault, RequestBody};
-use crate::upstream::Upstream;
+use crate::request_body::{Fault, Progress, RequestBody};
+use crate::upstream::{Hold, InFlight, Upstream};
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 /// A request as an upstream gets it.
 pub(crate) type Outgoing = Request<RequestBody>;
 
 /// An answer as an upstream gives it.
-pub(crate) type Incame = Response<Incoming>;
+pub(crate) type Incame = Response<Delivery>;
+
+/// The body of an answer on its way from an upstream, with what it comes over.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    Http1(http1::Delivery),
+    Http2 {
+        incoming: Incoming,
+        /// Counts until the answer has ended.
+        _share: Share,
+    },
+}
 
 /// What came of it.
 pub(crate) enum Exchange {
-    /// The head of an answer; its body comes over the connection on loan.
-    Answered(Incame, Loan),
+    /// An answer has begun.
+    Answered(Incame, InFlight),
     /// This upstream accepted no connection: the request is whole, and in flight nowhere.
     Refused(Outgoing, Arc<Upstream>),
     /// A connection that had been used before broke, and the request may be sent again.
@@ -41,15 +54,18 @@ enum Sent {
     Answered(Incame),
     /// It never left: the request is whole.
     Unsent(Outgoing),
-    /// The connection broke before an answer; the upstream may have seen the request.
-    Broken(hyper::Error),
+    /// The connection broke before an answer, and the upstream may have seen the request; that again, if it may
+    /// be sent once more.
+    Broken(Option<Outgoing>),
+    /// What came is no answer, or only a part of one.
+    Nonsense,
     TimedOut,
 }
 
 /// Sends `request` to where `entry` leads.
 pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: Outgoing, over: Over) -> Exchange {
     let upstream = Arc::clone(entry.in_flight.upstream());
-    let (mut sender, was_reused) = match reach(proxy, &upstream, entry.closings, over).await {
+    let (sender, was_reused) = match reach(proxy, &upstream, entry.closings, over).await {
         Ok(found) => found,
         Err(error) => {
             tracing::debug!(addr = %upstream.addr(), %error, "an upstream refused a connection");
@@ -62,9 +78,11 @@ pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: Outgoing, ove
         return Exchange::Failed(Page::Unavailable);
     }
     entry.tally.reached(if was_reused { Reached::Again } else { Reached::Anew });
-    let spare = if was_reused { copy_if_repeatable(&request) } else { None };
     let progress = request.body().progress();
-    let sent = send(&proxy.limits, &mut sender, request).await;
+    let sent = match sender {
+        Sender::Http1(connection) => over_http1(&proxy.limits, &entry, connection, request).await,
+        Sender::Http2(share) => over_http2(&proxy.limits, share, request).await,
+    };
     if !matches!(sent, Sent::Answered(_))
         && let Some(fault) = progress.and_then(|progress| progress.fault())
     {
@@ -74,31 +92,81 @@ pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: Outgoing, ove
         });
     }
     match sent {
-        Sent::Answered(answer) => Exchange::Answered(answer, Loan { sender, in_flight: entry.in_flight }),
+        Sent::Answered(answer) => Exchange::Answered(answer, entry.in_flight),
         Sent::TimedOut => Exchange::Failed(Page::GatewayTimeout),
         Sent::Unsent(_) | Sent::Broken(_) if was_closed() => Exchange::Failed(Page::Unavailable),
-        Sent::Unsent(request) if was_reused => Exchange::Again(request, entry),
-        Sent::Broken(error) if broke_without_answer(&error) => match spare {
-            Some(spare) => Exchange::Again(spare, entry),
-            None => Exchange::Failed(Page::BadGateway),
-        },
-        Sent::Unsent(_) | Sent::Broken(_) => Exchange::Failed(Page::BadGateway),
+        Sent::Unsent(request) | Sent::Broken(Some(request)) if was_reused => Exchange::Again(request, entry),
+        Sent::Unsent(_) | Sent::Broken(_) | Sent::Nonsense => Exchange::Failed(Page::BadGateway),
     }
 }
 
-/// Sends a request, and waits for the head of its answer as long as the body still moves and
-/// `answer_time` beyond.
-async fn send(limits: &Limits, sender: &mut Sender, request: Outgoing) -> Sent {
+async fn over_http1(
+    limits: &Limits,
+    entry: &Entry,
+    mut connection: http1::Connection,
+    mut request: Outgoing,
+) -> Sent {
     let progress = request.body().progress();
-    let come_so_far = || progress.as_ref().map(|progress| progress.moves());
-    let http2 = matches!(sender, Sender::Http2(_));
-    let request = if http2 { form::for_http2(request) } else { request };
-    let mut answered = pin!(sender.send(request));
-    let alarm = sender.alarm();
+    let is_repeatable = is_repeatable(&request);
+    let mut outbox = Outbox::new(&request);
+    let mut alarm = mem::take(connection.alarm());
+    let asked = |cx: &mut Context<'_>| connection.poll_ask(cx, &mut outbox, &mut request);
+    let answered = in_time(limits, &mut alarm, progress.as_deref(), asked).await;
+    *connection.alarm() = alarm;
+    let http1::Head { answer, extent, keeps_alive } = match answered {
+        Some(Ok(head)) => head,
+        Some(Err(Unanswered::Gone | Unanswered::Closed)) if outbox.is_untouched() => {
+            return Sent::Unsent(request);
+        }
+        Some(Err(Unanswered::Gone | Unanswered::Closed)) => {
+            return Sent::Broken(is_repeatable.then_some(request));
+        }
+        Some(Err(error)) => {
+            tracing::debug!(addr = %entry.in_flight.upstream().addr(), %error, "no answer");
+            return Sent::Nonsense;
+        }
+        None => return Sent::TimedOut,
+    };
+    let keeps_alive = keeps_alive && outbox.is_sent();
+    if !outbox.is_over() {
+        let rest;
+        (connection, rest) = connection.with_rest_sent(outbox, request.into_body(), limits.answer_time);
+        entry.in_flight.upstream().hold(Hold::Task(rest), entry.closings);
+    }
+    Sent::Answered(answer.map(|()| Delivery::Http1(http1::Delivery::new(connection, extent, keeps_alive))))
+}
+
+async fn over_http2(limits: &Limits, mut share: Share, request: Outgoing) -> Sent {
+    let progress = request.body().progress();
+    let spare = is_repeatable(&request).then(|| copy(&request));
+    let mut answered = pin!(share.send(form::for_http2(request)));
+    let mut alarm = Alarm::default();
+    match in_time(limits, &mut alarm, progress.as_deref(), |cx| answered.as_mut().poll(cx)).await {
+        Some(Ok(answer)) => {
+            Sent::Answered(answer.map(|incoming| Delivery::Http2 { incoming, _share: share }))
+        }
+        Some(Err(mut error)) => match error.take_message() {
+            Some(request) => Sent::Unsent(form::for_http1(request)),
+            None if broke_without_answer(&error.into_error()) => Sent::Broken(spare),
+            None => Sent::Nonsense,
+        },
+        None => Sent::TimedOut,
+    }
+}
+
+/// Waits for the head of an answer as long as the body of its request still moves and `answer_time` beyond; `None`:
+/// that is over.
+async fn in_time<A, E>(
+    limits: &Limits,
+    alarm: &mut Alarm,
+    progress: Option<&Progress>,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<Result<A, E>>,
+) -> Option<Result<A, E>> {
+    let come_so_far = || progress.map(Progress::moves);
     let mut before = come_so_far();
     alarm.set(limits.answer_time);
     let answered = poll_fn(|cx| {
-        if let Poll::Ready(answered) = answered.as_mut().poll(cx) {
+        if let Poll::Ready(answered) = poll(cx) {
             return Poll::Ready(Some(answered));
         }
         while alarm.poll(cx).is_ready() {
@@ -110,34 +178,27 @@ async fn send(limits: &Limits, sender: &mut Sender, request: Outgoing) -> Sent {
             alarm.set(limits.answer_time);
         }
         Poll::Pending
-    });
-    match answered.await {
-        Some(Ok(answer)) => {
-            if let Some(progress) = progress {
-                progress.answered();
-            }
-            Sent::Answered(answer)
-        }
-        Some(Err(mut error)) => match error.take_message() {
-            Some(request) if http2 => Sent::Unsent(form::for_http1(request)),
-            Some(request) => Sent::Unsent(request),
-            None => Sent::Broken(error.into_error()),
-        },
-        None => Sent::TimedOut,
+    })
+    .await;
+    if let (Some(Ok(_)), Some(progress)) = (&answered, progress) {
+        progress.answered();
     }
+    answered
 }
 
-/// A copy of a request that may be sent twice: without a body, and of a method whose repetition
-/// changes nothing (RFC 9110, section 9.2.2).
-fn copy_if_repeatable(request: &Outgoing) -> Option<Outgoing> {
-    if !request.body().is_end_stream() || !request.method().is_idempotent() {
-        return None;
-    }
+/// Whether a request may be sent twice: it has no body, and its method is one whose repetition changes nothing
+/// (RFC 9110, section 9.2.2).
+fn is_repeatable(request: &Outgoing) -> bool {
+    request.body().is_end_stream() && request.method().is_idempotent()
+}
+
+/// A copy of a request that may be sent twice.
+fn copy(request: &Outgoing) -> Outgoing {
     let mut copy = Request::new(RequestBody::Empty);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
-    Some(copy)
+    copy
 }
 
 /// Whether the connection ended instead of answering, as opposed to answering nonsense.

@@ -1,11 +1,11 @@
 //! One request's way: understood, routed, counted, sent, answered. Which fields pass is the business
 //! of [`crate::headers`], how it is sent that of [`crate::exchange`].
 
-use crate::answer::{Answer, AnswerBody, Loan};
+use crate::answer::{Answer, AnswerBody};
 use crate::client_io::{Busy, Trust};
 use crate::connection::Client;
 use crate::detour;
-use crate::exchange::{Exchange, Incame, Outgoing, exchange};
+use crate::exchange::{Delivery, Exchange, Incame, Outgoing, exchange};
 use crate::headers::{self, BodyFraming, Origin};
 use crate::hold::InQueue;
 use crate::host;
@@ -18,7 +18,7 @@ use crate::tunnel::{self, Protocol};
 use crate::upstream::{InFlight, Kind, Upstream};
 use http::header::{CONTENT_LENGTH, HOST, STRICT_TRANSPORT_SECURITY};
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderValue, Method, Request, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use std::sync::Arc;
@@ -40,7 +40,8 @@ pub(crate) async fn answer(client: &Client, request: Request<Incoming>, busy: Bu
     };
     let Notes { request_body, hsts, tally } = notes;
     let (by, status) = match &carried {
-        Ok(Carried::Answer(answer, _) | Carried::Switched(answer)) => (By::App, answer.status()),
+        Ok(Carried::Answer(answer, _)) => (By::App, answer.status()),
+        Ok(Carried::Switched(answer)) => (By::App, answer.status()),
         Ok(Carried::Moved(_)) => (By::Proxy, StatusCode::PERMANENT_REDIRECT),
         Err(page) => (By::Proxy, page.status()),
     };
@@ -49,11 +50,11 @@ pub(crate) async fn answer(client: &Client, request: Request<Incoming>, busy: Bu
         None => client.proxy.meter.unrouted(status),
     }
     let mut answer = match carried {
-        Ok(Carried::Answer(answer, loan)) => {
+        Ok(Carried::Answer(answer, in_flight)) => {
             let (mut head, body) = answer.into_parts();
             head.version = Version::HTTP_11;
             headers::prepare_answer(&mut head.headers);
-            let body = AnswerBody::upstream(body, loan, busy, client.proxy.limits.silence_time);
+            let body = AnswerBody::upstream(body, in_flight, busy, client.proxy.limits.silence_time);
             Answer::from_parts(head, if on_stream { body.on_stream(request_body) } else { body })
         }
         Ok(Carried::Switched(answer)) => {
@@ -86,9 +87,9 @@ struct Notes {
 /// How a request ended well.
 enum Carried {
     /// With an answer.
-    Answer(Incame, Loan),
+    Answer(Incame, InFlight),
     /// With a change of protocol; the tunnel runs.
-    Switched(Incame),
+    Switched(Response<()>),
     /// It is to be sent there.
     Moved(HeaderValue),
 }
@@ -153,17 +154,18 @@ impl Order {
         loop {
             let closings = entry.closings;
             match exchange(proxy, entry, request, over).await {
-                Exchange::Answered(answer, loan) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                    return switch(proxy, answer, on_upgrade, loan.in_flight, closings);
+                Exchange::Answered(answer, in_flight)
+                    if answer.status() == StatusCode::SWITCHING_PROTOCOLS =>
+                {
+                    return switch(proxy, answer, on_upgrade, in_flight, closings);
                 }
                 Exchange::Answered(answer, _) if !headers::has_known_encoding(answer.headers()) => {
                     return Err(Page::BadGateway);
                 }
-                Exchange::Answered(answer, loan) if headers::is_event_stream(answer.headers()) => {
-                    let in_flight = loan.in_flight.counted_as(Kind::EventStream);
-                    return Ok(Carried::Answer(answer, Loan { in_flight, ..loan }));
+                Exchange::Answered(answer, in_flight) if headers::is_event_stream(answer.headers()) => {
+                    return Ok(Carried::Answer(answer, in_flight.counted_as(Kind::EventStream)));
                 }
-                Exchange::Answered(answer, loan) => return Ok(Carried::Answer(answer, loan)),
+                Exchange::Answered(answer, in_flight) => return Ok(Carried::Answer(answer, in_flight)),
                 Exchange::Refused(whole, upstream) => {
                     tried.push(upstream);
                     request = whole;
@@ -358,15 +360,17 @@ fn origin_form(uri: &Uri, strip: usize) -> Option<Uri> {
 /// Starts the tunnel that an upstream agreed to.
 fn switch(
     proxy: &Arc<Proxy>,
-    mut answer: Incame,
+    answer: Incame,
     client: Option<OnUpgrade>,
     in_flight: InFlight,
     closings: u64,
 ) -> Result<Carried, Page> {
     // Nobody asked for another protocol: this is no answer to the request.
     let Some(client) = client else { return Err(Page::BadGateway) };
-    let upstream = hyper::upgrade::on(&mut answer);
-    let protocol = Protocol::of(answer.headers());
-    tunnel::start(proxy, protocol, (client, upstream), in_flight, closings);
-    Ok(Carried::Switched(answer))
+    let (head, delivery) = answer.into_parts();
+    // HTTP/2 has no such answer.
+    let Delivery::Http1(delivery) = delivery else { return Err(Page::BadGateway) };
+    let protocol = Protocol::of(&head.headers);
+    tunnel::start(proxy, protocol, client, delivery.into_parts(), (in_flight, closings));
+    Ok(Carried::Switched(Response::from_parts(head, ())))
 }

@@ -1,13 +1,14 @@
 //! The connections to one upstream that can take a request. They belong to one life of one container and die with
 //! it. HTTP/1.1: idle ones, each for one request at a time. HTTP/2: shared ones, each for many.
 
-use crate::alarm::Alarm;
-use crate::exchange::{Incame, Outgoing};
+use crate::exchange::Outgoing;
+use crate::http1;
 use crate::limits::Limits;
 use crate::request_body::RequestBody;
 use crate::sync::lock;
-use futures_util::future::Either;
-use hyper::client::conn::{TrySendError, http1, http2};
+use http::Response;
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http2};
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
@@ -16,47 +17,13 @@ use tokio::time::Instant;
 /// Streams on one shared connection: what an upstream should bear (RFC 9113, section 6.5.2).
 pub(crate) const STREAMS: u32 = 100;
 
-/// The sending half of a connection to an upstream, for one request.
+/// A connection to an upstream, for one request.
 #[derive(Debug)]
 pub(crate) enum Sender {
-    /// All of the connection.
-    Http1(Whole),
+    /// All of the connection: it carries one request at a time.
+    Http1(http1::Connection),
     /// A share in it.
     Http2(Share),
-}
-
-/// A connection that carries one request at a time.
-#[derive(Debug)]
-pub(crate) struct Whole {
-    sender: http1::SendRequest<RequestBody>,
-    /// For the answers that come over it, one after the other: setting it again costs nothing.
-    alarm: Alarm,
-}
-
-impl Sender {
-    /// All of a connection that was just opened.
-    pub(crate) fn whole(sender: http1::SendRequest<RequestBody>) -> Self {
-        Self::Http1(Whole { sender, alarm: Alarm::default() })
-    }
-
-    /// Sends `request`, which has the form that this protocol wants; what becomes of it.
-    pub(crate) fn send(
-        &mut self,
-        request: Outgoing,
-    ) -> impl Future<Output = Result<Incame, TrySendError<Outgoing>>> + use<> {
-        match self {
-            Self::Http1(whole) => Either::Left(whole.sender.try_send_request(request)),
-            Self::Http2(share) => Either::Right(share.sender.try_send_request(request)),
-        }
-    }
-
-    /// What to wait for an answer with.
-    pub(crate) fn alarm(&mut self) -> &mut Alarm {
-        match self {
-            Self::Http1(whole) => &mut whole.alarm,
-            Self::Http2(share) => &mut share.alarm,
-        }
-    }
 }
 
 /// Connections, the one used last on top: those that traffic no longer needs age and go.
@@ -71,13 +38,13 @@ pub(crate) struct Pool {
 
 #[derive(Debug)]
 struct Idle {
-    whole: Whole,
+    connection: http1::Connection,
     since: Instant,
 }
 
 impl Idle {
-    fn is_closed(&self) -> bool {
-        self.whole.sender.is_closed()
+    fn is_of_use(&mut self, limits: &Limits) -> bool {
+        self.since.elapsed() < limits.upstream_idle_time && self.connection.is_quiet()
     }
 }
 
@@ -102,7 +69,16 @@ struct Usage {
 pub(crate) struct Share {
     sender: http2::SendRequest<RequestBody>,
     usage: Arc<Mutex<Usage>>,
-    alarm: Alarm,
+}
+
+impl Share {
+    /// Sends `request`, which has the form that HTTP/2 wants; what becomes of it.
+    pub(crate) fn send(
+        &mut self,
+        request: Outgoing,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Outgoing>>> + use<> {
+        self.sender.try_send_request(request)
+    }
 }
 
 impl Shared {
@@ -113,7 +89,7 @@ impl Shared {
             return None;
         }
         usage.streams += 1;
-        Some(Share { sender: self.sender.clone(), usage: Arc::clone(&self.usage), alarm: Alarm::default() })
+        Some(Share { sender: self.sender.clone(), usage: Arc::clone(&self.usage) })
     }
 
     fn is_of_use(&self, limits: &Limits) -> bool {
@@ -141,13 +117,15 @@ impl Pool {
         }
     }
 
-    /// A connection that can take a request now. One whose last exchange is not wholly over yet
-    /// stays for later.
+    /// A connection that can take a request now.
     pub(crate) fn take(&self) -> Option<Sender> {
         let mut idle = lock(&self.idle);
-        let newest_ready = idle.iter().rposition(|one| one.whole.sender.is_ready())?;
-        let one = idle.remove(newest_ready);
-        (one.since.elapsed() < self.limits.upstream_idle_time).then_some(Sender::Http1(one.whole))
+        while let Some(mut newest) = idle.pop() {
+            if newest.is_of_use(&self.limits) {
+                return Some(Sender::Http1(newest.connection));
+            }
+        }
+        None
     }
 
     /// A share in a connection that has room.
@@ -160,16 +138,12 @@ impl Pool {
         self.opening.lock().await
     }
 
-    /// Keeps a connection whose answer has been read; a share just ends.
-    pub(crate) fn put(&self, sender: Sender) {
-        let Sender::Http1(whole) = sender else { return };
-        let one = Idle { whole, since: Instant::now() };
-        if one.is_closed() {
-            return;
-        }
+    /// Keeps a connection whose answer has been read.
+    pub(crate) fn put(&self, connection: http1::Connection) {
+        let one = Idle { connection, since: Instant::now() };
         let mut idle = lock(&self.idle);
         if idle.len() >= self.limits.upstream_idle_connections {
-            idle.retain(|one| !one.is_closed());
+            idle.retain_mut(|one| one.is_of_use(&self.limits));
         }
         if idle.len() < self.limits.upstream_idle_connections {
             idle.push(one);
@@ -184,15 +158,14 @@ impl Pool {
         room: watch::Receiver<usize>,
     ) -> Sender {
         let usage = Arc::new(Mutex::new(Usage { streams: 1, since: Instant::now() }));
-        let share = Share { sender: sender.clone(), usage: Arc::clone(&usage), alarm: Alarm::default() };
+        let share = Share { sender: sender.clone(), usage: Arc::clone(&usage) };
         lock(&self.shared).push(Shared { sender, room, usage });
         Sender::Http2(share)
     }
 
     /// Closes what has been idle for too long.
     pub(crate) fn prune(&self) {
-        let longest = self.limits.upstream_idle_time;
-        lock(&self.idle).retain(|one| !one.is_closed() && one.since.elapsed() < longest);
+        lock(&self.idle).retain_mut(|one| one.is_of_use(&self.limits));
         lock(&self.shared).retain(|one| one.is_of_use(&self.limits));
     }
 

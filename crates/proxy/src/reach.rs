@@ -1,13 +1,15 @@
 //! A connection to an upstream for one request: one that is there, or one that is opened. What is sent over it is not
 //! its business.
 
+use crate::closing::Closing;
 use crate::dialer::Dialer;
-use crate::gather::Gathered;
+use crate::http1;
 use crate::pool::{STREAMS, Sender};
 use crate::proxy::Proxy;
 use crate::upstream::{Hold, Upstream};
+use crate::upstream_stream::UpstreamStream;
 use dockswap_core::spec::Protocol;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::future::{Future, poll_fn};
@@ -15,13 +17,9 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-
-/// What one HTTP/1.1 connection may hold: the longest head of an answer, and the largest read.
-const BUFFER: usize = 64 * 1024;
 
 /// How far ahead of its client, in bytes, an upstream may be with one answer over HTTP/2; also its longest head.
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -95,30 +93,26 @@ async fn open_one(
 }
 
 async fn connect(proxy: &Proxy, held: Held) -> io::Result<Sender> {
-    match &proxy.dialer {
+    let stream = match &proxy.dialer {
         Dialer::Tcp => {
             let stream = TcpStream::connect(held.upstream.addr()).await?;
             stream.set_nodelay(true)?;
-            open(stream, held).await
+            UpstreamStream::Tcp(stream)
         }
         #[cfg(feature = "in-memory")]
-        Dialer::Memory(dial) => open(dial(held.upstream.addr())?, held).await,
-    }
+        Dialer::Memory(dial) => UpstreamStream::Memory(dial(held.upstream.addr())?),
+    };
+    open(stream, held).await
 }
 
 /// Makes a connection to an upstream of a stream that leads there. How it ends shows in the requests that it
 /// carries; an idle one may end in any way.
-async fn open(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    held: Held,
-) -> io::Result<Sender> {
-    let stream = TokioIo::new(Gathered(stream));
+async fn open(stream: UpstreamStream, held: Held) -> io::Result<Sender> {
     match held.upstream.protocol() {
         Protocol::Http1 => {
-            let opened = http1::Builder::new().max_buf_size(BUFFER).handshake(stream).await;
-            let (sender, connection) = opened.map_err(io::Error::other)?;
-            held.execute(connection.with_upgrades());
-            Ok(Sender::whole(sender))
+            let closing = Arc::new(Closing::default());
+            held.upstream.hold(Hold::Connection(Arc::clone(&closing)), held.closings);
+            Ok(Sender::Http1(http1::Connection::new(stream, closing)))
         }
         Protocol::H2c => {
             let opened = http2::Builder::new(held.clone())
@@ -131,7 +125,7 @@ async fn open(
                 .timer(TokioTimer::new())
                 .keep_alive_interval(PING_AFTER)
                 .keep_alive_timeout(PONG_WITHIN)
-                .handshake(stream)
+                .handshake(TokioIo::new(stream))
                 .await;
             let (sender, mut connection) = opened.map_err(io::Error::other)?;
             let (tell, mut room) = watch::channel(0);

@@ -4,15 +4,13 @@
 
 use crate::client_io::ClientIo;
 use crate::client_stream::ClientStream;
-use crate::dialer::Dialer;
-use crate::gather::Gathered;
 use crate::proxy::Proxy;
 use crate::upstream::{Hold, InFlight, Kind};
+use crate::upstream_stream::UpstreamStream;
 use crate::websocket::{Frames, GOING_AWAY};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::UPGRADE;
-use hyper::rt::{Read, Write};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::io;
@@ -20,7 +18,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -40,15 +37,15 @@ impl Protocol {
     }
 }
 
-/// Carries bytes between `client` and `upstream`, in a task of its own, once both have upgraded.
-/// `in_flight` counts until the tunnel is closed; `closings` is how often its upstream had been closed when it was
-/// counted in.
+/// Carries bytes between `client` and `upstream` (with what was read early), in a task of its own, once the client
+/// has upgraded. `in_flight` counts until the tunnel is closed; `closings` is how often its upstream had been closed
+/// when it was counted in.
 pub(crate) fn start(
     proxy: &Arc<Proxy>,
     protocol: Protocol,
-    ends: (OnUpgrade, OnUpgrade),
-    in_flight: InFlight,
-    closings: u64,
+    client: OnUpgrade,
+    upstream: (UpstreamStream, Bytes),
+    (in_flight, closings): (InFlight, u64),
 ) {
     let shared = Arc::clone(proxy);
     let in_flight = in_flight.counted_as(match protocol {
@@ -59,26 +56,17 @@ pub(crate) fn start(
     let farewell = CancellationToken::new();
     let told = farewell.clone();
     let tunnel = proxy.connections.spawn(async move {
-        match &shared.dialer {
-            Dialer::Tcp => run::<TcpStream>(&shared, protocol, ends, (in_flight, told)).await,
-            #[cfg(feature = "in-memory")]
-            Dialer::Memory(_) => {
-                run::<tokio::io::DuplexStream>(&shared, protocol, ends, (in_flight, told)).await;
-            }
-        }
+        run(&shared, protocol, (client, upstream), (in_flight, told)).await;
     });
     held_by.hold(Hold::Tunnel(tunnel.abort_handle(), farewell), closings);
 }
 
-/// The upstream's side is a stream of the kind `S`.
-async fn run<S>(
+async fn run(
     proxy: &Proxy,
     protocol: Protocol,
-    (client, upstream): (OnUpgrade, OnUpgrade),
+    (client, upstream): (OnUpgrade, (UpstreamStream, Bytes)),
     (in_flight, farewell): (InFlight, CancellationToken),
-) where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
+) {
     let end = async {
         tokio::select! {
             () = farewell.cancelled() => {}
@@ -87,7 +75,7 @@ async fn run<S>(
     };
     tokio::pin!(end);
     let opened = tokio::select! {
-        opened = open::<S>(client, upstream) => opened,
+        opened = open(client, upstream) => opened,
         () = &mut end => return,
     };
     let (mut client, mut upstream) = match opened {
@@ -108,16 +96,13 @@ async fn run<S>(
     }
 }
 
-async fn open<S>(client: OnUpgrade, upstream: OnUpgrade) -> io::Result<(ClientEnd<ClientStream>, S)>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let (client, upstream) = tokio::try_join!(client, upstream).map_err(io::Error::other)?;
-    let (client, early_from_client) = bare::<TokioIo<ClientIo<ClientStream>>>(client)?;
-    let (upstream, early_from_upstream) = bare::<TokioIo<Gathered<S>>>(upstream)?;
+async fn open(
+    client: OnUpgrade,
+    (mut upstream, early_from_upstream): (UpstreamStream, Bytes),
+) -> io::Result<(ClientEnd<ClientStream>, UpstreamStream)> {
+    let (client, early_from_client) = bare(client.await.map_err(io::Error::other)?)?;
     let (client, not_yet_taken) = client.into_inner().into_parts();
     let mut client = ClientEnd { stream: client, frames: Frames::default() };
-    let Gathered(mut upstream) = upstream.into_inner();
     upstream.write_all(&early_from_client).await?;
     upstream.write_all(&not_yet_taken).await?;
     client.write_all(&early_from_upstream).await?;
@@ -174,8 +159,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientEnd<S> {
 }
 
 /// The socket under an upgraded connection, and what was already read from it.
-fn bare<T: Read + Write + Unpin + 'static>(upgraded: Upgraded) -> io::Result<(T, Bytes)> {
+fn bare(upgraded: Upgraded) -> io::Result<(TokioIo<ClientIo<ClientStream>>, Bytes)> {
     let parts =
-        upgraded.downcast::<T>().map_err(|_| io::Error::other("an upgraded connection of another kind"))?;
+        upgraded.downcast().map_err(|_| io::Error::other("an upgraded connection of another kind"))?;
     Ok((parts.io, parts.read_buf))
 }

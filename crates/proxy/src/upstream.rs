@@ -4,6 +4,7 @@
 //! second time, so that whoever swaps the table and then reads the counts can never see zero while
 //! a request that saw the old table is about to start. Knows nothing of routes.
 
+use crate::closing::Closing;
 use crate::limits::Limits;
 use crate::pool::Pool;
 use crate::sync::lock;
@@ -64,18 +65,24 @@ pub(crate) enum Hold {
     Task(AbortHandle),
     /// One that ends in order when it is told to.
     Tunnel(AbortHandle, CancellationToken),
+    /// None of its own: whoever uses the connection is told.
+    Connection(Arc<Closing>),
 }
 
 impl Hold {
     fn is_over(&self) -> bool {
-        let (Self::Task(task) | Self::Tunnel(task, _)) = self;
-        task.is_finished()
+        match self {
+            Self::Task(task) | Self::Tunnel(task, _) => task.is_finished(),
+            // The connection is gone, which had the other one.
+            Self::Connection(closing) => Arc::strong_count(closing) == 1,
+        }
     }
 
     fn end(&self) {
         match self {
             Self::Task(task) => task.abort(),
             Self::Tunnel(_, farewell) => farewell.cancel(),
+            Self::Connection(closing) => closing.give(),
         }
     }
 }

@@ -1,0 +1,185 @@
+//! HTTP/1.1 to an upstream: one exchange after the other over one connection. Whoever asks drives the socket himself:
+//! there is no task for it, no channel to one, and while nothing comes no buffer. What may be sent twice, and where
+//! connections rest between two exchanges, is not its business.
+
+mod delivery;
+mod extent;
+mod head;
+mod outbox;
+
+pub(crate) use delivery::{Broken, Delivery};
+pub(crate) use head::Head;
+pub(crate) use outbox::Outbox;
+
+use crate::alarm::Alarm;
+use crate::closing::Closing;
+use crate::exchange::Outgoing;
+use crate::request_body::RequestBody;
+use crate::upstream_stream::UpstreamStream;
+use bytes::{Bytes, BytesMut};
+use outbox::Unsent;
+use std::future::poll_fn;
+use std::io;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncWriteExt, split};
+use tokio::task::AbortHandle;
+use tokio_util::io::poll_read_buf;
+
+/// Room for a read, in bytes, where nothing is known of what comes: a head with a small page behind it.
+const READ: usize = 16 * 1024;
+
+/// What makes no sense in an answer, or could be read in two ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Nonsense {
+    #[error("the head of an answer is malformed")]
+    Head,
+    #[error("the head of an answer is too long")]
+    TooLong,
+    #[error("an answer's Content-Length is malformed, or there are several that differ")]
+    Length,
+    #[error("an answer has a Transfer-Encoding other than chunked")]
+    Encoding,
+    #[error("a chunk of an answer is malformed")]
+    Chunk,
+    #[error("the connection ended before the answer did")]
+    Incomplete,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unanswered {
+    /// The request itself broke off.
+    #[error(transparent)]
+    Request(Unsent),
+    /// The connection ended before the first byte of one.
+    #[error("the connection ended before an answer")]
+    Gone,
+    /// What came is none.
+    #[error(transparent)]
+    Nonsense(#[from] Nonsense),
+    /// The upstream was closed.
+    #[error("the upstream was closed")]
+    Closed,
+}
+
+/// A connection to an upstream.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: UpstreamStream,
+    /// What was read and not yet taken.
+    read: Bytes,
+    /// To wait for answers with: setting it again costs nothing.
+    alarm: Alarm,
+    closing: Arc<Closing>,
+}
+
+impl Connection {
+    /// One that was just opened. It carries nothing any more once `closing` is given.
+    pub(crate) fn new(stream: UpstreamStream, closing: Arc<Closing>) -> Self {
+        Self { stream, read: Bytes::new(), alarm: Alarm::default(), closing }
+    }
+
+    /// Whether it can take a request, as far as is known: the other side has not ended it, and says nothing unasked.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        self.read.is_empty() && self.stream.is_quiet()
+    }
+
+    /// What to wait for an answer with; to be put back afterwards.
+    pub(crate) fn alarm(&mut self) -> &mut Alarm {
+        &mut self.alarm
+    }
+
+    /// Sends `request`, of which `outbox` knows what was sent, and reads the head of the answer.
+    pub(crate) fn poll_ask(
+        &mut self,
+        cx: &mut Context<'_>,
+        outbox: &mut Outbox,
+        request: &mut Outgoing,
+    ) -> Poll<Result<Head, Unanswered>> {
+        if !outbox.is_over()
+            && let Poll::Ready(Err(unsent)) = outbox.poll_send(cx, &mut self.stream, request.body_mut())
+        {
+            match unsent {
+                // It may have answered before it stopped listening.
+                Unsent::Upstream(error) => tracing::debug!(%error, "an upstream took no more of a request"),
+                broken => return Poll::Ready(Err(Unanswered::Request(broken))),
+            }
+        }
+        loop {
+            if !self.read.is_empty()
+                && let Some(head) = head::take(&mut self.read, request.method())?
+            {
+                return Poll::Ready(Ok(head));
+            }
+            match self.poll_read(cx, READ) {
+                Poll::Ready(Ok(count)) if count > 0 => {}
+                Poll::Ready(_) if self.read.is_empty() => return Poll::Ready(Err(Unanswered::Gone)),
+                Poll::Ready(_) => return Poll::Ready(Err(Nonsense::Incomplete.into())),
+                Poll::Pending => return self.closing.poll(cx).map(|()| Err(Unanswered::Closed)),
+            }
+        }
+    }
+
+    /// Reads more, with room for so many bytes; how many came. 0: the other side has ended it.
+    fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
+        // Many wait at the same time: room is only made for what is there.
+        ready!(self.stream.poll_readable(cx))?;
+        let mut buffer = match mem::take(&mut self.read) {
+            read if read.is_empty() => BytesMut::with_capacity(room),
+            read => {
+                let mut buffer = read.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
+                buffer.reserve(room);
+                buffer
+            }
+        };
+        let polled = poll_read_buf(Pin::new(&mut self.stream), cx, &mut buffer);
+        if !buffer.is_empty() {
+            self.read = buffer.freeze();
+        }
+        polled
+    }
+
+    /// The answer came before all of the request was sent: what is left goes on its way in a task of its own, for as
+    /// long as some of it moves within each `patience`. There is no other exchange on such a connection.
+    pub(crate) fn with_rest_sent(
+        self,
+        mut outbox: Outbox,
+        mut body: RequestBody,
+        patience: Duration,
+    ) -> (Self, AbortHandle) {
+        let Self { stream, read, alarm, closing } = self;
+        let (half, mut stream) = split(Box::new(stream));
+        let task = tokio::spawn(async move {
+            let mut alarm = Alarm::default();
+            alarm.set(patience);
+            let mut before = outbox.sent();
+            let sent = poll_fn(|cx| {
+                if let Poll::Ready(sent) = outbox.poll_send(cx, &mut stream, &mut body) {
+                    return Poll::Ready(sent.ok());
+                }
+                while alarm.poll(cx).is_ready() {
+                    if mem::replace(&mut before, outbox.sent()) == outbox.sent() {
+                        return Poll::Ready(None);
+                    }
+                    alarm.set(patience);
+                }
+                Poll::Pending
+            });
+            match sent.await {
+                Some(()) => {}
+                // Whoever still reads what comes back notices.
+                None => drop(stream.shutdown().await),
+            }
+        });
+        (Self { stream: UpstreamStream::Half(half), read, alarm, closing }, task.abort_handle())
+    }
+
+    /// The bare stream, and what was read of it and not yet taken: for a tunnel.
+    pub(crate) fn into_parts(self) -> (UpstreamStream, Bytes) {
+        (self.stream, self.read)
+    }
+}

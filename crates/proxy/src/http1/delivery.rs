@@ -1,0 +1,100 @@
+//! The body of an answer, read off its connection as it is asked for.
+
+use super::extent::{Chunk, Extent, Part};
+use super::{Connection, Nonsense, READ};
+use crate::upstream_stream::UpstreamStream;
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use std::io;
+use std::task::{Context, Poll, ready};
+
+/// The largest read of a body whose length is known, in bytes.
+const LARGEST_READ: usize = 64 * 1024;
+
+/// A body that comes over a connection.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    connection: Connection,
+    extent: Extent,
+    keeps_alive: bool,
+}
+
+/// Why a body is not whole.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    #[error(transparent)]
+    Nonsense(#[from] Nonsense),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("the upstream was closed")]
+    Closed,
+}
+
+impl Delivery {
+    /// The body behind a head that came over `connection`. `keeps_alive`: another exchange may follow.
+    pub(crate) const fn new(connection: Connection, extent: Extent, keeps_alive: bool) -> Self {
+        Self { connection, extent, keeps_alive }
+    }
+
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self.poll_part(cx) {
+            Poll::Ready(Ok(part)) => Poll::Ready(part.map(|part| {
+                Ok(match part {
+                    Part::Data(data) => Frame::data(data),
+                    Part::Trailers(trailers) => Frame::trailers(trailers),
+                })
+            })),
+            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
+            Poll::Pending => self.connection.closing.poll(cx).map(|()| Some(Err(Broken::Closed))),
+        }
+    }
+
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>, Broken>> {
+        loop {
+            if let Some(part) = self.extent.take(&mut self.connection.read)? {
+                return Poll::Ready(Ok(Some(part)));
+            }
+            if self.extent.is_over() {
+                return Poll::Ready(Ok(None));
+            }
+            if ready!(self.connection.poll_read(cx, self.room()))? == 0 {
+                self.extent.ended()?;
+                self.keeps_alive = false;
+            }
+        }
+    }
+
+    /// For one byte more than comes at most, if that is known: a read that leaves room has found all there was.
+    fn room(&self) -> usize {
+        match self.extent {
+            Extent::Sized(left) | Extent::Chunked(Chunk::Data(left)) => {
+                usize::try_from(left).unwrap_or(LARGEST_READ).saturating_add(READ / 8).min(LARGEST_READ)
+            }
+            Extent::Chunked(_) | Extent::ToEnd => READ,
+        }
+    }
+
+    /// Whether all of it was taken.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.extent.is_over()
+    }
+
+    /// How much of it is to come.
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        match self.extent {
+            Extent::Sized(left) => SizeHint::with_exact(left),
+            Extent::Chunked(_) | Extent::ToEnd => SizeHint::default(),
+        }
+    }
+
+    /// Its connection, if the next exchange may begin there.
+    pub(crate) fn into_connection(self) -> Option<Connection> {
+        let reusable = self.keeps_alive && self.extent.is_over() && self.connection.read.is_empty();
+        reusable.then_some(self.connection)
+    }
+
+    /// The bare stream, and what was read of it: for a tunnel.
+    pub(crate) fn into_parts(self) -> (UpstreamStream, Bytes) {
+        self.connection.into_parts()
+    }
+}

@@ -1,0 +1,215 @@
+//! The head of an answer (RFC 9112, sections 4 to 6): what it says, how far the body behind it goes, and whether the
+//! connection can be used again. Pure functions over bytes that were read: knows no sockets.
+
+use super::Nonsense;
+use super::extent::{Chunk, Extent};
+use crate::headers::has_known_encoding;
+use bytes::{Buf, Bytes};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::{Method, Response, StatusCode, Version};
+use httparse::{ParserConfig, Status};
+use hyper::ext::ReasonPhrase;
+use std::mem::MaybeUninit;
+
+/// The longest head, in bytes.
+const LONGEST: usize = 64 * 1024;
+
+/// How many fields it may have.
+const MOST_FIELDS: usize = 100;
+
+/// What came before the body.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) answer: Response<()>,
+    pub(crate) extent: Extent,
+    /// Another exchange may follow on the connection.
+    pub(crate) keeps_alive: bool,
+}
+
+/// Takes the head of the answer to a request of this `method` from the front of `read`, and what is said on the way
+/// to it (all of 1xx but 101); `None`: it is not whole.
+pub(crate) fn take(read: &mut Bytes, method: &Method) -> Result<Option<Head>, Nonsense> {
+    loop {
+        let mut fields_of_it = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+        let mut parsed = httparse::Response::new(&mut []);
+        let config = ParserConfig::default();
+        let length = match config.parse_response_with_uninit_headers(&mut parsed, read, &mut fields_of_it) {
+            Ok(Status::Complete(length)) if length <= LONGEST => length,
+            Ok(Status::Partial) if read.len() <= LONGEST => return Ok(None),
+            Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(Nonsense::TooLong),
+            Err(_) => return Err(Nonsense::Head),
+        };
+        let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Nonsense::Head)?;
+        if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+            read.advance(length);
+            continue;
+        }
+        let mut answer = Response::new(());
+        *answer.status_mut() = status;
+        *answer.version_mut() = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+        if let Some(reason) = parsed.reason.filter(|reason| Some(*reason) != status.canonical_reason()) {
+            let reason = ReasonPhrase::try_from(reason.as_bytes()).map_err(|_| Nonsense::Head)?;
+            answer.extensions_mut().insert(reason);
+        }
+        *answer.headers_mut() = fields(read, parsed.headers)?;
+        read.advance(length);
+        let keeps_alive = keeps_alive(&answer);
+        return Ok(Some(Head { extent: extent(&answer, method)?, keeps_alive, answer }));
+    }
+}
+
+/// The fields that were found in `read`, their values without a copy.
+pub(super) fn fields(read: &Bytes, found: &[httparse::Header<'_>]) -> Result<HeaderMap, Nonsense> {
+    let mut fields = HeaderMap::with_capacity(found.len());
+    for field in found {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Nonsense::Head)?;
+        let value =
+            HeaderValue::from_maybe_shared(read.slice_ref(field.value)).map_err(|_| Nonsense::Head)?;
+        fields.append(name, value);
+    }
+    Ok(fields)
+}
+
+/// How far the body goes (RFC 9112, section 6.3).
+fn extent(answer: &Response<()>, method: &Method) -> Result<Extent, Nonsense> {
+    let fields = answer.headers();
+    if !has_known_encoding(fields) {
+        return Err(Nonsense::Encoding);
+    }
+    let status = answer.status();
+    let bare =
+        status.is_informational() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
+    if bare || method == Method::HEAD {
+        return Ok(Extent::Sized(0));
+    }
+    if fields.contains_key(TRANSFER_ENCODING) {
+        // HTTP/1.0 has none: who says it nevertheless may mean anything.
+        let known = answer.version() == Version::HTTP_11;
+        return if known { Ok(Extent::Chunked(Chunk::Size)) } else { Err(Nonsense::Encoding) };
+    }
+    let mut lengths =
+        fields.get_all(CONTENT_LENGTH).iter().flat_map(|value| value.as_bytes().split(|&b| b == b','));
+    let Some(first) = lengths.next() else { return Ok(Extent::ToEnd) };
+    let length = length(first)?;
+    // Said twice, it is still the same (RFC 9110, section 8.6).
+    if lengths.any(|other| self::length(other) != Ok(length)) {
+        return Err(Nonsense::Length);
+    }
+    Ok(Extent::Sized(length))
+}
+
+fn length(text: &[u8]) -> Result<u64, Nonsense> {
+    let digits = text.trim_ascii();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(Nonsense::Length);
+    }
+    std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).ok_or(Nonsense::Length)
+}
+
+/// Whether another exchange may follow (RFC 9112, section 9.3).
+fn keeps_alive(answer: &Response<()>) -> bool {
+    let fields = answer.headers();
+    let says = |wanted: &str| {
+        let values = fields.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
+    };
+    // Who says both a length and chunks has been made to say one of them (RFC 9112, section 6.1).
+    let contradicts = fields.contains_key(TRANSFER_ENCODING) && fields.contains_key(CONTENT_LENGTH);
+    let asked = fields.contains_key(CONNECTION);
+    match answer.version() {
+        _ if contradicts || answer.status() == StatusCode::SWITCHING_PROTOCOLS => false,
+        Version::HTTP_11 => !(asked && says("close")),
+        _ => asked && says("keep-alive") && !says("close"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
+    use super::*;
+
+    fn head(text: &str) -> Result<Option<Head>, Nonsense> {
+        take(&mut Bytes::copy_from_slice(text.as_bytes()), &Method::GET)
+    }
+
+    /// How far the body goes, and whether the connection can be used again.
+    fn frame(text: &str) -> Result<(Extent, bool), Nonsense> {
+        head(text).map(|head| head.unwrap()).map(|head| (head.extent, head.keeps_alive))
+    }
+
+    #[test]
+    fn a_head_is_taken_once_it_is_whole_and_nothing_behind_it() {
+        let text = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 404 Nope\r\nA: 1\r\nContent-Length: 3\r\na: 2\r\n\r\nabc";
+        let whole = text.len() - 3;
+        for cut in 0..text.len() {
+            let mut read = Bytes::copy_from_slice(&text.as_bytes()[..cut]);
+            let head = take(&mut read, &Method::GET).unwrap();
+            assert_eq!(head.is_some(), cut >= whole, "cut at {cut}");
+            assert!(cut < whole || read.len() == cut - whole);
+        }
+        let Head { answer, extent, keeps_alive } = head(text).unwrap().unwrap();
+        assert_eq!((answer.status().as_u16(), extent, keeps_alive), (404, Extent::Sized(3), true));
+        assert_eq!(answer.headers().get_all("a").iter().collect::<Vec<_>>(), ["1", "2"]);
+        let reason = answer.extensions().get::<ReasonPhrase>().unwrap();
+        assert_eq!(reason.as_bytes(), b"Nope");
+    }
+
+    #[test]
+    fn the_body_goes_as_far_as_the_standard_says() {
+        let chunked = Extent::Chunked(Chunk::Size);
+        for (text, expected) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", (Extent::Sized(5), true)),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\nContent-Length: 5\r\n\r\n",
+                (Extent::Sized(5), true),
+            ),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n", (chunked, true)),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", (chunked, false)),
+            ("HTTP/1.1 200 OK\r\n\r\n", (Extent::ToEnd, true)),
+            ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", (Extent::Sized(0), true)),
+            ("HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", (Extent::Sized(0), true)),
+            ("HTTP/1.1 101 Switching Protocols\r\n\r\n", (Extent::Sized(0), false)),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: x, Close\r\n\r\n",
+                (Extent::Sized(0), false),
+            ),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", (Extent::Sized(0), false)),
+            (
+                "HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n",
+                (Extent::Sized(0), true),
+            ),
+        ] {
+            assert_eq!(frame(text), Ok(expected), "{text:?}");
+        }
+        let mut read = Bytes::from_static(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
+        assert_eq!(take(&mut read, &Method::HEAD).unwrap().unwrap().extent, Extent::Sized(0));
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_nonsense() {
+        let long = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "x".repeat(LONGEST));
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(MOST_FIELDS + 1));
+        for (text, expected) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", Nonsense::Length),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\n", Nonsense::Length),
+            ("HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n", Nonsense::Length),
+            ("HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n", Nonsense::Length),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n", Nonsense::Length),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", Nonsense::Encoding),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", Nonsense::Encoding),
+            ("HTTP/1.1 204 OK\r\nTransfer-Encoding: gzip\r\n\r\n", Nonsense::Encoding),
+            ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Nonsense::Encoding),
+            ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", Nonsense::Head),
+            ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", Nonsense::Head),
+            ("HTTP/1.1 099 OK\r\n\r\n", Nonsense::Head),
+            ("HTTP/2.0 200 OK\r\n\r\n", Nonsense::Head),
+            ("hello\r\n\r\n", Nonsense::Head),
+            (&long, Nonsense::TooLong),
+            (&long[..LONGEST + 1], Nonsense::TooLong),
+            (&many, Nonsense::TooLong),
+        ] {
+            assert_eq!(head(text).unwrap_err(), expected, "{:?}", &text[..text.len().min(80)]);
+        }
+    }
+}

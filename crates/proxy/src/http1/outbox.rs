@@ -1,0 +1,218 @@
+//! A request on its way out (RFC 9112, sections 3 and 7): its head, and its body as it comes, framed as its head says.
+//! Knows nothing of answers.
+
+use crate::exchange::Outgoing;
+use crate::request_body::{BrokenRequest, RequestBody};
+use bytes::{Buf, Bytes};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use hyper::body::Body;
+use std::io::{self, IoSlice, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::AsyncWrite;
+
+/// What of a request has not been written.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    /// Goes before `data`: the head, or what begins a chunk.
+    front: Vec<u8>,
+    /// How much of it was written.
+    front_sent: usize,
+    /// Of the body.
+    data: Bytes,
+    /// Goes behind `data`.
+    back: &'static [u8],
+    framing: Framing,
+    /// Nothing more of the body will come.
+    ended: bool,
+    /// The upstream takes nothing more.
+    given_up: bool,
+    /// Something of the body was taken.
+    has_taken: bool,
+    /// Bytes that were written.
+    sent: u64,
+}
+
+/// How the body is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    /// So many bytes are still to come.
+    Sized(u64),
+    Chunked,
+}
+
+/// Why a request could not be sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unsent {
+    /// Its body broke off.
+    #[error("the request broke off")]
+    Body(#[from] BrokenRequest),
+    /// Its body is not as long as its head says.
+    #[error("the request is not as long as it says")]
+    Length,
+    /// The upstream takes nothing more.
+    #[error("the upstream took no more of a request")]
+    Upstream(#[from] io::Error),
+}
+
+impl Outbox {
+    /// All of `request`.
+    pub(crate) fn new(request: &Outgoing) -> Self {
+        let fields = request.headers();
+        let length = fields.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let framing = match length {
+            _ if fields.contains_key(TRANSFER_ENCODING) => Framing::Chunked,
+            length => Framing::Sized(length.unwrap_or(0)),
+        };
+        Self {
+            front: head(request),
+            front_sent: 0,
+            data: Bytes::new(),
+            back: b"",
+            framing,
+            ended: false,
+            given_up: false,
+            has_taken: false,
+            sent: 0,
+        }
+    }
+
+    /// How many bytes were written.
+    pub(crate) const fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Whether the request is still whole, and its upstream has seen nothing of it.
+    pub(crate) const fn is_untouched(&self) -> bool {
+        self.sent == 0 && !self.has_taken
+    }
+
+    /// Whether all was written.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.ended && !self.has_more()
+    }
+
+    /// Whether nothing more will be written.
+    pub(crate) fn is_over(&self) -> bool {
+        self.given_up || self.is_sent()
+    }
+
+    fn has_more(&self) -> bool {
+        self.front_sent < self.front.len() || !self.data.is_empty() || !self.back.is_empty()
+    }
+
+    /// Writes all that there is of the request to `stream`, `body` being its body.
+    pub(crate) fn poll_send<S: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+        body: &mut RequestBody,
+    ) -> Poll<Result<(), Unsent>> {
+        loop {
+            // What there is of the body goes together with the head.
+            let waits = self.data.is_empty() && self.back.is_empty() && !self.ended && {
+                match Pin::new(&mut *body).poll_frame(cx) {
+                    Poll::Ready(Some(frame)) => {
+                        self.has_taken = true;
+                        // A request body has no trailers.
+                        if let Ok(data) = frame?.into_data() {
+                            self.stage(data)?;
+                        }
+                        false
+                    }
+                    Poll::Ready(None) => {
+                        self.end()?;
+                        false
+                    }
+                    Poll::Pending => true,
+                }
+            };
+            if self.has_more() {
+                let written = ready!(self.poll_write(cx, stream)).and_then(|count| self.take(count));
+                self.given_up = written.is_err();
+                written?;
+            } else if self.ended {
+                return Poll::Ready(Ok(()));
+            } else if waits {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn stage(&mut self, data: Bytes) -> Result<(), Unsent> {
+        // A chunk of nothing would be the last.
+        if data.is_empty() {
+            return Ok(());
+        }
+        match &mut self.framing {
+            Framing::Sized(left) => *left = left.checked_sub(data.len() as u64).ok_or(Unsent::Length)?,
+            Framing::Chunked => {
+                write!(self.front, "{:x}\r\n", data.len())?;
+                self.back = b"\r\n";
+            }
+        }
+        self.data = data;
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Unsent> {
+        match self.framing {
+            Framing::Sized(0) => {}
+            Framing::Sized(_) => return Err(Unsent::Length),
+            Framing::Chunked => self.back = b"0\r\n\r\n",
+        }
+        self.ended = true;
+        Ok(())
+    }
+
+    fn poll_write<S: AsyncWrite + Unpin>(
+        &self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+    ) -> Poll<io::Result<usize>> {
+        let front = &self.front[self.front_sent..];
+        if self.data.is_empty() && self.back.is_empty() {
+            return Pin::new(stream).poll_write(cx, front);
+        }
+        let slices = [front, &self.data, self.back].map(IoSlice::new);
+        Pin::new(stream).poll_write_vectored(cx, &slices)
+    }
+
+    /// So many bytes were written.
+    fn take(&mut self, mut count: usize) -> io::Result<()> {
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.sent += count as u64;
+        let of_front = count.min(self.front.len() - self.front_sent);
+        self.front_sent += of_front;
+        count -= of_front;
+        if self.front_sent == self.front.len() {
+            self.front.clear();
+            self.front_sent = 0;
+        }
+        let of_data = count.min(self.data.len());
+        self.data.advance(of_data);
+        self.back = &self.back[count - of_data..];
+        Ok(())
+    }
+}
+
+/// The head of `request`. That no part of it holds a line break is in the types of its parts.
+fn head(request: &Outgoing) -> Vec<u8> {
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let fields = request.headers();
+    let length: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let method = request.method().as_str();
+    let mut head = Vec::with_capacity(method.len() + target.len() + length + 16);
+    for part in [method, " ", target, " HTTP/1.1\r\n"] {
+        head.extend_from_slice(part.as_bytes());
+    }
+    for (name, value) in fields {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            head.extend_from_slice(part);
+        }
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
