@@ -17,9 +17,13 @@ impl Closing {
         self.waits.wake();
     }
 
+    pub(crate) fn is_given(&self) -> bool {
+        self.given.load(Ordering::Acquire)
+    }
+
     /// Ready when it was given. To be asked last: it wakes whoever asked last.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.waits.register(cx.waker());
-        if self.given.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+        if self.is_given() { Poll::Ready(()) } else { Poll::Pending }
     }
 }

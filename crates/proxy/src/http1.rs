@@ -83,9 +83,9 @@ impl Connection {
         Self { stream, read: Bytes::new(), alarm: Alarm::default(), closing }
     }
 
-    /// Whether it can take a request, as far as is known: the other side has not ended it, and says nothing unasked.
+    /// Whether it can take a request, as far as is known: neither side has ended it, and nothing came unasked.
     pub(crate) fn is_quiet(&mut self) -> bool {
-        self.read.is_empty() && self.stream.is_quiet()
+        !self.closing.is_given() && self.read.is_empty() && self.stream.is_quiet()
     }
 
     /// What to wait for an answer with; to be put back afterwards.

@@ -64,7 +64,7 @@ impl Delivery {
         }
     }
 
-    /// For one byte more than comes at most, if that is known: a read that leaves room has found all there was.
+    /// How much to read: with some to spare, for a read that leaves room has found all there was.
     fn room(&self) -> usize {
         match self.extent {
             Extent::Sized(left) | Extent::Chunked(Chunk::Data(left)) => {

@@ -301,6 +301,46 @@ async fn large_bodies_arrive_whole() {
 }
 
 #[tokio::test]
+async fn an_upload_goes_on_after_its_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let (arrived, mut all) = mpsc::unbounded_channel();
+    let app = App::start_with(move |mut wire| {
+        let arrived = arrived.clone();
+        async move {
+            wire.head().await.unwrap();
+            wire.send("HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok").await;
+            arrived.send(wire.exactly(8_000_000).await).unwrap();
+        }
+    })
+    .await;
+    let (_proxy, mut wire) = proxy_to(&dir, &app.upstream).await;
+    wire.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n").await;
+    assert_eq!(wire.message().await.text(), "ok");
+    let body: Vec<u8> = (0..8_000_000_u32).map(|i| (i % 251).to_le_bytes()[0]).collect();
+    wire.send(&body).await;
+    assert!(crate::support::soon(all.recv()).await.unwrap().unwrap() == body);
+}
+
+#[tokio::test]
+async fn an_app_may_refuse_an_upload_and_listen_no_longer() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = App::start_with(|mut wire| async move {
+        wire.head().await.unwrap();
+        wire.send("HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno").await;
+    })
+    .await;
+    let (proxy, _) = proxy_to(&dir, &app.upstream).await;
+    for _ in 0..20 {
+        let mut wire = proxy.connect().await;
+        wire.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n").await;
+        wire.send(vec![b'x'; 2_000_000]).await;
+        let answer = wire.message().await;
+        assert_eq!((answer.status(), answer.text()), (413, "no"));
+    }
+    eventually("nothing is in flight", || async { proxy.in_flight().await == (0, 0) }).await;
+}
+
+#[tokio::test]
 async fn a_client_that_aborts_ends_its_request_upstream() {
     let dir = tempfile::tempdir().unwrap();
     let ended = Arc::new(tokio::sync::Notify::new());
