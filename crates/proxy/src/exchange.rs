@@ -3,13 +3,12 @@
 
 use crate::answer::Loan;
 use crate::form;
-use crate::limits::Limits;
 use crate::meter::Reached;
 use crate::pages::Page;
 use crate::pool::Sender;
 use crate::proxy::{Entry, Proxy};
 use crate::reach::{Over, reach};
-use crate::request_body::{Fault, RequestBody};
+use crate::request_body::RequestBody;
 use crate::upstream::Upstream;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
@@ -17,6 +16,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 /// A request as an upstream gets it.
 pub(crate) type Outgoing = Request<RequestBody>;
@@ -49,29 +49,27 @@ enum Sent {
 /// Sends `request` to where `entry` leads.
 pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: Outgoing, over: Over) -> Exchange {
     let upstream = Arc::clone(entry.in_flight.upstream());
-    let (mut sender, was_reused) = match reach(proxy, &upstream, entry.closings, over).await {
-        Ok(found) => found,
-        Err(error) => {
-            tracing::debug!(addr = %upstream.addr(), %error, "an upstream refused a connection");
-            upstream.note_refusal();
-            return Exchange::Refused(request, upstream);
-        }
-    };
+    let (mut sender, was_reused) =
+        match reach(proxy, &upstream, entry.closings, over, entry.app.terms.connect_time).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::debug!(addr = %upstream.addr(), %error, "an upstream refused a connection");
+                upstream.note_refusal();
+                return Exchange::Refused(request, upstream);
+            }
+        };
     let was_closed = || upstream.closings() != entry.closings;
     if was_closed() {
         return Exchange::Failed(Page::Unavailable);
     }
-    entry.tally.reached(if was_reused { Reached::Again } else { Reached::Anew });
+    entry.app.tally.reached(if was_reused { Reached::Again } else { Reached::Anew });
     let spare = if was_reused { copy_if_repeatable(&request) } else { None };
     let progress = request.body().progress();
-    let sent = send(&proxy.limits, &mut sender, request).await;
+    let sent = send(entry.app.terms.answer_time, &mut sender, request).await;
     if !matches!(sent, Sent::Answered(_))
         && let Some(fault) = progress.and_then(|progress| progress.fault())
     {
-        return Exchange::Failed(match fault {
-            Fault::Broken => Page::BadRequest,
-            Fault::Stalled => Page::RequestTimeout,
-        });
+        return Exchange::Failed(fault.page());
     }
     match sent {
         Sent::Answered(answer) => Exchange::Answered(answer, Loan { sender, in_flight: entry.in_flight }),
@@ -88,7 +86,7 @@ pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: Outgoing, ove
 
 /// Sends a request, and waits for the head of its answer as long as the body still moves and
 /// `answer_time` beyond.
-async fn send(limits: &Limits, sender: &mut Sender, request: Outgoing) -> Sent {
+async fn send(answer_time: Duration, sender: &mut Sender, request: Outgoing) -> Sent {
     let progress = request.body().progress();
     let come_so_far = || progress.as_ref().map(|progress| progress.moves());
     let http2 = matches!(sender, Sender::Http2(_));
@@ -96,7 +94,7 @@ async fn send(limits: &Limits, sender: &mut Sender, request: Outgoing) -> Sent {
     let mut answered = pin!(sender.send(request));
     let alarm = sender.alarm();
     let mut before = come_so_far();
-    alarm.set(limits.answer_time);
+    alarm.set(answer_time);
     let answered = poll_fn(|cx| {
         if let Poll::Ready(answered) = answered.as_mut().poll(cx) {
             return Poll::Ready(Some(answered));
@@ -107,7 +105,7 @@ async fn send(limits: &Limits, sender: &mut Sender, request: Outgoing) -> Sent {
                 return Poll::Ready(None);
             }
             before = now;
-            alarm.set(limits.answer_time);
+            alarm.set(answer_time);
         }
         Poll::Pending
     });

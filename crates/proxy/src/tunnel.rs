@@ -5,6 +5,7 @@
 use crate::client_io::ClientIo;
 use crate::client_stream::ClientStream;
 use crate::dialer::Dialer;
+use crate::ending::Ending;
 use crate::gather::Gathered;
 use crate::proxy::Proxy;
 use crate::upstream::{Hold, InFlight, Kind};
@@ -18,10 +19,12 @@ use hyper_util::rt::TokioIo;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// What is spoken in a tunnel, as far as its end depends on it.
@@ -40,30 +43,39 @@ impl Protocol {
     }
 }
 
+/// What a tunnel holds until it is closed.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) in_flight: InFlight,
+    pub(crate) ending: Ending,
+    /// How long it may carry nothing; `None`: as long as it likes.
+    pub(crate) silence_time: Option<Duration>,
+}
+
 /// Carries bytes between `client` and `upstream`, in a task of its own, once both have upgraded.
-/// `in_flight` counts until the tunnel is closed; `closings` is how often its upstream had been closed when it was
-/// counted in.
+/// `closings` is how often its upstream had been closed when it was counted in.
 pub(crate) fn start(
     proxy: &Arc<Proxy>,
     protocol: Protocol,
     ends: (OnUpgrade, OnUpgrade),
-    in_flight: InFlight,
+    held: Held,
     closings: u64,
 ) {
     let shared = Arc::clone(proxy);
-    let in_flight = in_flight.counted_as(match protocol {
+    let kind = match protocol {
         Protocol::WebSocket => Kind::WebSocket,
         Protocol::Other => Kind::Tunnel,
-    });
-    let held_by = Arc::clone(in_flight.upstream());
+    };
+    let held = Held { in_flight: held.in_flight.counted_as(kind), ..held };
+    let held_by = Arc::clone(held.in_flight.upstream());
     let farewell = CancellationToken::new();
     let told = farewell.clone();
     let tunnel = proxy.connections.spawn(async move {
         match &shared.dialer {
-            Dialer::Tcp => run::<TcpStream>(&shared, protocol, ends, (in_flight, told)).await,
+            Dialer::Tcp => run::<TcpStream>(&shared, protocol, ends, (held, told)).await,
             #[cfg(feature = "in-memory")]
             Dialer::Memory(_) => {
-                run::<tokio::io::DuplexStream>(&shared, protocol, ends, (in_flight, told)).await;
+                run::<tokio::io::DuplexStream>(&shared, protocol, ends, (held, told)).await;
             }
         }
     });
@@ -75,19 +87,21 @@ async fn run<S>(
     proxy: &Proxy,
     protocol: Protocol,
     (client, upstream): (OnUpgrade, OnUpgrade),
-    (in_flight, farewell): (InFlight, CancellationToken),
+    (held, farewell): (Held, CancellationToken),
 ) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let moved = AtomicU64::new(0);
     let end = async {
         tokio::select! {
             () = farewell.cancelled() => {}
             () = proxy.ending.given() => {}
+            () = silent(&moved, held.silence_time) => tracing::debug!("a tunnel was silent for too long"),
         }
     };
     tokio::pin!(end);
     let opened = tokio::select! {
-        opened = open::<S>(client, upstream) => opened,
+        opened = open::<S>(client, upstream, &moved) => opened,
         () = &mut end => return,
     };
     let (mut client, mut upstream) = match opened {
@@ -101,14 +115,18 @@ async fn run<S>(
             }
         }
         () = end => {
-            drop((in_flight, upstream));
+            drop((held.in_flight, held.ending, upstream));
             // A client that takes or says too much does not get more time for it.
             let _late = timeout(proxy.limits.linger_time, part(client, protocol)).await;
         }
     }
 }
 
-async fn open<S>(client: OnUpgrade, upstream: OnUpgrade) -> io::Result<(ClientEnd<ClientStream>, S)>
+async fn open<S>(
+    client: OnUpgrade,
+    upstream: OnUpgrade,
+    moved: &AtomicU64,
+) -> io::Result<(ClientEnd<'_, ClientStream>, S)>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -116,7 +134,7 @@ where
     let (client, early_from_client) = bare::<TokioIo<ClientIo<ClientStream>>>(client)?;
     let (upstream, early_from_upstream) = bare::<TokioIo<Gathered<S>>>(upstream)?;
     let (client, not_yet_taken) = client.into_inner().into_parts();
-    let mut client = ClientEnd { stream: client, frames: Frames::default() };
+    let mut client = ClientEnd { stream: client, frames: Frames::default(), moved };
     let Gathered(mut upstream) = upstream.into_inner();
     upstream.write_all(&early_from_client).await?;
     upstream.write_all(&not_yet_taken).await?;
@@ -126,7 +144,7 @@ where
 }
 
 /// Ends a connection without a reset: says good-bye, and listens until the client has heard it.
-async fn part<S>(mut client: ClientEnd<S>, protocol: Protocol) -> io::Result<()>
+async fn part<S>(mut client: ClientEnd<'_, S>, protocol: Protocol) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -141,26 +159,47 @@ where
 
 /// The client's end of a tunnel, which knows how far the frames have come that were written to it.
 #[derive(Debug)]
-struct ClientEnd<S> {
+struct ClientEnd<'a, S> {
     stream: S,
     frames: Frames,
+    /// Bytes, both ways.
+    moved: &'a AtomicU64,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for ClientEnd<S> {
+/// Ready when no byte has moved for `time`, and before it is twice that.
+async fn silent(moved: &AtomicU64, time: Option<Duration>) {
+    let Some(time) = time else { return std::future::pending().await };
+    let mut before = moved.load(Ordering::Relaxed);
+    loop {
+        sleep(time).await;
+        let now = moved.load(Ordering::Relaxed);
+        if now == before {
+            return;
+        }
+        before = now;
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for ClientEnd<'_, S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        this.moved.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
+        read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for ClientEnd<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ClientEnd<'_, S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
         this.frames.follow(&bytes[..written]);
+        this.moved.fetch_add(written as u64, Ordering::Relaxed);
         Poll::Ready(Ok(written))
     }
 
@@ -178,4 +217,32 @@ fn bare<T: Read + Write + Unpin + 'static>(upgraded: Upgraded) -> io::Result<(T,
     let parts =
         upgraded.downcast::<T>().map_err(|_| io::Error::other("an upgraded connection of another kind"))?;
     Ok((parts.io, parts.read_buf))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_tunnel_that_carries_nothing_is_silent() {
+        const TIME: Duration = Duration::from_secs(60);
+        let (moved, began) = (AtomicU64::new(0), Instant::now());
+        let talks = async {
+            for _ in 0..10 {
+                sleep(TIME / 10 * 9).await;
+                moved.fetch_add(1, Ordering::Relaxed);
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = silent(&moved, Some(TIME)) => {}
+            () = talks => {}
+        }
+        let lasted = began.elapsed();
+        assert!(lasted > 10 * TIME && lasted <= 11 * TIME, "{lasted:?}");
+
+        let for_ever = tokio::time::timeout(1_000_000 * TIME, silent(&moved, None));
+        assert!(for_ever.await.is_err());
+    }
 }
