@@ -4,6 +4,7 @@ use crate::container;
 use crate::deployment;
 use crate::fields::{Field, Fields, Item, Shape};
 use crate::health;
+use crate::limits;
 use crate::policy::Policy;
 use crate::problem::{Problem, Report};
 use crate::routes;
@@ -33,6 +34,7 @@ pub(crate) const FIELDS: &[Field] = &[
         "Where traffic comes in; default one route, <name>.localhost.",
     ),
     Field::new("proxy", Shape::Section(routes::PROXY, &[]), "Another spelling of one route."),
+    Field::new("limits", Shape::Section(limits::FIELDS, &[]), "What requests may take of the proxy."),
 ];
 
 /// The fields that must be there.
@@ -89,6 +91,7 @@ fn decode(fields: &Fields<'_>, around: &Surroundings<'_>, report: &mut Report) -
     let health_check = health::decode(fields.section("health_check", report).as_ref(), report);
     let deployment = deployment::decode(fields.section("deployment", report).as_ref(), report);
     let routes = routes::routes(fields, ports.as_ref(), name.as_ref(), around, report);
+    let limits = limits::decode(fields.section("limits", report).as_ref(), report);
     let (name, image, container) = (name?, image?, container?);
     Some(AppSpec {
         name,
@@ -101,6 +104,7 @@ fn decode(fields: &Fields<'_>, around: &Surroundings<'_>, report: &mut Report) -
         health_check,
         deployment,
         routes,
+        limits,
     })
 }
 

@@ -3,12 +3,12 @@
 
 use crate::acme::{self, AcmeSettings};
 use crate::clash::ReservedPort;
+use crate::data_plane::{self, ProxyProtocol, ProxySettings};
 use crate::fields::{Field, Fields, Item, Shape};
 use crate::policy::{HostPortRule, Policy, normal};
 use crate::problem::{Problem, Report};
 use crate::trust::Trust;
 use crate::yaml::{self, Node};
-use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -40,30 +40,6 @@ pub struct Settings {
     pub warnings: Vec<String>,
 }
 
-/// Where the proxy listens, and as whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProxySettings {
-    /// For HTTP.
-    pub http: SocketAddr,
-    /// For HTTPS.
-    pub https: SocketAddr,
-    /// The user that it runs as, of the system's or as `UID:GID`; `None`: the one that starts it.
-    pub user: Option<String>,
-    /// Whose word on where requests come from is believed.
-    pub trusted_proxies: Vec<IpNet>,
-    /// Whether connections of theirs begin with the header of the PROXY protocol.
-    pub proxy_protocol: ProxyProtocol,
-}
-
-/// Whether connections of trusted proxies begin with the header of the PROXY protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyProtocol {
-    /// They do not.
-    Off,
-    /// They must.
-    Required,
-}
-
 /// What is logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
@@ -84,16 +60,9 @@ pub enum LogFormat {
 
 impl Default for Settings {
     fn default() -> Self {
-        let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         Self {
             database_url: None,
-            proxy: ProxySettings {
-                http: any(80),
-                https: any(443),
-                user: None,
-                trusted_proxies: Vec::new(),
-                proxy_protocol: ProxyProtocol::Off,
-            },
+            proxy: ProxySettings::default(),
             api_http: None,
             docker_host: None,
             max_concurrent: 4,
@@ -112,7 +81,7 @@ const FIELDS: &[Field] = &[
         Shape::Text,
         "sqlite://PATH or postgres://…; default a file in the data directory.",
     ),
-    Field::new("proxy", Shape::Section(PROXY, &[]), "The data plane."),
+    Field::new("proxy", Shape::Section(data_plane::FIELDS, &[]), "The data plane."),
     Field::new("api", Shape::Section(API, &[]), "The HTTP API."),
     Field::new("docker", Shape::Section(DOCKER, &[]), "Docker."),
     Field::new("deployment", Shape::Section(DEPLOYMENT, &[]), "Deployments."),
@@ -120,25 +89,6 @@ const FIELDS: &[Field] = &[
     Field::new("log", Shape::Section(LOG, &[]), "The log."),
     Field::new("config", Shape::Section(CONFIG, &[]), "The config directory."),
     Field::new("policy", Shape::Section(POLICY, &[]), "What app files may ask of Docker."),
-];
-const PROXY: &[Field] = &[
-    Field::new("http", Shape::Address, "Default 0.0.0.0:80."),
-    Field::new("https", Shape::Address, "Default 0.0.0.0:443."),
-    Field::new(
-        "user",
-        Shape::Text,
-        "The user that the proxy runs as, when root starts it: a name or UID:GID; default root.",
-    ),
-    Field::new(
-        "trusted_proxies",
-        Shape::Networks,
-        "Addresses or networks (10.0.0.0/8) of load balancers in front, whose X-Forwarded-For, -Proto and -Host are believed; default none.",
-    ),
-    Field::new(
-        "proxy_protocol",
-        Shape::Bool,
-        "true: connections of trusted_proxies must begin with the header of the PROXY protocol, version 1 or 2; default false.",
-    ),
 ];
 const API: &[Field] = &[Field::new("http", Shape::Address, "A loopback address; default off.")];
 const DOCKER: &[Field] = &[Field::new("host", Shape::Text, "As DOCKER_HOST; default the usual socket.")];
@@ -246,13 +196,7 @@ impl Settings {
             replace(&mut self.database_url, database_url(&item, report).map(Some));
         }
         if let Some(proxy) = fields.section("proxy", report) {
-            replace(&mut self.proxy.http, address(&proxy, "http", report));
-            replace(&mut self.proxy.https, address(&proxy, "https", report));
-            replace(&mut self.proxy.user, proxy.text("user", report).map(Some));
-            let trusted = proxy.take("trusted_proxies").and_then(|item| networks(&item, report));
-            replace(&mut self.proxy.trusted_proxies, trusted);
-            let rule = |on| if on { ProxyProtocol::Required } else { ProxyProtocol::Off };
-            replace(&mut self.proxy.proxy_protocol, proxy.bool("proxy_protocol", report).map(rule));
+            self.proxy.overlay(&proxy, report);
         }
         if let Some(api) = fields.section("api", report) {
             replace(&mut self.api_http, loopback(&api, report).map(Some));
@@ -318,7 +262,7 @@ fn database_url(item: &Item<'_>, report: &mut Report) -> Option<String> {
 }
 
 /// `address:port`, `:port` or `port`.
-fn address(fields: &Fields<'_>, key: &str, report: &mut Report) -> Option<SocketAddr> {
+pub(crate) fn address(fields: &Fields<'_>, key: &str, report: &mut Report) -> Option<SocketAddr> {
     let expected = "an address and a port, as in 0.0.0.0:80";
     let item = fields.take(key)?;
     let text = item.word(expected, report)?;
@@ -349,24 +293,6 @@ fn docker_host(docker: &Fields<'_>, report: &mut Report) -> Option<String> {
     if known { Some(text.to_owned()) } else { item.wrong("unix:///PATH or tcp://HOST:PORT", report) }
 }
 
-/// Networks or single addresses: a list, or one text with commas.
-fn networks(item: &Item<'_>, report: &mut Report) -> Option<Vec<IpNet>> {
-    let expected = "addresses or networks, as in 10.0.0.0/8";
-    let mut networks = Vec::new();
-    for item in item.one_or_many(report, expected)? {
-        let Some(text) = item.text(report) else { continue };
-        for one in text.split(',').map(str::trim) {
-            match one.parse::<IpNet>().or_else(|error| one.parse().map(IpAddr::into).map_err(|_| error)) {
-                Ok(network) => networks.push(network),
-                Err(_) => {
-                    item.wrong::<()>(expected, report);
-                }
-            }
-        }
-    }
-    Some(networks)
-}
-
 /// Absolute paths: a list, or one text with colons.
 fn paths(item: &Item<'_>, report: &mut Report) -> Option<Vec<PathBuf>> {
     let mut paths = Vec::new();
@@ -385,11 +311,13 @@ fn paths(item: &Item<'_>, report: &mut Report) -> Option<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LogFormat, ProxyProtocol, Settings};
+    use super::{LogFormat, Settings};
     use crate::acme::{AcmeSettings, ChallengeKind, STAGING};
+    use crate::data_plane::{AccessLogForm, ProxyProtocol};
     use crate::policy::HostPortRule;
     use crate::trust::Trust;
     use std::path::{Path, PathBuf};
+    use std::time::Duration;
 
     fn load(file: &str, env: &[(&str, &str)]) -> Result<Settings, String> {
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -411,7 +339,9 @@ mod tests {
     fn every_setting_from_the_file() {
         let file = "
 database_url: postgres://dockswap@db/dockswap
-proxy: { http: 127.0.0.1:8080, https: ':8443', user: www-data, trusted_proxies: [10.0.0.0/8, '::1'], proxy_protocol: true }
+proxy: { http: 127.0.0.1:8080, https: ':8443', user: www-data, trusted_proxies: [10.0.0.0/8, '::1'], proxy_protocol: true,
+  header_timeout: 5s, idle_timeout: 30s, stall_timeout: 20s, max_connections: 100, max_connections_per_ip: 10,
+  max_streams_per_ip: 20, handover_timeout: 1h, access_log: json, access_log_file: /var/log/access.log }
 api: { http: localhost:9000 }
 docker: { host: unix:///run/user/1000/docker.sock }
 deployment: { max_concurrent: 2 }
@@ -428,6 +358,14 @@ policy: { bind_mounts: [/srv, /data/], host_ports: false, files: [/srv/secrets] 
         let trusted: Vec<_> = settings.proxy.trusted_proxies.iter().map(ToString::to_string).collect();
         assert_eq!(trusted, ["10.0.0.0/8", "::1/128"]);
         assert_eq!(settings.proxy.proxy_protocol, ProxyProtocol::Required);
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let limits = &settings.proxy.limits;
+        let times = (limits.header_timeout, limits.idle_timeout, limits.stall_timeout);
+        assert_eq!(times, (seconds(5), seconds(30), seconds(20)));
+        assert_eq!((limits.max_connections, limits.max_connections_per_ip), (Some(100), Some(10)));
+        assert_eq!((limits.max_streams_per_ip, settings.proxy.handover_timeout), (Some(20), seconds(3_600)));
+        assert_eq!(settings.proxy.access_log, AccessLogForm::Json);
+        assert_eq!(settings.proxy.access_log_file.as_deref(), Some(Path::new("/var/log/access.log")));
         assert_eq!(settings.api_http.map(|addr| addr.to_string()).as_deref(), Some("127.0.0.1:9000"));
         assert_eq!(settings.max_concurrent, 2);
         let acme = AcmeSettings {
@@ -497,7 +435,7 @@ policy: { bind_mounts: [/srv, /data/], host_ports: false, files: [/srv/secrets] 
     fn every_problem_at_once() {
         let file = "
 database_url: mysql://root:hunter2@db
-proxy: { http: nowhere, htps: :1, trusted_proxies: [10.0.0.0/33] }
+proxy: { http: nowhere, htps: :1, trusted_proxies: [10.0.0.0/33], access_log: xml, access_log_file: a.log }
 api: { http: 0.0.0.0:9000 }
 deployment: { max_concurrent: 0 }
 acme: { email: ops, directory: 'http://ca', ca_file: ca.pem, challenge: dns-01 }
@@ -509,6 +447,8 @@ dockswap.yaml:2:15: database_url: not a database that is known: write sqlite://P
 dockswap.yaml:3:16: proxy.http: found the text \"nowhere\": write an address and a port, as in 0.0.0.0:80
 dockswap.yaml:3:25: proxy.htps: unknown key: did you mean `https`?
 dockswap.yaml:3:53: proxy.trusted_proxies[0]: found the text \"10.0.0.0/33\": write addresses or networks, as in 10.0.0.0/8
+dockswap.yaml:3:79: proxy.access_log: found the text \"xml\": write off, text or json
+dockswap.yaml:3:101: proxy.access_log_file: found the text \"a.log\": write an absolute path
 dockswap.yaml:4:14: api.http: 0.0.0.0:9000 is open to others, and the API has no authentication: write 127.0.0.1:PORT
 dockswap.yaml:5:31: deployment.max_concurrent: 0 is out of range: write a whole number from 1 to 1000
 dockswap.yaml:6:16: acme.email: found the text \"ops\": write one address, as in ops@example.com

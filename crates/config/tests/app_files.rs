@@ -2,6 +2,7 @@
 
 use dockswap_config::{HostPortRule, Policy, Problem, parse_app};
 use dockswap_core::AppSpec;
+use dockswap_core::limits::TrafficLimits;
 use dockswap_core::spec::{
     HostPattern, HttpCheck, OnRegression, Promotion, PullPolicy, RestartPolicy, Route, Segment, Strategy,
     Template, Ulimit, Volume,
@@ -246,7 +247,7 @@ web.yaml:2:3: docker.expose_port: missing: write `expose_port: 8080`
         ("# nothing\n", "web.yaml:1:1: the file is empty: describe one app, see deploy.yaml.example\n"),
         (
             "just text",
-            "web.yaml:1:1: found the text \"just text\": write a mapping of name, description, project, image, replicas, docker, ports, health_check, deployment, routes, proxy\n",
+            "web.yaml:1:1: found the text \"just text\": write a mapping of name, description, project, image, replicas, docker, ports, health_check, deployment, routes, proxy, limits\n",
         ),
     ] {
         assert_eq!(refused(text), expected);
@@ -406,4 +407,36 @@ fn problems_for_programs() {
         "message": "0 is out of range: write a whole number from 1 to 32",
     }]);
     assert_eq!(json, expected);
+}
+
+#[test]
+fn limits_as_written_and_none_where_nothing_is() {
+    assert_eq!(accepted(&with("")).limits, TrafficLimits::default());
+    let spec = accepted(&with(
+        "limits: { max_body: 1.5k, connect_timeout: 1s, response_timeout: 2m, idle_timeout: 500ms, \
+         stream_idle_timeout: 1h, max_requests: 10, max_websockets: 20 }",
+    ));
+    let expected = TrafficLimits {
+        max_body_bytes: Some(1536),
+        connect_timeout: Some(Duration::from_secs(1)),
+        response_timeout: Some(Duration::from_secs(120)),
+        idle_timeout: Some(Duration::from_millis(500)),
+        stream_idle_timeout: Some(Duration::from_secs(3_600)),
+        max_requests: Some(10),
+        max_websockets: Some(20),
+    };
+    assert_eq!(spec.limits, expected);
+    assert_ne!(spec, accepted(&with("")), "a change of limits is a change of the app");
+    let problems = refused(&with(
+        "limits: { max_body: large, max_requests: 0, response_timeout: 10, max_connections: 1 }",
+    ));
+    let expected = "\
+web.yaml:4:21: limits.max_body: \"large\" is no number of bytes: write it as in 512k or 10m
+web.yaml:4:42: limits.max_requests: 0 is out of range: write a whole number from 1 to 1000000
+web.yaml:4:63: limits.response_timeout: 10 has no unit: write 10s for seconds, or 10ms
+";
+    let (known, unknown): (Vec<_>, Vec<_>) =
+        problems.lines().partition(|line| !line.contains("max_connections"));
+    assert_eq!(known.join("\n") + "\n", expected);
+    assert_eq!(unknown.len(), 1, "{problems}");
 }

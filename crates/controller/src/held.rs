@@ -60,8 +60,13 @@ impl Held {
             return None;
         }
         let routes = recorded.map_or_else(|| in_force.routes.clone(), |recorded| recorded.routes.clone());
-        let routes =
-            AppRoutes { app: in_force.app.clone(), routes, target: Some(target.clone()), gate: Gate::Open };
+        let routes = AppRoutes {
+            app: in_force.app.clone(),
+            routes,
+            target: Some(target.clone()),
+            gate: Gate::Open,
+            limits: in_force.limits.clone(),
+        };
         let whose = if in_flight == Some(target.deployment) { Whose::InFlight } else { Whose::Unknown };
         let held = Self(Arc::new(Mutex::new(Some(Left { routes, whose }))));
         held.routes(seen).is_some_and(|routes| reaches_something(&routes)).then_some(held)

@@ -6,6 +6,7 @@
 
 pub mod invariants;
 pub mod keyring;
+pub mod limits;
 pub mod machine;
 pub mod name;
 pub mod ports;

@@ -1,5 +1,6 @@
 //! The route table: where the proxy sends each request. Plain data, applied whole.
 
+use crate::limits::TrafficLimits;
 use crate::machine::{Machine, RouteIntent};
 use crate::name::{AppName, Color, ContainerId, DeploymentId};
 use crate::ports::Container;
@@ -55,6 +56,9 @@ pub struct AppRoutes {
     /// Whether new requests pass.
     #[serde(default, skip_serializing_if = "Gate::is_open")]
     pub gate: Gate,
+    /// What requests may take.
+    #[serde(default, skip_serializing_if = "TrafficLimits::is_default")]
+    pub limits: TrafficLimits,
 }
 
 /// Whether an app's new requests pass. What is in flight already, upgraded connections among it, goes on.
@@ -168,6 +172,7 @@ impl AppRoutes {
             routes: intent.routes.to_vec(),
             target,
             gate: machine.gate(),
+            limits: intent.limits.cloned().unwrap_or_default(),
         })
     }
 }

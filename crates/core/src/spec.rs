@@ -2,6 +2,7 @@
 //!
 //! Values only, no YAML: the `config` crate makes an [`AppSpec`], everybody else uses it.
 
+use crate::limits::TrafficLimits;
 use crate::name::{AppName, Color};
 use crate::time::millis;
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,8 @@ pub struct AppSpec {
     pub deployment: DeploymentPolicy,
     /// Where traffic for the app comes in; at least one.
     pub routes: Vec<Route>,
+    /// What its requests may take.
+    pub limits: TrafficLimits,
 }
 
 /// The options of a container, in the terms of the app file's `docker` section.

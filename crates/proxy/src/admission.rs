@@ -1,7 +1,9 @@
-//! Who may connect: how many connections in all, and how many from one address.
+//! Who may connect: how many connections in all, and how many from one address; and how many requests one address may
+//! have in flight over those that carry many side by side.
 
 use crate::front::Front;
 use crate::limits::Limits;
+use crate::room::Room;
 use crate::sync::lock;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,7 +21,15 @@ pub(crate) struct Admission {
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
-    by_ip: HashMap<IpAddr, usize>,
+    by_ip: HashMap<IpAddr, Of>,
+}
+
+/// What there is of one address.
+#[derive(Debug, Default)]
+struct Of {
+    connections: usize,
+    /// What is in flight on HTTP/2 connections.
+    streams: Arc<Room>,
 }
 
 /// An admitted connection, until it is dropped.
@@ -58,17 +68,17 @@ impl Counts {
     /// Counts one from `ip`, if there are less than `most`.
     fn add(&mut self, ip: IpAddr, most: usize) -> bool {
         let from_ip = self.by_ip.entry(ip).or_default();
-        let has_room = *from_ip < most;
+        let has_room = from_ip.connections < most;
         if has_room {
-            *from_ip += 1;
+            from_ip.connections += 1;
         }
         has_room
     }
 
     fn remove(&mut self, ip: IpAddr) {
         if let Some(from_ip) = self.by_ip.get_mut(&ip) {
-            *from_ip -= 1;
-            if *from_ip == 0 {
+            from_ip.connections -= 1;
+            if from_ip.connections == 0 {
                 self.by_ip.remove(&ip);
             }
         }
@@ -87,6 +97,13 @@ impl Admitted {
         }
         self.ip = ip;
         true
+    }
+
+    /// What the address may have in flight on its HTTP/2 connections, all together; `None`: it stands for many.
+    pub(crate) fn streams(&self) -> Option<Arc<Room>> {
+        let counts = lock(&self.admission.counts);
+        let of_ip = counts.by_ip.get(&self.ip).filter(|_| self.admission.is_counted(self.ip));
+        of_ip.map(|of| Arc::clone(&of.streams))
     }
 }
 
@@ -117,6 +134,14 @@ mod tests {
         drop(first);
         let again = admission.admit(one);
         assert!(again.is_some() && lock(&admission.counts).by_ip.len() == 2);
+        let (Some(again), [Some(other), Some(local), _]) = (again, &others) else {
+            panic!("they are admitted")
+        };
+        let streams = |admitted: &Admitted| admitted.streams().map(|room| room.take(1));
+        assert!(streams(&again).is_some_and(|seat| seat.is_some()) && streams(local).is_none());
+        let _taken = again.streams().map(|room| room.take(1));
+        assert!(streams(&again).is_some_and(|seat| seat.is_none()));
+        assert!(streams(other).is_some_and(|seat| seat.is_some()));
         dockswap_proof::kept("T14", "caps of one address and of all together, without sockets");
     }
 

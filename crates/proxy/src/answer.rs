@@ -2,6 +2,7 @@
 //! count, the use of the connection, the client connection's being busy.
 
 use crate::client_io::Busy;
+use crate::ending::Ending;
 use crate::exchange::Delivery;
 use crate::http1;
 use crate::request_body::Progress;
@@ -25,6 +26,7 @@ pub(crate) struct AnswerBody {
     source: Source,
     /// Of an HTTP/2 stream: its pieces are small, and its request body ends with it.
     stream: Option<Stream>,
+    ending: Ending,
     _busy: Busy,
 }
 
@@ -65,12 +67,16 @@ pub(crate) enum BrokenAnswer {
 }
 
 impl AnswerBody {
-    pub(crate) const fn page(text: Bytes, busy: Busy) -> Self {
-        Self { source: Source::Page(Some(text)), stream: None, _busy: busy }
+    fn of(source: Source, busy: Busy) -> Self {
+        Self { source, stream: None, ending: Ending::default(), _busy: busy }
     }
 
-    pub(crate) const fn empty(busy: Busy) -> Self {
-        Self { source: Source::Page(None), stream: None, _busy: busy }
+    pub(crate) fn page(text: Bytes, busy: Busy) -> Self {
+        Self::of(Source::Page(Some(text)), busy)
+    }
+
+    pub(crate) fn empty(busy: Busy) -> Self {
+        Self::of(Source::Page(None), busy)
     }
 
     /// Nothing of it but its end.
@@ -78,11 +84,21 @@ impl AnswerBody {
         Self { source: Source::Page(None), ..self }
     }
 
-    /// An upstream's, given up when nothing of it came for `silence`.
-    pub(crate) fn upstream(body: Delivery, in_flight: InFlight, busy: Busy, silence: Duration) -> Self {
+    /// An upstream's, given up when nothing of it came for `silence`; `None`: never.
+    pub(crate) fn upstream(
+        body: Delivery,
+        in_flight: InFlight,
+        busy: Busy,
+        silence: Option<Duration>,
+    ) -> Self {
         let mut source = Source::Upstream(body, in_flight, Silence::at_most(silence));
         source.settle();
-        Self { source, stream: None, _busy: busy }
+        Self::of(source, busy)
+    }
+
+    /// Holds `ending` until it is over.
+    pub(crate) fn hold(&mut self, ending: Ending) {
+        self.ending = ending;
     }
 
     /// The answer goes over an HTTP/2 stream; `request` is the body that came over it, if one did.

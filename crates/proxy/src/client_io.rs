@@ -9,8 +9,9 @@ use bytes::{Buf, Bytes};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// For how many bytes a closing connection listens on, so that a client that still sends gets to
@@ -28,6 +29,9 @@ pub(crate) struct Shared {
     busy: AtomicU32,
     /// The socket wants the connection to end in order.
     parting: AtomicBool,
+    /// How long, in milliseconds, the client may stand still in the middle of the request at hand (in HTTP/2 its stream
+    /// knows). 0: as long as on any connection.
+    stall_millis: AtomicU64,
 }
 
 /// A request is being answered: the connection is not idle, however quiet the client is.
@@ -41,6 +45,7 @@ impl Shared {
             requests: AtomicU32::new(0),
             busy: AtomicU32::new(0),
             parting: AtomicBool::new(false),
+            stall_millis: AtomicU64::new(0),
         }
     }
 
@@ -50,6 +55,21 @@ impl Shared {
         self.busy.fetch_add(1, Ordering::Relaxed);
         let trusted = request < self.untrusted_from.load(Ordering::Relaxed);
         (Busy(Arc::clone(self)), if trusted { Trust::Sound } else { Trust::Ambiguous })
+    }
+
+    /// The client may stand still for so long in the middle of the request at hand.
+    pub(crate) fn stalls_after(&self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
+        if self.stall_millis.load(Ordering::Relaxed) != millis {
+            self.stall_millis.store(millis, Ordering::Relaxed);
+        }
+    }
+
+    fn stall_time(&self, limits: &Limits) -> Duration {
+        match self.stall_millis.load(Ordering::Relaxed) {
+            0 => limits.stall_time,
+            millis => Duration::from_millis(millis),
+        }
     }
 
     fn is_busy(&self) -> bool {
@@ -181,7 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
             self.then = (self.received, self.sent);
             self.reading.set(match phase {
                 Phase::Head => self.limits.head_time,
-                Phase::Body => self.limits.stall_time,
+                Phase::Body => self.shared.stall_time(&self.limits),
                 Phase::Between | Phase::Lost => self.limits.idle_time,
             });
         }
@@ -227,7 +247,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
         }
         if !self.stalled {
             self.stalled = true;
-            self.writing.set(self.limits.stall_time);
+            self.writing.set(self.shared.stall_time(&self.limits));
         }
         self.writing.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }

@@ -8,6 +8,7 @@ use crate::framing::Framing;
 use crate::handshake::{Secured, Shaken, shake};
 use crate::http2::{self, Parting};
 use crate::proxy::Proxy;
+use crate::room::Room;
 use crate::sniff::{Spoken, sniff};
 use crate::stall;
 use crate::stop::{Stop, run_until};
@@ -35,6 +36,8 @@ pub(crate) struct Client {
     /// The same, where it is one that stands in front and is believed.
     pub(crate) is_front: Option<IpAddr>,
     pub(crate) shared: Arc<Shared>,
+    /// What its address may have in flight on HTTP/2 connections, where that is counted.
+    pub(crate) streams: Option<Arc<Room>>,
     /// What was agreed on under TLS; `None`: it is plain.
     pub(crate) secured: Option<Secured>,
 }
@@ -78,7 +81,8 @@ pub(crate) fn start(
         let Ok(peer) = HeaderValue::from_str(&ip.to_string()) else { return };
         let is_front = served.front.trusts(ip).then_some(ip);
         let shared = Arc::new(Shared::new());
-        let client = Client { proxy: Arc::clone(&served), door, peer, is_front, shared, secured };
+        let streams = if spoken == Spoken::Http2 { admitted.streams() } else { None };
+        let client = Client { proxy: Arc::clone(&served), door, peer, is_front, shared, streams, secured };
         let ended = serve(client, spoken, stream, early, &listener).await;
         if let Some(Err(error)) = ended {
             tracing::debug!(%ip, %error, "a client connection broke");

@@ -4,13 +4,12 @@
 use crate::alarm::Alarm;
 use crate::form;
 use crate::http1::{self, Outbox, Unanswered};
-use crate::limits::Limits;
 use crate::meter::Reached;
 use crate::pages::Page;
 use crate::pool::{Sender, Share};
 use crate::proxy::{Entry, Proxy};
 use crate::reach::{Over, reach};
-use crate::request_body::{Fault, Progress, RequestBody};
+use crate::request_body::{Progress, RequestBody};
 use crate::upstream::{Hold, InFlight, Upstream};
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
@@ -19,6 +18,7 @@ use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// A request as an upstream gets it.
 pub(crate) type Outgoing = Request<RequestBody>;
@@ -65,7 +65,8 @@ enum Sent {
 /// Sends `request` to where `entry` leads.
 pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: Outgoing, over: Over) -> Exchange {
     let upstream = Arc::clone(entry.in_flight.upstream());
-    let (sender, was_reused) = match reach(proxy, &upstream, entry.closings, over).await {
+    let terms = &entry.app.terms;
+    let (sender, was_reused) = match reach(proxy, &upstream, entry.closings, over, terms.connect_time).await {
         Ok(found) => found,
         Err(error) => {
             tracing::debug!(addr = %upstream.addr(), %error, "an upstream refused a connection");
@@ -77,19 +78,16 @@ pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: Outgoing, ove
     if was_closed() {
         return Exchange::Failed(Page::Unavailable);
     }
-    entry.tally.reached(if was_reused { Reached::Again } else { Reached::Anew });
+    entry.app.tally.reached(if was_reused { Reached::Again } else { Reached::Anew });
     let progress = request.body().progress();
     let sent = match sender {
-        Sender::Http1(connection) => over_http1(&proxy.limits, &entry, connection, request).await,
-        Sender::Http2(share) => over_http2(&proxy.limits, share, request).await,
+        Sender::Http1(connection) => over_http1(&entry, connection, request).await,
+        Sender::Http2(share) => over_http2(terms.answer_time, share, request).await,
     };
     if !matches!(sent, Sent::Answered(_))
         && let Some(fault) = progress.and_then(|progress| progress.fault())
     {
-        return Exchange::Failed(match fault {
-            Fault::Broken => Page::BadRequest,
-            Fault::Stalled => Page::RequestTimeout,
-        });
+        return Exchange::Failed(fault.page());
     }
     match sent {
         Sent::Answered(answer) => Exchange::Answered(answer, entry.in_flight),
@@ -100,18 +98,14 @@ pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: Outgoing, ove
     }
 }
 
-async fn over_http1(
-    limits: &Limits,
-    entry: &Entry,
-    mut connection: http1::Connection,
-    mut request: Outgoing,
-) -> Sent {
+async fn over_http1(entry: &Entry, mut connection: http1::Connection, mut request: Outgoing) -> Sent {
+    let answer_time = entry.app.terms.answer_time;
     let progress = request.body().progress();
     let is_repeatable = is_repeatable(&request);
     let mut outbox = Outbox::new(&request);
     let mut alarm = mem::take(connection.alarm());
     let asked = |cx: &mut Context<'_>| connection.poll_ask(cx, &mut outbox, &mut request);
-    let answered = in_time(limits, &mut alarm, progress.as_deref(), asked).await;
+    let answered = in_time(answer_time, &mut alarm, progress.as_deref(), asked).await;
     *connection.alarm() = alarm;
     let http1::Head { answer, extent, keeps_alive } = match answered {
         Some(Ok(head)) => head,
@@ -130,18 +124,18 @@ async fn over_http1(
     let keeps_alive = keeps_alive && outbox.is_sent();
     if !outbox.is_over() {
         let rest;
-        (connection, rest) = connection.with_rest_sent(outbox, request.into_body(), limits.answer_time);
+        (connection, rest) = connection.with_rest_sent(outbox, request.into_body(), answer_time);
         entry.in_flight.upstream().hold(Hold::Task(rest), entry.closings);
     }
     Sent::Answered(answer.map(|()| Delivery::Http1(http1::Delivery::new(connection, extent, keeps_alive))))
 }
 
-async fn over_http2(limits: &Limits, mut share: Share, request: Outgoing) -> Sent {
+async fn over_http2(answer_time: Duration, mut share: Share, request: Outgoing) -> Sent {
     let progress = request.body().progress();
     let spare = is_repeatable(&request).then(|| copy(&request));
     let mut answered = pin!(share.send(form::for_http2(request)));
     let mut alarm = Alarm::default();
-    match in_time(limits, &mut alarm, progress.as_deref(), |cx| answered.as_mut().poll(cx)).await {
+    match in_time(answer_time, &mut alarm, progress.as_deref(), |cx| answered.as_mut().poll(cx)).await {
         Some(Ok(answer)) => {
             Sent::Answered(answer.map(|incoming| Delivery::Http2 { incoming, _share: share }))
         }
@@ -157,14 +151,14 @@ async fn over_http2(limits: &Limits, mut share: Share, request: Outgoing) -> Sen
 /// Waits for the head of an answer as long as the body of its request still moves and `answer_time` beyond; `None`:
 /// that is over.
 async fn in_time<A, E>(
-    limits: &Limits,
+    answer_time: Duration,
     alarm: &mut Alarm,
     progress: Option<&Progress>,
     mut poll: impl FnMut(&mut Context<'_>) -> Poll<Result<A, E>>,
 ) -> Option<Result<A, E>> {
     let come_so_far = || progress.map(Progress::moves);
     let mut before = come_so_far();
-    alarm.set(limits.answer_time);
+    alarm.set(answer_time);
     let answered = poll_fn(|cx| {
         if let Poll::Ready(answered) = poll(cx) {
             return Poll::Ready(Some(answered));
@@ -175,7 +169,7 @@ async fn in_time<A, E>(
                 return Poll::Ready(None);
             }
             before = now;
-            alarm.set(limits.answer_time);
+            alarm.set(answer_time);
         }
         Poll::Pending
     })

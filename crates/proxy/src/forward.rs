@@ -2,19 +2,23 @@
 //! of [`crate::headers`], how it is sent that of [`crate::exchange`].
 
 use crate::answer::{Answer, AnswerBody};
+use crate::app::{App, Sort};
 use crate::client_io::{Busy, Trust};
 use crate::connection::Client;
 use crate::detour;
+use crate::ending::Ending;
 use crate::exchange::{Delivery, Exchange, Incame, Outgoing, exchange};
 use crate::headers::{self, BodyFraming, Origin};
 use crate::hold::InQueue;
 use crate::host;
-use crate::meter::{By, Tally};
+use crate::meter::By;
 use crate::pages::Page;
 use crate::proxy::{Entry, NoEntry, Proxy};
 use crate::reach::Over;
-use crate::request_body::{Progress, RequestBody};
-use crate::tunnel::{self, Protocol};
+use crate::request_body::{Pace, Progress, RequestBody};
+use crate::stall;
+use crate::target;
+use crate::tunnel::{self, Held, Protocol};
 use crate::upstream::{InFlight, Kind, Upstream};
 use http::header::{CONTENT_LENGTH, HOST, STRICT_TRANSPORT_SECURITY};
 use http::uri::{PathAndQuery, Uri};
@@ -34,19 +38,20 @@ pub(crate) async fn answer(client: &Client, request: Request<Incoming>, busy: Bu
         Err(busy) => busy,
     };
     let mut notes = Notes::default();
-    let carried = match Order::read(client, request, trust) {
+    let order = seat(client, &mut notes).and_then(|()| Order::read(client, request, trust));
+    let carried = match order {
         Ok(order) => order.carry_out(client, &mut notes).await,
         Err(page) => Err(page),
     };
-    let Notes { request_body, hsts, tally } = notes;
+    let Notes { request_body, hsts, app, kind, ending } = notes;
     let (by, status) = match &carried {
         Ok(Carried::Answer(answer, _)) => (By::App, answer.status()),
         Ok(Carried::Switched(answer)) => (By::App, answer.status()),
         Ok(Carried::Moved(_)) => (By::Proxy, StatusCode::PERMANENT_REDIRECT),
         Err(page) => (By::Proxy, page.status()),
     };
-    match tally {
-        Some(tally) => tally.answered(by, status, begun.elapsed()),
+    match &app {
+        Some(app) => app.tally.answered(by, status, begun.elapsed()),
         None => client.proxy.meter.unrouted(status),
     }
     let mut answer = match carried {
@@ -54,7 +59,8 @@ pub(crate) async fn answer(client: &Client, request: Request<Incoming>, busy: Bu
             let (mut head, body) = answer.into_parts();
             head.version = Version::HTTP_11;
             headers::prepare_answer(&mut head.headers);
-            let body = AnswerBody::upstream(body, in_flight, busy, client.proxy.limits.silence_time);
+            let silence = app.and_then(|app| app.terms.silence_of(kind));
+            let body = AnswerBody::upstream(body, in_flight, busy, silence);
             Answer::from_parts(head, if on_stream { body.on_stream(request_body) } else { body })
         }
         Ok(Carried::Switched(answer)) => {
@@ -67,10 +73,20 @@ pub(crate) async fn answer(client: &Client, request: Request<Incoming>, busy: Bu
         Err(page) if is_head && on_stream => page.head(busy),
         Err(page) => page.answer(busy),
     };
+    answer.body_mut().hold(ending);
     if let Some(hsts) = hsts {
         answer.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts);
     }
     answer
+}
+
+/// Gives the request its place among those that its client may have in flight, where they are numbered.
+fn seat(client: &Client, notes: &mut Notes) -> Result<(), Page> {
+    if let Some(streams) = &client.streams {
+        let seat = streams.take(client.proxy.limits.streams_per_ip).ok_or(Page::TooManyStreams)?;
+        notes.ending.seats[1] = Some(seat);
+    }
+    Ok(())
 }
 
 /// What is learned of a request on its way, and matters to its answer.
@@ -80,8 +96,11 @@ struct Notes {
     request_body: Option<Arc<Progress>>,
     /// What its route says of HTTPS.
     hsts: Option<HeaderValue>,
-    /// Where its outcome is to be counted.
-    tally: Option<Arc<Tally>>,
+    /// Whose it is.
+    app: Option<Arc<App>>,
+    /// What it turned out to be, if not an ordinary request.
+    kind: Option<Kind>,
+    ending: Ending,
 }
 
 /// How a request ended well.
@@ -110,13 +129,13 @@ impl Order {
         if request.method() == Method::CONNECT {
             return Err(Page::MethodNotAllowed);
         }
-        if target_length(request.uri()) > client.proxy.limits.uri_bytes {
+        if target::length(request.uri()) > client.proxy.limits.uri_bytes {
             return Err(Page::UriTooLong);
         }
-        if !is_valid_target(&request) {
+        if !target::is_valid(&request) {
             return Err(Page::BadRequest);
         }
-        let host = host_of(&request)?;
+        let host = target::host(&request)?;
         if let Some(secured) = &client.secured {
             let mut buffer = [0; _];
             let host = host.as_ref().and_then(|host| host::normalize(host.to_str().ok()?, &mut buffer));
@@ -138,7 +157,8 @@ impl Order {
         let proxy = &client.proxy;
         let kind = headers::is_grpc(request.headers()).then_some(Kind::Call);
         let route = Route { client, host: host.clone(), target: request.uri().clone(), kind };
-        let mut entry = match route.enter(&[], &mut notes.tally).await {
+        notes.kind = kind;
+        let mut entry = match route.enter(&[], &mut notes.app).await {
             Ok(entry) => entry,
             Err(Turned::Away(page)) => return Err(page),
             Err(Turned::ToHttps(port)) => {
@@ -146,8 +166,11 @@ impl Order {
             }
         };
         notes.hsts = entry.hsts.take();
+        let sort = if upgrade.is_some() { Sort::Upgrade } else { Sort::Request };
+        notes.ending.seats[0] = entry.app.admit(sort)?;
+        entry.app.terms.check_length(request.body())?;
         let (asked, on_upgrade) = upgrade.unzip();
-        let mut request = prepare(client, request, host, asked, &entry)?;
+        let mut request = prepare(client, request, host, asked, &entry, kind)?;
         notes.request_body = request.body().progress();
         let mut tried = Vec::new();
         let mut over = Over::Any;
@@ -157,22 +180,23 @@ impl Order {
                 Exchange::Answered(answer, in_flight)
                     if answer.status() == StatusCode::SWITCHING_PROTOCOLS =>
                 {
-                    return switch(proxy, answer, on_upgrade, in_flight, closings);
+                    return switch(proxy, answer, on_upgrade, (in_flight, closings), notes);
                 }
                 Exchange::Answered(answer, _) if !headers::has_known_encoding(answer.headers()) => {
                     return Err(Page::BadGateway);
                 }
                 Exchange::Answered(answer, in_flight) if headers::is_event_stream(answer.headers()) => {
+                    notes.kind = Some(Kind::EventStream);
                     return Ok(Carried::Answer(answer, in_flight.counted_as(Kind::EventStream)));
                 }
                 Exchange::Answered(answer, in_flight) => return Ok(Carried::Answer(answer, in_flight)),
                 Exchange::Refused(whole, upstream) => {
                     tried.push(upstream);
                     request = whole;
-                    let tally = &mut notes.tally;
-                    entry = match route.find(&tried, tally) {
+                    let app = &mut notes.app;
+                    entry = match route.find(&tried, app) {
                         Err(NoEntry::Held(_) | NoEntry::Closed(_)) => {
-                            route.enter(&tried, tally).await.map_err(Turned::into_page)?
+                            route.enter(&tried, app).await.map_err(Turned::into_page)?
                         }
                         found => found.map_err(|_| Page::BadGateway)?,
                     };
@@ -218,10 +242,10 @@ struct Route<'a> {
 
 impl Route<'_> {
     /// The request's entry; where the app's gate holds it up, as soon as that lets it go.
-    async fn enter(&self, tried: &[Arc<Upstream>], tally: &mut Option<Arc<Tally>>) -> Result<Entry, Turned> {
+    async fn enter(&self, tried: &[Arc<Upstream>], app: &mut Option<Arc<App>>) -> Result<Entry, Turned> {
         let mut place: Option<InQueue> = None;
         loop {
-            let hold = match self.find(tried, tally) {
+            let hold = match self.find(tried, app) {
                 Ok(entry) => return Ok(entry),
                 Err(NoEntry::NoRoute) => return Err(Turned::Away(Page::NoRoute)),
                 Err(NoEntry::OverHttps(port)) => return Err(Turned::ToHttps(port)),
@@ -240,61 +264,19 @@ impl Route<'_> {
         }
     }
 
-    fn find(&self, tried: &[Arc<Upstream>], tally: &mut Option<Arc<Tally>>) -> Result<Entry, NoEntry> {
+    fn find(&self, tried: &[Arc<Upstream>], app: &mut Option<Arc<App>>) -> Result<Entry, NoEntry> {
         let mut buffer = [0; _];
         let host = self.host.as_ref().and_then(|host| host::normalize(host.to_str().ok()?, &mut buffer));
         let path = match self.target.path() {
             "*" => "/",
             path => path,
         };
-        let entry = self.client.proxy.enter(self.client.door, host, path, tried, tally)?;
+        let entry = self.client.proxy.enter(self.client.door, host, path, tried, app)?;
         Ok(match self.kind {
             Some(kind) => Entry { in_flight: entry.in_flight.counted_as(kind), ..entry },
             None => entry,
         })
     }
-}
-
-fn target_length(uri: &Uri) -> usize {
-    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
-    authority + uri.path_and_query().map_or(0, |target| target.as_str().len())
-}
-
-/// The one host that a request names; HTTP/1.0 may name none.
-fn host_of(request: &Request<Incoming>) -> Result<Option<HeaderValue>, Page> {
-    let mut fields = request.headers().get_all(HOST).iter();
-    let (field, second) = (fields.next(), fields.next());
-    let authority = request.uri().authority();
-    let missing = match request.version() {
-        Version::HTTP_11 => field.is_none(),
-        Version::HTTP_2 => field.is_none() && authority.is_none(),
-        _ => false,
-    };
-    // Two that differ are one too many (RFC 9113, section 8.3.1).
-    let contradicted = request.version() == Version::HTTP_2
-        && authority.zip(field).is_some_and(|(authority, field)| authority.as_str() != field);
-    if missing || second.is_some() || contradicted {
-        return Err(Page::BadRequest);
-    }
-    let named = match authority {
-        // An absolute target: what it says is what counts (RFC 9112, section 3.2.2).
-        Some(authority) => Some(HeaderValue::from_str(authority.as_str()).map_err(|_| Page::BadRequest)?),
-        None => field.cloned(),
-    };
-    // Without an authority both are the same.
-    for host in named.iter().chain(field.filter(|_| authority.is_some())) {
-        let well_formed = host.to_str().is_ok_and(|host| host::normalize(host, &mut [0; _]).is_some());
-        if !well_formed {
-            return Err(Page::BadRequest);
-        }
-    }
-    Ok(named)
-}
-
-/// Whether the target names a resource, or, for `OPTIONS`, the server as a whole.
-fn is_valid_target(request: &Request<Incoming>) -> bool {
-    let path = request.uri().path();
-    path.starts_with('/') || (path == "*" && request.method() == Method::OPTIONS)
 }
 
 /// The request as the upstream gets it.
@@ -304,6 +286,7 @@ fn prepare(
     host: Option<HeaderValue>,
     upgrade: Option<HeaderValue>,
     entry: &Entry,
+    kind: Option<Kind>,
 ) -> Result<Outgoing, Page> {
     let (mut head, body) = request.into_parts();
     let client_speaks_http2 = head.version == Version::HTTP_2;
@@ -320,6 +303,14 @@ fn prepare(
     if head.uri.authority().is_some() || entry.strip > 0 {
         head.uri = origin_form(&head.uri, entry.strip).ok_or(Page::BadRequest)?;
     }
+    let terms = &entry.app.terms;
+    let pace = if client_speaks_http2 {
+        stall::after(terms.stall_time);
+        Pace::AtMost(terms.stall_of(kind))
+    } else {
+        client.shared.stalls_after(terms.stall_time);
+        Pace::OfItsSocket
+    };
     // The same body, framed the same way.
     let chunked = !body.is_end_stream() && !head.headers.contains_key(CONTENT_LENGTH);
     let framing = if chunked { BodyFraming::Chunked } else { BodyFraming::Length };
@@ -341,7 +332,7 @@ fn prepare(
     let body = if body.is_end_stream() {
         RequestBody::Empty
     } else {
-        RequestBody::streamed(body, client_speaks_http2.then_some(client.proxy.limits.stall_time))
+        RequestBody::streamed(body, terms.body_bytes, pace)
     };
     Ok(Request::from_parts(head, body))
 }
@@ -362,8 +353,8 @@ fn switch(
     proxy: &Arc<Proxy>,
     answer: Incame,
     client: Option<OnUpgrade>,
-    in_flight: InFlight,
-    closings: u64,
+    (in_flight, closings): (InFlight, u64),
+    notes: &mut Notes,
 ) -> Result<Carried, Page> {
     // Nobody asked for another protocol: this is no answer to the request.
     let Some(client) = client else { return Err(Page::BadGateway) };
@@ -371,6 +362,9 @@ fn switch(
     // HTTP/2 has no such answer.
     let Delivery::Http1(delivery) = delivery else { return Err(Page::BadGateway) };
     let protocol = Protocol::of(&head.headers);
-    tunnel::start(proxy, protocol, client, delivery.into_parts(), (in_flight, closings));
+    let ending = std::mem::take(&mut notes.ending);
+    let silence_time = notes.app.as_ref().and_then(|app| app.terms.stream_silence_time);
+    let held = Held { in_flight, ending, silence_time };
+    tunnel::start(proxy, protocol, client, delivery.into_parts(), (held, closings));
     Ok(Carried::Switched(Response::from_parts(head, ())))
 }

@@ -53,7 +53,8 @@ pub(crate) fn prepare_request(
     let trailers =
         headers.get_all(TE).iter().flat_map(tokens).any(|token| token.eq_ignore_ascii_case("trailers"));
     remove_named_by_connection(headers);
-    // The proxy itself answers an expectation, as soon as the upstream wants the body; trailers do not pass.
+    // Over HTTP/1.1 the proxy itself answers an expectation, as soon as the upstream wants the body. Over HTTP/2 nobody
+    // does, and nobody has to: a client does not wait for it for long (RFC 9110, section 10.1.1). Trailers do not pass.
     remove_where(headers, |name| {
         let stays_here =
             matches!(name.as_str(), "proxy-authorization" | "http2-settings" | "expect" | "trailer");

@@ -44,7 +44,8 @@ impl MemoryProxy {
     ) -> Self {
         let proxy = Arc::new(Proxy::reaching(Dialer::Memory(Box::new(dial)), limits, Front::default()));
         let (before, ports) = (proxy.table(), Ports { http: common_port, https: 443 });
-        let table = Arc::new(Table::compile(table, ports, &proxy.upstreams, &proxy.meter, &before));
+        let table =
+            Arc::new(Table::compile(table, ports, &proxy.upstreams, &proxy.meter, &proxy.limits, &before));
         proxy.swap(&table);
         Self { proxy, listener: Arc::default() }
     }

@@ -218,6 +218,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
     use super::*;
+    use dockswap_core::limits::TrafficLimits;
     use dockswap_core::routes::{AppRoutes, Gate};
 
     fn table(apps: &[&str]) -> RouteTable {
@@ -226,6 +227,7 @@ mod tests {
             routes: Vec::new(),
             target: None,
             gate: Gate::Open,
+            limits: TrafficLimits::default(),
         };
         RouteTable { revision: 1, apps: apps.iter().map(routes).collect() }
     }

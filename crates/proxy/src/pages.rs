@@ -16,6 +16,8 @@ pub(crate) enum Page {
     BadRequest,
     /// The client stopped sending in the middle of a body.
     RequestTimeout,
+    /// The body is longer than the app takes.
+    BodyTooLong,
     /// The request target is too long.
     UriTooLong,
     /// `CONNECT`: this is no forward proxy.
@@ -24,8 +26,12 @@ pub(crate) enum Page {
     NoRoute,
     /// This connection was made for other hosts.
     Misdirected,
+    /// There are as many requests from this client in flight as it may have.
+    TooManyStreams,
     /// The app has nothing that serves.
     Unavailable,
+    /// The app has as many requests in flight as it takes.
+    Busy,
     /// The app is closed for maintenance; its own page in HTML, if it has one.
     Maintenance(Option<Bytes>),
     /// The app did not answer, or not in HTTP.
@@ -39,11 +45,13 @@ impl Page {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-            Self::Unavailable | Self::Maintenance(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyStreams => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable | Self::Busy | Self::Maintenance(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -59,10 +67,15 @@ impl Page {
                 "400 Bad Request: this request could be read in more than one way, or in none.\n"
             }
             Self::RequestTimeout => "408 Request Timeout: the rest of this request did not come.\n",
+            Self::BodyTooLong => "413 Content Too Large: the body of this request is too long.\n",
             Self::UriTooLong => "414 URI Too Long\n",
             Self::MethodNotAllowed => "405 Method Not Allowed\n",
             Self::NoRoute => "404 Not Found: nothing is served here.\n",
             Self::Misdirected => "421 Misdirected Request: this connection is for other hosts.\n",
+            Self::TooManyStreams => "429 Too Many Requests: too many at a time from your address.\n",
+            Self::Busy => {
+                "503 Service Unavailable: too many requests at a time, please try again in a moment.\n"
+            }
             Self::Unavailable => "503 Service Unavailable: please try again in a moment.\n",
             Self::BadGateway => "502 Bad Gateway: the application did not answer.\n",
             Self::GatewayTimeout => "504 Gateway Timeout: the application did not answer in time.\n",
@@ -93,8 +106,11 @@ impl Page {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type()));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         // Nothing that follows on this connection can be trusted. (A client that counted on its CONNECT has
-        // sent along what is meant for a tunnel.)
-        if matches!(self, Self::BadRequest | Self::RequestTimeout | Self::MethodNotAllowed) {
+        // sent along what is meant for a tunnel, and of a body that is too long the rest is not wanted.)
+        if matches!(
+            self,
+            Self::BadRequest | Self::RequestTimeout | Self::BodyTooLong | Self::MethodNotAllowed
+        ) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         match self {
@@ -102,7 +118,7 @@ impl Page {
                 headers
                     .insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
             }
-            Self::Unavailable => {
+            Self::Unavailable | Self::Busy | Self::TooManyStreams => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Maintenance(_) => {
@@ -110,6 +126,7 @@ impl Page {
             }
             Self::BadRequest
             | Self::RequestTimeout
+            | Self::BodyTooLong
             | Self::UriTooLong
             | Self::NoRoute
             | Self::Misdirected

@@ -2,12 +2,13 @@
 //! Swapping the table is done here; everything that a swap needs besides is its caller's.
 
 use crate::admission::Admission;
+use crate::app::App;
 use crate::certificates::{Certificates, Engine};
 use crate::dialer::Dialer;
 use crate::front::Front;
 use crate::hold::Hold;
 use crate::limits::Limits;
-use crate::meter::{Meter, Tally};
+use crate::meter::Meter;
 use crate::stop::Stop;
 use crate::table::{Barrier, Door, Entrance, Table};
 use crate::upstream::{InFlight, Upstream, Upstreams};
@@ -64,8 +65,8 @@ pub(crate) struct Entry {
     pub(crate) strip: usize,
     /// How often the upstream had been closed when the request was counted in.
     pub(crate) closings: u64,
-    /// Where its outcome is counted.
-    pub(crate) tally: Arc<Tally>,
+    /// Whose it is.
+    pub(crate) app: Arc<App>,
     /// What the answer says of HTTPS.
     pub(crate) hsts: Option<HeaderValue>,
 }
@@ -121,19 +122,19 @@ impl Proxy {
         self.certificates.store(Arc::new(certificates));
     }
 
-    /// Finds the place of a request and counts it in there. `tally` is told where its outcome is to be counted.
+    /// Finds the place of a request and counts it in there. `app` is told whose it is.
     pub(crate) fn enter(
         &self,
         door: Door,
         host: Option<&str>,
         path: &str,
         tried: &[Arc<Upstream>],
-        tally: &mut Option<Arc<Tally>>,
+        app: &mut Option<Arc<App>>,
     ) -> Result<Entry, NoEntry> {
         loop {
             let table = self.table.load();
             let place = table.find(door, host, path).ok_or(NoEntry::NoRoute)?;
-            *tally = Some(Arc::clone(&place.tally));
+            *app = Some(Arc::clone(&place.app));
             let hsts = match &place.entrance {
                 Entrance::Open => None,
                 Entrance::Hsts(value) => Some(value.clone()),
@@ -150,8 +151,8 @@ impl Proxy {
             let closings = upstream.closings();
             let in_flight = InFlight::begin(upstream);
             if Arc::ptr_eq(&table, &self.table.load()) {
-                let tally = Arc::clone(&place.tally);
-                return Ok(Entry { in_flight, strip: place.strip, closings, hsts, tally });
+                let app = Arc::clone(&place.app);
+                return Ok(Entry { in_flight, strip: place.strip, closings, hsts, app });
             }
             // The table changed while the request was counted in: whoever swapped it may already
             // have seen this upstream idle.
@@ -164,6 +165,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
     use super::*;
+    use dockswap_core::limits::TrafficLimits;
     use dockswap_core::name::{Color, ContainerId, DeploymentId};
     use dockswap_core::routes::{self, AppRoutes, Gate, RouteTable, Target, UpstreamId};
     use dockswap_core::spec::{HostPattern, Protocol, Route};
@@ -186,10 +188,16 @@ mod tests {
             tls: None,
         };
         let app = "web".parse().unwrap();
-        let apps = vec![AppRoutes { app, routes: vec![any], target: Some(target), gate: Gate::Open }];
+        let apps = vec![AppRoutes {
+            app,
+            routes: vec![any],
+            target: Some(target),
+            gate: Gate::Open,
+            limits: TrafficLimits::default(),
+        }];
         let source = RouteTable { revision: version.into(), apps };
         let ports = crate::table::Ports { http: 80, https: 443 };
-        Arc::new(Table::compile(source, ports, &proxy.upstreams, &proxy.meter, &proxy.table()))
+        Arc::new(Table::compile(source, ports, &proxy.upstreams, &proxy.meter, &proxy.limits, &proxy.table()))
     }
 
     #[test]

@@ -45,12 +45,14 @@ pub(crate) enum Over {
 }
 
 /// A connection to `upstream`, and whether it was used before.
-/// `closings`: how often the upstream had been closed when the request was counted in.
+/// `closings`: how often the upstream had been closed when the request was counted in. `patience`: how long one may take
+/// that has to be opened.
 pub(crate) async fn reach(
     proxy: &Proxy,
     upstream: &Arc<Upstream>,
     closings: u64,
     over: Over,
+    patience: Duration,
 ) -> io::Result<(Sender, bool)> {
     let pool = upstream.pool();
     let there = match (over, upstream.protocol()) {
@@ -61,9 +63,7 @@ pub(crate) async fn reach(
     let reached = match there {
         Some(sender) => (sender, true),
         // Seldom, and large: it does not take up room in every request.
-        None => {
-            Box::pin(timeout(proxy.limits.connect_time, open_one(proxy, upstream, closings, over))).await??
-        }
+        None => Box::pin(timeout(patience, open_one(proxy, upstream, closings, over))).await??,
     };
     upstream.note_acceptance();
     Ok(reached)

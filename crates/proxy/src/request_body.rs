@@ -1,5 +1,6 @@
 //! The body of a request on its way to an upstream, streamed as it comes, without its trailers.
 
+use crate::pages::Page;
 use crate::silence::Silence;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
@@ -30,6 +31,8 @@ pub(crate) enum Fault {
     Broken,
     /// The client sent nothing for too long.
     Stalled,
+    /// It is longer than the app takes.
+    TooLong,
 }
 
 impl Progress {
@@ -68,11 +71,23 @@ pub(crate) enum RequestBody {
     Streamed(Box<Streamed>),
 }
 
+/// Who sees to it that a body goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// HTTP/1.1: the socket that it comes over.
+    OfItsSocket,
+    /// HTTP/2: the body itself. For so long its client may send nothing until the answer begins; `None`: for ever.
+    AtMost(Option<Duration>),
+}
+
 /// A body that comes as the client sends it.
 #[derive(Debug)]
 pub(crate) struct Streamed {
     incoming: Incoming,
     progress: Arc<Progress>,
+    /// How many more bytes of it the app takes.
+    left: u64,
+    /// Of one that comes over an HTTP/2 stream.
     silence: Option<Silence>,
 }
 
@@ -88,17 +103,22 @@ pub(crate) enum BrokenRequest {
     /// It was reset.
     #[error("the client gave up its request")]
     GivenUp,
+    /// It is longer than it may be.
+    #[error("the body of the request is too long")]
+    TooLong,
     /// Nobody waits for the rest.
     #[error("the request was answered before it had ended")]
     Over,
 }
 
 impl RequestBody {
-    /// What a client sends. `silence` is how long it may send nothing until the answer begins; `None`: its
-    /// socket sees to that.
-    pub(crate) fn streamed(incoming: Incoming, silence: Option<Duration>) -> Self {
-        let silence = silence.map(Silence::at_most);
-        Self::Streamed(Box::new(Streamed { incoming, progress: Arc::default(), silence }))
+    /// What a client sends, at most `longest` bytes of it.
+    pub(crate) fn streamed(incoming: Incoming, longest: u64, pace: Pace) -> Self {
+        let silence = match pace {
+            Pace::OfItsSocket => None,
+            Pace::AtMost(longest) => Some(Silence::at_most(longest)),
+        };
+        Self::Streamed(Box::new(Streamed { incoming, progress: Arc::default(), left: longest, silence }))
     }
 
     /// To follow it by; `None`: there is nothing to follow.
@@ -119,7 +139,7 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenRequest>>> {
         let Self::Streamed(streamed) = self.get_mut() else { return Poll::Ready(None) };
-        let Streamed { incoming, progress, silence } = &mut **streamed;
+        let Streamed { incoming, progress, left, silence } = &mut **streamed;
         // An HTTP/2 stream is reset only when both of its ends are let go.
         if silence.is_some() {
             progress.sender.register(cx.waker());
@@ -152,7 +172,15 @@ impl Body for RequestBody {
                 progress.fault.get_or_init(|| Fault::of(&error));
                 Some(Err(BrokenRequest::Client(error)))
             }
-            Some(Ok(frame)) => Some(Ok(frame)),
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                let Some(rest) = left.checked_sub(length) else {
+                    progress.fault.get_or_init(|| Fault::TooLong);
+                    return Poll::Ready(Some(Err(BrokenRequest::TooLong)));
+                };
+                *left = rest;
+                Some(Ok(frame))
+            }
             None => None,
         })
     }
@@ -173,6 +201,15 @@ impl Body for RequestBody {
 }
 
 impl Fault {
+    /// What its client is told.
+    pub(crate) const fn page(self) -> Page {
+        match self {
+            Self::Broken => Page::BadRequest,
+            Self::Stalled => Page::RequestTimeout,
+            Self::TooLong => Page::BodyTooLong,
+        }
+    }
+
     fn of(error: &hyper::Error) -> Self {
         let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
         match cause.map(io::Error::kind) {

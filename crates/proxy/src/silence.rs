@@ -7,14 +7,15 @@ use std::time::Duration;
 /// A silence, and how long it may last.
 #[derive(Debug)]
 pub(crate) struct Silence {
-    longest: Duration,
+    /// `None`: for ever.
+    longest: Option<Duration>,
     alarm: Alarm,
     /// Whether the alarm was set for the present one.
     noticed: bool,
 }
 
 impl Silence {
-    pub(crate) fn at_most(longest: Duration) -> Self {
+    pub(crate) fn at_most(longest: Option<Duration>) -> Self {
         Self { longest, alarm: Alarm::default(), noticed: false }
     }
 
@@ -25,9 +26,10 @@ impl Silence {
 
     /// Nothing came: ready when it has been so for too long.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(longest) = self.longest else { return Poll::Pending };
         if !self.noticed {
             self.noticed = true;
-            self.alarm.set(self.longest);
+            self.alarm.set(longest);
         }
         self.alarm.poll(cx)
     }

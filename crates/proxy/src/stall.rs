@@ -18,7 +18,20 @@ enum Turn {
 
 tokio::task_local! {
     /// Of the stream whose task it is.
-    static TURN: Cell<Turn>;
+    static STREAM: Watched;
+}
+
+/// What is known of a stream.
+#[derive(Debug)]
+struct Watched {
+    turn: Cell<Turn>,
+    /// How long its client may take nothing.
+    stall_time: Cell<Duration>,
+}
+
+/// The stream's client may take nothing for so long.
+pub(crate) fn after(stall_time: Duration) {
+    let _noted = STREAM.try_with(|stream| stream.stall_time.set(stall_time));
 }
 
 /// The stream's answer has handed over a piece of itself: the next is asked for when this one has room.
@@ -37,11 +50,11 @@ pub(crate) fn waits_for_upstream() {
 /// Outside of a stream (an HTTP/1.1 connection sees by its socket) nothing is noted.
 fn note(next: impl FnOnce(Turn) -> Turn) {
     // That there is no such variable is the case just said.
-    let _noted = TURN.try_with(|turn| turn.set(next(turn.get())));
+    let _noted = STREAM.try_with(|stream| stream.turn.set(next(stream.turn.get())));
 }
 
-/// Runs `stream` to its end, or until its client has taken nothing of its answer for `stall_time`: it is
-/// dropped then, which resets it.
+/// Runs `stream` to its end, or until its client has taken nothing of its answer for `stall_time`
+/// (unless [`after`] says otherwise): it is dropped then, which resets it.
 pub(crate) async fn unless_stalled<F: Future>(stream: F, stall_time: Duration) {
     let watched = async move {
         let mut stream = pin!(stream);
@@ -51,14 +64,14 @@ pub(crate) async fn unless_stalled<F: Future>(stream: F, stall_time: Duration) {
             if stream.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            let turn = TURN.with(Cell::get);
+            let turn = STREAM.with(|stream| stream.turn.get());
             if turn == Turn::Ours {
                 set_for = turn;
                 return Poll::Pending;
             }
             if set_for != turn {
                 set_for = turn;
-                alarm.set(stall_time);
+                alarm.set(STREAM.with(|stream| stream.stall_time.get()));
             }
             let stalled = alarm.poll(cx);
             if stalled.is_ready() {
@@ -68,7 +81,8 @@ pub(crate) async fn unless_stalled<F: Future>(stream: F, stall_time: Duration) {
         })
         .await;
     };
-    TURN.scope(Cell::new(Turn::Ours), watched).await;
+    let stream = Watched { turn: Cell::new(Turn::Ours), stall_time: Cell::new(stall_time) };
+    STREAM.scope(stream, watched).await;
 }
 
 #[cfg(test)]
@@ -101,6 +115,13 @@ mod tests {
             }
         };
         assert_eq!(lasts(asks_now_and_then).await, 9 * STALL);
+
+        let told_otherwise = async {
+            after(STALL / 2);
+            handed_over();
+            pending::<()>().await;
+        };
+        assert_eq!(lasts(told_otherwise).await, STALL / 2);
 
         let slow_upstream = async {
             handed_over();

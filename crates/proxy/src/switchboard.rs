@@ -404,8 +404,8 @@ impl Switchboard {
 
     fn compile(&self, state: &State, source: RouteTable) -> Arc<Table> {
         let (ports, before) = (state.listeners.common_ports(), self.proxy.table());
-        let (upstreams, meter) = (&self.proxy.upstreams, &self.proxy.meter);
-        Arc::new(Table::compile(source, ports, upstreams, meter, &before))
+        let Proxy { upstreams, meter, limits, .. } = &*self.proxy;
+        Arc::new(Table::compile(source, ports, upstreams, meter, limits, &before))
     }
 
     async fn save(&self, state: &mut State, table: Arc<Table>) {

@@ -1,8 +1,10 @@
 //! The route table compiled for looking up: one hash per question, however many routes there are.
 //! Knows upstreams by name only; what a request does with its place is not its business.
 
+use crate::app::App;
 use crate::hold::Hold;
-use crate::meter::{Meter, Tally};
+use crate::limits::Limits;
+use crate::meter::Meter;
 use crate::upstream::{Upstream, Upstreams};
 use bytes::Bytes;
 use dockswap_core::AppName;
@@ -30,6 +32,7 @@ pub(crate) enum Door {
 pub(crate) struct Table {
     source: RouteTable,
     doors: HashMap<Door, Hosts>,
+    apps: BTreeMap<AppName, Arc<App>>,
     /// Where requests wait, by app.
     holds: BTreeMap<AppName, Arc<Hold>>,
     /// The doors that routes ask for besides the common one, each with the first app that does.
@@ -74,8 +77,8 @@ pub(crate) struct Place {
     pub(crate) strip: usize,
     /// `None` or empty: nowhere at present.
     pub(crate) replicas: Option<Arc<Replicas>>,
-    /// Where requests that go there are counted.
-    pub(crate) tally: Arc<Tally>,
+    /// Whose it is.
+    pub(crate) app: Arc<App>,
     /// `None`: requests pass, as they nearly always do.
     pub(crate) barrier: Option<Barrier>,
     pub(crate) entrance: Entrance,
@@ -119,6 +122,7 @@ impl Table {
         ports: Ports,
         upstreams: &Upstreams,
         meter: &Meter,
+        limits: &Limits,
         before: &Self,
     ) -> Self {
         let mut table = Self { https_port: ports.https, ..Self::default() };
@@ -130,6 +134,8 @@ impl Table {
                 })
             });
             let tally = meter.tally(&app.app, app.target.as_ref().map(|target| target.color));
+            let one = Arc::new(App::new(app, limits, tally, before.apps.get(&app.app)));
+            table.apps.insert(app.app.clone(), Arc::clone(&one));
             let barrier = match &app.gate {
                 Gate::Open => None,
                 Gate::Held(asked) => {
@@ -157,7 +163,7 @@ impl Table {
                 let place = Place {
                     strip: if route.strip_prefix { prefix_of(route).len() } else { 0 },
                     replicas: replicas.clone(),
-                    tally: Arc::clone(&tally),
+                    app: Arc::clone(&one),
                     barrier: barrier.clone(),
                     entrance: match route.tls.as_ref().and_then(|tls| tls.hsts_secs) {
                         Some(seconds) => Entrance::hsts(seconds),
@@ -170,13 +176,13 @@ impl Table {
             }
         }
         for app in &source.apps {
-            let tally = meter.tally(&app.app, app.target.as_ref().map(|target| target.color));
+            let Some(one) = table.apps.get(&app.app).cloned() else { continue };
             for route in app.routes.iter().filter(|route| route.tls.is_some() && route.listen_port.is_none())
             {
                 let place = Place {
                     strip: 0,
                     replicas: None,
-                    tally: Arc::clone(&tally),
+                    app: Arc::clone(&one),
                     barrier: None,
                     entrance: Entrance::OverHttps,
                 };
@@ -325,7 +331,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
     use super::*;
-    use crate::limits::Limits;
+    use dockswap_core::limits::TrafficLimits;
     use dockswap_core::routes::AppRoutes;
     use proptest::prelude::*;
 
@@ -383,11 +389,11 @@ mod tests {
             path in path(),
         ) {
             let door = if own { Door::Own(1) } else { Door::Common };
-            let apps = vec![AppRoutes { app: "a".parse().unwrap(), routes: routes.clone(), target: None, gate: Gate::Open }];
+            let apps = vec![AppRoutes { app: "a".parse().unwrap(), routes: routes.clone(), target: None, gate: Gate::Open, limits: TrafficLimits::default() }];
             let upstreams = Upstreams::new(Arc::new(Limits::default()));
             let source = RouteTable { revision: 1, apps };
             let ports = Ports { http: 80, https: 443 };
-            let table = Table::compile(source, ports, &upstreams, &Meter::new(), &Table::default());
+            let table = Table::compile(source, ports, &upstreams, &Meter::new(), &Limits::default(), &Table::default());
             let best = routes.iter().filter_map(|route| rank(route, door, &host, &path)).max();
             let found = table.find(door, Some(&host), &path).map(|place| place.strip);
             prop_assert_eq!(found, best.map(|(_, prefix)| prefix));

@@ -4,6 +4,7 @@
 
 use crate::client_io::ClientIo;
 use crate::client_stream::ClientStream;
+use crate::ending::Ending;
 use crate::proxy::Proxy;
 use crate::upstream::{Hold, InFlight, Kind};
 use crate::upstream_stream::UpstreamStream;
@@ -16,9 +17,11 @@ use hyper_util::rt::TokioIo;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// What is spoken in a tunnel, as far as its end depends on it.
@@ -37,26 +40,35 @@ impl Protocol {
     }
 }
 
+/// What a tunnel holds until it is closed.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) in_flight: InFlight,
+    pub(crate) ending: Ending,
+    /// How long it may carry nothing; `None`: as long as it likes.
+    pub(crate) silence_time: Option<Duration>,
+}
+
 /// Carries bytes between `client` and `upstream` (with what was read early), in a task of its own, once the client
-/// has upgraded. `in_flight` counts until the tunnel is closed; `closings` is how often its upstream had been closed
-/// when it was counted in.
+/// has upgraded. `closings` is how often its upstream had been closed when it was counted in.
 pub(crate) fn start(
     proxy: &Arc<Proxy>,
     protocol: Protocol,
     client: OnUpgrade,
     upstream: (UpstreamStream, Bytes),
-    (in_flight, closings): (InFlight, u64),
+    (held, closings): (Held, u64),
 ) {
     let shared = Arc::clone(proxy);
-    let in_flight = in_flight.counted_as(match protocol {
+    let kind = match protocol {
         Protocol::WebSocket => Kind::WebSocket,
         Protocol::Other => Kind::Tunnel,
-    });
-    let held_by = Arc::clone(in_flight.upstream());
+    };
+    let held = Held { in_flight: held.in_flight.counted_as(kind), ..held };
+    let held_by = Arc::clone(held.in_flight.upstream());
     let farewell = CancellationToken::new();
     let told = farewell.clone();
     let tunnel = proxy.connections.spawn(async move {
-        run(&shared, protocol, (client, upstream), (in_flight, told)).await;
+        run(&shared, protocol, (client, upstream), (held, told)).await;
     });
     held_by.hold(Hold::Tunnel(tunnel.abort_handle(), farewell), closings);
 }
@@ -65,17 +77,19 @@ async fn run(
     proxy: &Proxy,
     protocol: Protocol,
     (client, upstream): (OnUpgrade, (UpstreamStream, Bytes)),
-    (in_flight, farewell): (InFlight, CancellationToken),
+    (held, farewell): (Held, CancellationToken),
 ) {
+    let moved = AtomicU64::new(0);
     let end = async {
         tokio::select! {
             () = farewell.cancelled() => {}
             () = proxy.ending.given() => {}
+            () = silent(&moved, held.silence_time) => tracing::debug!("a tunnel was silent for too long"),
         }
     };
     tokio::pin!(end);
     let opened = tokio::select! {
-        opened = open(client, upstream) => opened,
+        opened = open(client, upstream, &moved) => opened,
         () = &mut end => return,
     };
     let (mut client, mut upstream) = match opened {
@@ -89,7 +103,7 @@ async fn run(
             }
         }
         () = end => {
-            drop((in_flight, upstream));
+            drop((held.in_flight, held.ending, upstream));
             // A client that takes or says too much does not get more time for it.
             let _late = timeout(proxy.limits.linger_time, part(client, protocol)).await;
         }
@@ -99,10 +113,11 @@ async fn run(
 async fn open(
     client: OnUpgrade,
     (mut upstream, early_from_upstream): (UpstreamStream, Bytes),
-) -> io::Result<(ClientEnd<ClientStream>, UpstreamStream)> {
+    moved: &AtomicU64,
+) -> io::Result<(ClientEnd<'_, ClientStream>, UpstreamStream)> {
     let (client, early_from_client) = bare(client.await.map_err(io::Error::other)?)?;
     let (client, not_yet_taken) = client.into_inner().into_parts();
-    let mut client = ClientEnd { stream: client, frames: Frames::default() };
+    let mut client = ClientEnd { stream: client, frames: Frames::default(), moved };
     upstream.write_all(&early_from_client).await?;
     upstream.write_all(&not_yet_taken).await?;
     client.write_all(&early_from_upstream).await?;
@@ -111,7 +126,7 @@ async fn open(
 }
 
 /// Ends a connection without a reset: says good-bye, and listens until the client has heard it.
-async fn part<S>(mut client: ClientEnd<S>, protocol: Protocol) -> io::Result<()>
+async fn part<S>(mut client: ClientEnd<'_, S>, protocol: Protocol) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -126,26 +141,47 @@ where
 
 /// The client's end of a tunnel, which knows how far the frames have come that were written to it.
 #[derive(Debug)]
-struct ClientEnd<S> {
+struct ClientEnd<'a, S> {
     stream: S,
     frames: Frames,
+    /// Bytes, both ways.
+    moved: &'a AtomicU64,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for ClientEnd<S> {
+/// Ready when no byte has moved for `time`, and before it is twice that.
+async fn silent(moved: &AtomicU64, time: Option<Duration>) {
+    let Some(time) = time else { return std::future::pending().await };
+    let mut before = moved.load(Ordering::Relaxed);
+    loop {
+        sleep(time).await;
+        let now = moved.load(Ordering::Relaxed);
+        if now == before {
+            return;
+        }
+        before = now;
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for ClientEnd<'_, S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        this.moved.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
+        read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for ClientEnd<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ClientEnd<'_, S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
         this.frames.follow(&bytes[..written]);
+        this.moved.fetch_add(written as u64, Ordering::Relaxed);
         Poll::Ready(Ok(written))
     }
 
@@ -163,4 +199,32 @@ fn bare(upgraded: Upgraded) -> io::Result<(TokioIo<ClientIo<ClientStream>>, Byte
     let parts =
         upgraded.downcast().map_err(|_| io::Error::other("an upgraded connection of another kind"))?;
     Ok((parts.io, parts.read_buf))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_tunnel_that_carries_nothing_is_silent() {
+        const TIME: Duration = Duration::from_secs(60);
+        let (moved, began) = (AtomicU64::new(0), Instant::now());
+        let talks = async {
+            for _ in 0..10 {
+                sleep(TIME / 10 * 9).await;
+                moved.fetch_add(1, Ordering::Relaxed);
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = silent(&moved, Some(TIME)) => {}
+            () = talks => {}
+        }
+        let lasted = began.elapsed();
+        assert!(lasted > 10 * TIME && lasted <= 11 * TIME, "{lasted:?}");
+
+        let for_ever = tokio::time::timeout(1_000_000 * TIME, silent(&moved, None));
+        assert!(for_ever.await.is_err());
+    }
 }

@@ -2,6 +2,7 @@
 //! same state, and a record that was damaged is an error.
 
 use crate::choices::Choices;
+use dockswap_core::limits::TrafficLimits;
 use dockswap_core::machine::{
     Event, Failure, Fallback, Machine, Observation, Order, OrderReason, OrderTarget, Plan, Transition,
 };
@@ -261,5 +262,6 @@ fn plan(choices: &mut Choices<'_>) -> Plan {
             listen_port: None,
             tls: None,
         }],
+        limits: TrafficLimits::default(),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::choices::Choices;
 use dockswap_core::Timestamp;
+use dockswap_core::limits::TrafficLimits;
 use dockswap_core::name::{Color, ContainerId, DeploymentId};
 use dockswap_core::routes::{AppRoutes, Gate, RouteTable, Target, Upstream, UpstreamId};
 use dockswap_core::spec::{HostPattern, Protocol, Route};
@@ -61,6 +62,7 @@ fn app(nth: usize, choices: &mut Choices<'_>) -> AppRoutes {
         routes: (0..=choices.below(4)).map(|_| route(choices)).collect(),
         target: (choices.below(8) != 1).then(target),
         gate: Gate::Open,
+        limits: TrafficLimits::default(),
     }
 }
 

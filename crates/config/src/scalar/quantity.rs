@@ -9,8 +9,24 @@ const LEAST_MEMORY: u64 = 6 * 1024 * 1024;
 const LEAST_NANOS: u64 = 10_000_000;
 const NANOS: u64 = 1_000_000_000;
 
-/// Reads a memory limit in bytes: a decimal number and `b`, `k`, `m` or `g`, of 1,024 each.
+/// Reads a number of bytes: a decimal number and `b`, `k`, `m` or `g`, of 1,024 each.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    read(text).ok_or_else(|| format!("{} is no number of bytes: write it as in 512k or 10m", quoted(text)))
+}
+
+/// Reads a memory limit in bytes, as [`bytes`] does.
 pub(crate) fn memory(text: &str) -> Result<u64, String> {
+    let bytes = read(text)
+        .ok_or_else(|| format!("{} is not an amount of memory: write it as in 512m or 1.5g", quoted(text)))?;
+    if bytes < LEAST_MEMORY {
+        return Err(format!(
+            "{text} is less than 6m, the least that Docker accepts: write it as in 512m or 1.5g"
+        ));
+    }
+    Ok(bytes)
+}
+
+fn read(text: &str) -> Option<u64> {
     let lower = text.to_ascii_lowercase();
     let unit_at = lower.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(lower.len());
     let (number, unit) = lower.split_at(unit_at);
@@ -21,16 +37,7 @@ pub(crate) fn memory(text: &str) -> Result<u64, String> {
         "g" | "gb" | "gib" => Some(1 << 30),
         _ => None,
     };
-    let bytes = factor
-        .and_then(|factor| scaled(number, factor))
-        .filter(|&bytes| i64::try_from(bytes).is_ok())
-        .ok_or_else(|| format!("{} is not an amount of memory: write it as in 512m or 1.5g", quoted(text)))?;
-    if bytes < LEAST_MEMORY {
-        return Err(format!(
-            "{text} is less than 6m, the least that Docker accepts: write it as in 512m or 1.5g"
-        ));
-    }
-    Ok(bytes)
+    factor.and_then(|factor| scaled(number, factor)).filter(|&bytes| i64::try_from(bytes).is_ok())
 }
 
 /// Reads a number of CPUs, in billionths of one.
@@ -45,7 +52,7 @@ pub(crate) fn cpus(text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{cpus, memory};
+    use super::{bytes, cpus, memory};
 
     #[test]
     fn amounts_of_memory() {
@@ -62,6 +69,16 @@ mod tests {
         }
         for text in ["", "m", "512", "5m", "512x", "-1g", "1.0000001g", "1e9", "9999999999g", "512 m"] {
             assert!(memory(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_bytes() {
+        for (text, expected) in [("0", 0), ("512k", 524_288), ("1.5m", 1_572_864), ("100", 100)] {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+        for text in ["", "k", "-1", "512x", "1e9"] {
+            assert!(bytes(text).is_err(), "{text}");
         }
     }
 

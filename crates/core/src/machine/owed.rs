@@ -4,6 +4,7 @@
 use super::access::Access;
 use super::phase::{Attempt, Candidate, Ground, HoldStage, Phase, RetireStage, UndoStage};
 use super::release::{Plan, Release, Serving, Warmth};
+use crate::limits::TrafficLimits;
 use crate::name::{Color, DeploymentId, ImageId};
 use crate::routes::Hold;
 use crate::spec::Route;
@@ -100,6 +101,8 @@ pub struct Watch {
 pub struct RouteIntent<'a> {
     /// Where it comes in; empty: nowhere, the proxy answers 404.
     pub routes: &'a [Route],
+    /// What its requests may take; `None`: there is nobody whom they could take it of.
+    pub limits: Option<&'a TrafficLimits>,
     /// Where it goes; `None`: nowhere yet, the proxy answers 503.
     pub to: Option<&'a Release>,
     /// For how long new requests wait meanwhile.
@@ -285,11 +288,12 @@ impl Upkeep {
 
 impl<'a> RouteIntent<'a> {
     const fn nowhere(routes: &'a [Route]) -> Self {
-        Self { routes, to: None, hold: None }
+        Self { routes, limits: None, to: None, hold: None }
     }
 
     pub(crate) fn to(release: &'a Release) -> Self {
-        Self { routes: &release.plan.routes, to: Some(release), hold: None }
+        let Plan { routes, limits, .. } = &release.plan;
+        Self { routes, limits: Some(limits), to: Some(release), hold: None }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What can run and serve: a version of an app in one of its two slots.
 
+use crate::limits::TrafficLimits;
 use crate::name::{Color, ConfigId, DeploymentId, ImageId};
 use crate::ports::Container;
 use crate::spec::{AppSpec, DeploymentPolicy, HealthCheck, Route, Strategy};
@@ -21,6 +22,9 @@ pub struct Plan {
     pub policy: DeploymentPolicy,
     /// Where the app's traffic comes in.
     pub routes: Vec<Route>,
+    /// What its requests may take.
+    #[serde(default, skip_serializing_if = "TrafficLimits::is_default")]
+    pub limits: TrafficLimits,
 }
 
 impl Plan {
@@ -34,6 +38,7 @@ impl Plan {
             health_check: spec.health_check.clone(),
             policy: spec.deployment.clone(),
             routes: spec.routes.clone(),
+            limits: spec.limits.clone(),
         }
     }
 }

@@ -52,7 +52,7 @@ impl Proxy {
             control_socket,
             snapshot,
             keyfile,
-            limits: Limits::default(),
+            limits: limits(&settings.proxy),
             front: front(&settings.proxy),
             sockets: activated()?,
             start,
@@ -73,6 +73,21 @@ impl Proxy {
             ended.cancel();
         });
         dockswap_proxy::serve(self.0, shutdown).await.context("the proxy cannot serve")
+    }
+}
+
+/// What clients may take, as the settings have it.
+fn limits(settings: &ProxySettings) -> Limits {
+    let (own, all) = (&settings.limits, Limits::default());
+    Limits {
+        head_time: own.header_timeout.unwrap_or(all.head_time),
+        idle_time: own.idle_timeout.unwrap_or(all.idle_time),
+        stall_time: own.stall_timeout.unwrap_or(all.stall_time),
+        connections: own.max_connections.unwrap_or(all.connections),
+        connections_per_ip: own.max_connections_per_ip.unwrap_or(all.connections_per_ip),
+        streams_per_ip: own.max_streams_per_ip.unwrap_or(all.streams_per_ip),
+        handover_time: settings.handover_timeout.unwrap_or(all.handover_time),
+        ..all
     }
 }
 

@@ -1,5 +1,6 @@
 //! A running proxy, upstream servers that do as they are told, and a client that shows every byte.
 
+use dockswap_core::limits::TrafficLimits;
 use dockswap_core::name::{AppName, Color, ContainerId, DeploymentId};
 use dockswap_core::ports::{Router, RouterError};
 use dockswap_core::routes::{AppRoutes, Gate, InFlight, RouteTable, Target, Upstream, UpstreamId};
@@ -204,7 +205,13 @@ pub(crate) fn app<'a>(
         deployment: DeploymentId(1),
         upstreams: upstreams.into_iter().cloned().collect(),
     };
-    AppRoutes { app: name.parse::<AppName>().unwrap(), routes, target: Some(target), gate: Gate::Open }
+    AppRoutes {
+        app: name.parse::<AppName>().unwrap(),
+        routes,
+        target: Some(target),
+        gate: Gate::Open,
+        limits: TrafficLimits::default(),
+    }
 }
 
 pub(crate) fn any_host() -> Route {

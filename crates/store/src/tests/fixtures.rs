@@ -5,6 +5,7 @@ use crate::location::Location;
 use crate::write::{Unit, Write};
 use crate::writer::Scribe;
 use crate::{Database, Holder, connect};
+use dockswap_core::limits::TrafficLimits;
 use dockswap_core::machine::Plan;
 use dockswap_core::ports::{Image, Store};
 use dockswap_core::records::{
@@ -184,6 +185,7 @@ pub(crate) fn plan(config: ConfigId) -> Plan {
             strategy: Strategy::BlueGreen,
         },
         routes: Vec::new(),
+        limits: TrafficLimits::default(),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::World;
 use async_trait::async_trait;
 use dockswap_controller::Offer;
+use dockswap_core::limits::TrafficLimits;
 use dockswap_core::name::ConfigSha;
 use dockswap_core::ports::{AppFiles, ResolveError, Secret, SpecError};
 use dockswap_core::records::ConfigRow;
@@ -152,6 +153,7 @@ pub(crate) fn read(app: &AppName, bytes: &[u8]) -> AppSpec {
             listen_port: fields.get("port").and_then(|port| port.parse().ok()),
             tls: None,
         }],
+        limits: TrafficLimits::default(),
     }
 }
 

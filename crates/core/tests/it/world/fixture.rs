@@ -1,5 +1,6 @@
 //! The things that the proofs are about: one app, its configs, and a short way to say events.
 
+use dockswap_core::limits::TrafficLimits;
 use dockswap_core::machine::{
     Event, Failure, Fallback, Machine, Observation, Order, OrderReason, OrderTarget, Plan,
 };
@@ -89,6 +90,7 @@ pub fn plan(config: i64, manner: Manner, pace: Pace) -> Plan {
             listen_port: None,
             tls: None,
         }],
+        limits: TrafficLimits::default(),
     }
 }
 

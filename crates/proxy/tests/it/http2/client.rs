@@ -101,7 +101,7 @@ pub(crate) async fn whole(answer: http::Response<Incoming>) -> (StatusCode, Stri
 pub(crate) struct Held {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) proxy: Running,
-    _app: App,
+    pub(crate) app: App,
     pub(crate) seen: mpsc::UnboundedReceiver<Message>,
     pub(crate) gate: Arc<Semaphore>,
 }
@@ -125,7 +125,7 @@ pub(crate) async fn held(limits: Limits) -> Held {
     })
     .await;
     proxy.lead_to([&app.upstream]).await;
-    Held { dir, proxy, _app: app, seen, gate }
+    Held { dir, proxy, app, seen, gate }
 }
 
 /// The same, and the app answers at once.

@@ -1,0 +1,51 @@
+//! What a request is for: its host and its target, as far as they can be understood in one way only.
+
+use crate::host;
+use crate::pages::Page;
+use http::header::HOST;
+use http::uri::Uri;
+use http::{HeaderValue, Method, Request, Version};
+use hyper::body::Incoming;
+
+/// How many bytes there are of it.
+pub(crate) fn length(uri: &Uri) -> usize {
+    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
+    authority + uri.path_and_query().map_or(0, |target| target.as_str().len())
+}
+
+/// The one host that a request names; HTTP/1.0 may name none.
+pub(crate) fn host(request: &Request<Incoming>) -> Result<Option<HeaderValue>, Page> {
+    let mut fields = request.headers().get_all(HOST).iter();
+    let (field, second) = (fields.next(), fields.next());
+    let authority = request.uri().authority();
+    let missing = match request.version() {
+        Version::HTTP_11 => field.is_none(),
+        Version::HTTP_2 => field.is_none() && authority.is_none(),
+        _ => false,
+    };
+    // Two that differ are one too many (RFC 9113, section 8.3.1).
+    let contradicted = request.version() == Version::HTTP_2
+        && authority.zip(field).is_some_and(|(authority, field)| authority.as_str() != field);
+    if missing || second.is_some() || contradicted {
+        return Err(Page::BadRequest);
+    }
+    let named = match authority {
+        // An absolute target: what it says is what counts (RFC 9112, section 3.2.2).
+        Some(authority) => Some(HeaderValue::from_str(authority.as_str()).map_err(|_| Page::BadRequest)?),
+        None => field.cloned(),
+    };
+    // Without an authority both are the same.
+    for host in named.iter().chain(field.filter(|_| authority.is_some())) {
+        let well_formed = host.to_str().is_ok_and(|host| host::normalize(host, &mut [0; _]).is_some());
+        if !well_formed {
+            return Err(Page::BadRequest);
+        }
+    }
+    Ok(named)
+}
+
+/// Whether the target names a resource, or, for `OPTIONS`, the server as a whole.
+pub(crate) fn is_valid(request: &Request<Incoming>) -> bool {
+    let path = request.uri().path();
+    path.starts_with('/') || (path == "*" && request.method() == Method::OPTIONS)
+}
