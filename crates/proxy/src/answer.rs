@@ -99,6 +99,9 @@ impl AnswerBody {
     /// Holds `ending` until it is over.
     pub(crate) fn hold(&mut self, ending: Ending) {
         self.ending = ending;
+        if matches!(self.source, Source::Page(_)) || self.is_end_stream() {
+            self.ending.whole();
+        }
     }
 
     /// The answer goes over an HTTP/2 stream; `request` is the body that came over it, if one did.
@@ -121,6 +124,47 @@ impl AnswerBody {
 }
 
 impl AnswerBody {
+    /// The next frame, if there is one.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenAnswer>>> {
+        let Self { source, stream, .. } = self;
+        if let Some(stream) = stream.as_mut().filter(|stream| !stream.rest.is_empty()) {
+            stall::handed_over();
+            let piece = stream.rest.split_to(stream.rest.len().min(PIECE));
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        let (delivery, silence) = match source {
+            Source::Page(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Source::Upstream(delivery, _, silence) => (delivery, silence),
+            Source::Over => return Poll::Ready(None),
+        };
+        let polled = match delivery.poll_frame(cx) {
+            Poll::Ready(frame) => {
+                silence.broken();
+                stall::handed_over();
+                frame
+            }
+            Poll::Pending => {
+                stall::waits_for_upstream();
+                std::task::ready!(silence.poll(cx));
+                Some(Err(BrokenAnswer::Silent))
+            }
+        };
+        match &polled {
+            Some(Err(_)) => *source = Source::Over,
+            Some(Ok(_)) | None => source.settle(),
+        }
+        Poll::Ready(polled.map(|frame| frame.map(|frame| Self::cut(stream.as_mut(), frame))))
+    }
+
+    /// Writes down what became of it.
+    fn note(&mut self, frame: Option<&Result<Frame<Bytes>, BrokenAnswer>>) {
+        let data = frame.and_then(|frame| frame.as_ref().ok()?.data_ref());
+        self.ending.more(data.map_or(0, |data| data.len() as u64));
+        if frame.is_none_or(|frame| frame.is_ok() && self.is_end_stream()) {
+            self.ending.whole();
+        }
+    }
+
     fn has_rest(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| !stream.rest.is_empty())
     }
@@ -181,34 +225,12 @@ impl Body for AnswerBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenAnswer>>> {
-        let Self { source, stream, .. } = self.get_mut();
-        if let Some(stream) = stream.as_mut().filter(|stream| !stream.rest.is_empty()) {
-            stall::handed_over();
-            let piece = stream.rest.split_to(stream.rest.len().min(PIECE));
-            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        let this = self.get_mut();
+        let frame = std::task::ready!(this.poll_next(cx));
+        if this.ending.record.is_some() {
+            this.note(frame.as_ref());
         }
-        let (delivery, silence) = match source {
-            Source::Page(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Source::Upstream(delivery, _, silence) => (delivery, silence),
-            Source::Over => return Poll::Ready(None),
-        };
-        let polled = match delivery.poll_frame(cx) {
-            Poll::Ready(frame) => {
-                silence.broken();
-                stall::handed_over();
-                frame
-            }
-            Poll::Pending => {
-                stall::waits_for_upstream();
-                std::task::ready!(silence.poll(cx));
-                Some(Err(BrokenAnswer::Silent))
-            }
-        };
-        match &polled {
-            Some(Err(_)) => *source = Source::Over,
-            Some(Ok(_)) | None => source.settle(),
-        }
-        Poll::Ready(polled.map(|frame| frame.map(|frame| Self::cut(stream.as_mut(), frame))))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -8,6 +8,7 @@ use crate::room::{Room, Seat};
 use crate::upstream::Kind;
 use dockswap_core::limits::TrafficLimits;
 use dockswap_core::routes::AppRoutes;
+use dockswap_core::{AppName, Color, DeploymentId};
 use hyper::body::Body;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,11 @@ use std::time::Duration;
 /// What all requests to an app have in common.
 #[derive(Debug)]
 pub(crate) struct App {
+    pub(crate) name: AppName,
+    /// The one that has its traffic.
+    pub(crate) color: Option<Color>,
+    /// The one that created what serves.
+    pub(crate) deployment: Option<DeploymentId>,
     /// Where outcomes are counted.
     pub(crate) tally: Arc<Tally>,
     pub(crate) terms: Terms,
@@ -67,7 +73,14 @@ impl App {
         before: Option<&Arc<Self>>,
     ) -> Self {
         let rooms = before.map(|before| before.rooms.clone()).unwrap_or_default();
-        Self { tally, terms: Terms::new(&routes.limits, limits), rooms }
+        Self {
+            name: routes.app.clone(),
+            color: routes.target.as_ref().map(|target| target.color),
+            deployment: routes.target.as_ref().map(|target| target.deployment),
+            tally,
+            terms: Terms::new(&routes.limits, limits),
+            rooms,
+        }
     }
 
     /// A place among all that is in flight, where these are numbered; [`Page::Busy`] when none is free.

@@ -132,7 +132,7 @@ async fn over_http1(entry: &Entry, mut connection: http1::Connection, mut reques
 
 async fn over_http2(answer_time: Duration, mut share: Share, request: Outgoing) -> Sent {
     let progress = request.body().progress();
-    let spare = is_repeatable(&request).then(|| copy(&request));
+    let second = is_repeatable(&request).then(|| copy(&request));
     let mut answered = pin!(share.send(form::for_http2(request)));
     let mut alarm = Alarm::default();
     match in_time(answer_time, &mut alarm, progress.as_deref(), |cx| answered.as_mut().poll(cx)).await {
@@ -141,7 +141,7 @@ async fn over_http2(answer_time: Duration, mut share: Share, request: Outgoing) 
         }
         Some(Err(mut error)) => match error.take_message() {
             Some(request) => Sent::Unsent(form::for_http1(request)),
-            None if broke_without_answer(&error.into_error()) => Sent::Broken(spare),
+            None if broke_without_answer(&error.into_error()) => Sent::Broken(second),
             None => Sent::Nonsense,
         },
         None => Sent::TimedOut,

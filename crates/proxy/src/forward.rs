@@ -15,6 +15,7 @@ use crate::meter::By;
 use crate::pages::Page;
 use crate::proxy::{Entry, NoEntry, Proxy};
 use crate::reach::Over;
+use crate::record::Record;
 use crate::request_body::{Pace, Progress, RequestBody};
 use crate::stall;
 use crate::target;
@@ -33,27 +34,34 @@ pub(crate) async fn answer(client: &Client, request: Request<Incoming>, busy: Bu
     let on_stream = request.version() == Version::HTTP_2;
     let is_head = request.method() == Method::HEAD;
     let begun = Instant::now();
+    let mut notes = Notes::default();
+    let journal = client.proxy.journal.as_ref();
+    notes.ending.record = journal.map(|journal| Record::begin(journal, client, &request));
     let busy = match detour::acme(client, request.method(), request.uri(), busy) {
-        Ok(answer) => return answer,
+        Ok(mut answer) => {
+            notes.ending.answered(None, By::Proxy, answer.status(), Some("acme"));
+            answer.body_mut().hold(notes.ending);
+            return answer;
+        }
         Err(busy) => busy,
     };
-    let mut notes = Notes::default();
     let order = seat(client, &mut notes).and_then(|()| Order::read(client, request, trust));
     let carried = match order {
         Ok(order) => order.carry_out(client, &mut notes).await,
         Err(page) => Err(page),
     };
-    let Notes { request_body, hsts, app, kind, ending } = notes;
-    let (by, status) = match &carried {
-        Ok(Carried::Answer(answer, _)) => (By::App, answer.status()),
-        Ok(Carried::Switched(answer)) => (By::App, answer.status()),
-        Ok(Carried::Moved(_)) => (By::Proxy, StatusCode::PERMANENT_REDIRECT),
-        Err(page) => (By::Proxy, page.status()),
+    let Notes { request_body, hsts, app, kind, mut ending } = notes;
+    let (by, status, why) = match &carried {
+        Ok(Carried::Answer(answer, _)) => (By::App, answer.status(), None),
+        Ok(Carried::Switched(answer)) => (By::App, answer.status(), None),
+        Ok(Carried::Moved(_)) => (By::Proxy, StatusCode::PERMANENT_REDIRECT, Some("https")),
+        Err(page) => (By::Proxy, page.status(), Some(page.reason())),
     };
     match &app {
         Some(app) => app.tally.answered(by, status, begun.elapsed()),
         None => client.proxy.meter.unrouted(status),
     }
+    ending.answered(app.as_ref(), by, status, why);
     let mut answer = match carried {
         Ok(Carried::Answer(answer, in_flight)) => {
             let (mut head, body) = answer.into_parts();
@@ -64,7 +72,7 @@ pub(crate) async fn answer(client: &Client, request: Request<Incoming>, busy: Bu
             Answer::from_parts(head, if on_stream { body.on_stream(request_body) } else { body })
         }
         Ok(Carried::Switched(answer)) => {
-            let (mut head, _) = answer.into_parts();
+            let (mut head, ()) = answer.into_parts();
             headers::prepare_switch(&mut head.headers);
             Answer::from_parts(head, AnswerBody::empty(busy))
         }
@@ -176,7 +184,10 @@ impl Order {
         let mut over = Over::Any;
         loop {
             let closings = entry.closings;
-            match exchange(proxy, entry, request, over).await {
+            notes.ending.sent();
+            let exchanged = exchange(proxy, entry, request, over).await;
+            notes.ending.heard();
+            match exchanged {
                 Exchange::Answered(answer, in_flight)
                     if answer.status() == StatusCode::SWITCHING_PROTOCOLS =>
                 {
@@ -362,9 +373,10 @@ fn switch(
     // HTTP/2 has no such answer.
     let Delivery::Http1(delivery) = delivery else { return Err(Page::BadGateway) };
     let protocol = Protocol::of(&head.headers);
-    let ending = std::mem::take(&mut notes.ending);
+    let mut ending = std::mem::take(&mut notes.ending);
+    ending.answered(notes.app.as_ref(), By::App, head.status, None);
     let silence_time = notes.app.as_ref().and_then(|app| app.terms.stream_silence_time);
-    let held = Held { in_flight, ending, silence_time };
-    tunnel::start(proxy, protocol, client, delivery.into_parts(), (held, closings));
+    let terms = Held { in_flight, ending, silence_time };
+    tunnel::start(proxy, protocol, client, delivery.into_parts(), (terms, closings));
     Ok(Carried::Switched(Response::from_parts(head, ())))
 }

@@ -79,6 +79,23 @@ impl Front {
     /// What a trusted `peer` says of a request. The client is the last of its list that is not trusted itself: what
     /// stands before that one, anybody may have written.
     pub(crate) fn said(&self, headers: &HeaderMap, peer: IpAddr) -> Said {
+        let known = self.known(headers, peer);
+        let chain: Vec<String> = known.iter().rev().map(IpAddr::to_string).collect();
+        let scheme = only(headers, &X_FORWARDED_PROTO).filter(|scheme| scheme == "http" || scheme == "https");
+        Said {
+            chain: HeaderValue::from_str(&chain.join(", ")).ok(),
+            scheme,
+            host: only(headers, &X_FORWARDED_HOST),
+        }
+    }
+
+    /// The client of a request, by what a trusted `peer` says.
+    pub(crate) fn client(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+        self.known(headers, peer).last().copied().unwrap_or(peer)
+    }
+
+    /// Who it has come by, from `peer` to the client.
+    fn known(&self, headers: &HeaderMap, peer: IpAddr) -> Vec<IpAddr> {
         let list = headers.get_all(X_FORWARDED_FOR).iter().flat_map(|value| {
             value.to_str().unwrap_or_default().split(',').map(|text| text.trim().parse::<IpAddr>())
         });
@@ -90,13 +107,7 @@ impl Front {
                 break;
             }
         }
-        let chain: Vec<String> = known.iter().rev().map(IpAddr::to_string).collect();
-        let scheme = only(headers, &X_FORWARDED_PROTO).filter(|scheme| scheme == "http" || scheme == "https");
-        Said {
-            chain: HeaderValue::from_str(&chain.join(", ")).ok(),
-            scheme,
-            host: only(headers, &X_FORWARDED_HOST),
-        }
+        known
     }
 }
 
@@ -240,6 +251,10 @@ mod tests {
         let apart = said(&[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "192.0.2.7")]);
         assert_eq!(apart.chain.unwrap(), "192.0.2.7, 10.0.0.9");
         assert_eq!(said(&[]).chain.unwrap(), "10.0.0.9");
+        let mut headers = HeaderMap::new();
+        assert_eq!(front().client(&headers, ip("10.0.0.9")), ip("10.0.0.9"));
+        headers.insert("x-forwarded-for", HeaderValue::from_static("1.1.1.1, 192.0.2.7, 10.2.0.1"));
+        assert_eq!(front().client(&headers, ip("10.0.0.9")), ip("192.0.2.7"));
 
         assert_eq!(said(&[("x-forwarded-proto", "https")]).scheme.unwrap(), "https");
         assert_eq!(said(&[("x-forwarded-proto", "gopher")]).scheme, None);

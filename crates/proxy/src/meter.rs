@@ -74,6 +74,7 @@ pub(crate) struct Meter {
     connections: Family<Use, Counter>,
     unrouted: Family<Class, Counter>,
     refused: Counter,
+    unlogged: Counter,
     tallies: Mutex<Tallies>,
 }
 
@@ -99,6 +100,7 @@ impl Meter {
         let connections = Family::<Use, Counter>::default();
         let unrouted = Family::<Class, Counter>::default();
         let refused = Counter::default();
+        let unlogged = Counter::default();
         registry.register(
             "requests",
             "Requests that were answered, by app, color, class of status, and who answered: the app, or the proxy in its place",
@@ -125,7 +127,21 @@ impl Meter {
             "Connections that were closed at once, because there were too many",
             refused.clone(),
         );
-        Self { registry, requests, seconds, connections, unrouted, refused, tallies: Mutex::default() }
+        registry.register(
+            "access_log_dropped_lines",
+            "Lines of the access log that were dropped, because too many waited or none could be written",
+            unlogged.clone(),
+        );
+        Self {
+            registry,
+            requests,
+            seconds,
+            connections,
+            unrouted,
+            refused,
+            unlogged,
+            tallies: Mutex::default(),
+        }
     }
 
     /// What is counted of `color` of `app`; `None`: of requests that come while it has none.
@@ -178,6 +194,11 @@ impl Meter {
     /// A connection was closed at once.
     pub(crate) fn refused(&self) {
         self.refused.inc();
+    }
+
+    /// Counts the lines of the access log that are dropped.
+    pub(crate) fn unlogged(&self) -> Counter {
+        self.unlogged.clone()
     }
 
     /// All of it in the text format of `OpenMetrics`, without its last line: more may follow.
@@ -253,6 +274,7 @@ mod tests {
             r#"dockswap_proxy_upstream_connections_total{app="web",color="blue",kind="reused"} 1"#,
             r#"dockswap_proxy_unrouted_requests_total{class="4xx"} 1"#,
             "dockswap_proxy_refused_connections_total 1",
+            "dockswap_proxy_access_log_dropped_lines_total 0",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} is missing in\n{text}");
         }

@@ -57,6 +57,25 @@ impl Page {
         }
     }
 
+    /// Why, in the words of the access log.
+    pub(crate) const fn reason(&self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::RequestTimeout => "request_timeout",
+            Self::BodyTooLong => "body_too_long",
+            Self::UriTooLong => "uri_too_long",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::NoRoute => "no_route",
+            Self::Misdirected => "misdirected",
+            Self::TooManyStreams => "too_many_streams",
+            Self::Unavailable => "unavailable",
+            Self::Busy => "too_many_requests",
+            Self::Maintenance(_) => "maintenance",
+            Self::BadGateway => "bad_gateway",
+            Self::GatewayTimeout => "gateway_timeout",
+        }
+    }
+
     fn text(&self) -> Bytes {
         let text = match self {
             Self::Maintenance(Some(page)) => return page.clone(),

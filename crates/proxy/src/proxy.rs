@@ -7,6 +7,7 @@ use crate::certificates::{Certificates, Engine};
 use crate::dialer::Dialer;
 use crate::front::Front;
 use crate::hold::Hold;
+use crate::journal::Journal;
 use crate::limits::Limits;
 use crate::meter::Meter;
 use crate::stop::Stop;
@@ -37,6 +38,8 @@ pub(crate) struct Proxy {
     pub(crate) ending: Stop,
     pub(crate) dialer: Dialer,
     pub(crate) meter: Meter,
+    /// `None`: requests are not written down.
+    pub(crate) journal: Option<Arc<Journal>>,
     pub(crate) engine: Engine,
     table: ArcSwap<Table>,
     certificates: ArcSwap<Certificates>,
@@ -91,6 +94,7 @@ impl Proxy {
             ending: Stop::default(),
             dialer,
             meter: Meter::new(),
+            journal: None,
             engine: Engine::new(),
             table: ArcSwap::default(),
             certificates: ArcSwap::default(),

@@ -4,6 +4,7 @@ use crate::control::{self, Control, Desk};
 use crate::front::Front;
 use crate::handover::{self, Taken, TakeoverError};
 use crate::inherited::Inherited;
+use crate::journal::{AccessLog, Journal};
 use crate::keyfile::Keyfile;
 use crate::limits::Limits;
 use crate::listeners::Listeners;
@@ -47,6 +48,8 @@ pub struct ProxyConfig {
     pub limits: Limits,
     /// What stands in front.
     pub front: Front,
+    /// Where requests are written down; `None`: nowhere.
+    pub access_log: Option<AccessLog>,
     /// Sockets that a service manager has opened: one that is on the port of a listener is used in its place.
     pub sockets: Vec<TcpListener>,
     /// What about a proxy that runs already.
@@ -96,6 +99,9 @@ pub enum ServeError {
         /// Why.
         source: TakeoverError,
     },
+    /// There is no thread for the access log.
+    #[error("cannot start the access log")]
+    AccessLog(#[source] io::Error),
     /// The snapshot is there and cannot be read. (One that is merely broken is set aside.)
     #[error("cannot read the saved route table {path}")]
     Snapshot {
@@ -126,6 +132,7 @@ pub async fn serve(config: ProxyConfig, shutdown: CancellationToken) -> Result<(
         keyfile,
         limits,
         front,
+        access_log,
         sockets,
         start,
     } = config;
@@ -155,7 +162,11 @@ pub async fn serve(config: ProxyConfig, shutdown: CancellationToken) -> Result<(
         }
     };
     let claim = Arc::new(claim);
-    let proxy = Arc::new(Proxy::new(limits, front));
+    let mut proxy = Proxy::new(limits, front);
+    let journal = access_log.map(|log| Journal::start(log, proxy.meter.unlogged())).transpose();
+    let journal = journal.map_err(ServeError::AccessLog)?.map(Arc::new);
+    proxy.journal.clone_from(&journal);
+    let proxy = Arc::new(proxy);
     let listeners = inherited
         .and_then(|inherited| Listeners::new(Arc::clone(&proxy), common, https, inherited))
         .map_err(listening)?;
@@ -175,11 +186,18 @@ pub async fn serve(config: ProxyConfig, shutdown: CancellationToken) -> Result<(
 
     carry(&desk, control, &shutdown).await.stop().await;
     board.close().await;
-    if board.has_parted() {
+    let parted = board.has_parted();
+    if parted {
         part(&desk, &shutdown).await;
+    } else {
+        finish(&board, proxy.limits.drain_time).await;
+    }
+    if let Some(journal) = journal {
+        journal.end().await;
+    }
+    if parted {
         return Ok(());
     }
-    finish(&board, proxy.limits.drain_time).await;
     if let Err(error) = claim.release() {
         tracing::warn!(%error, "cannot remove the control socket");
     }

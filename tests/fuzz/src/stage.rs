@@ -3,6 +3,7 @@
 
 use crate::message;
 use dockswap_core::Timestamp;
+use dockswap_core::limits::TrafficLimits;
 use dockswap_core::name::{Color, ContainerId, DeploymentId};
 use dockswap_core::routes::{AppRoutes, Gate, RouteTable, Target, Upstream, UpstreamId};
 use dockswap_core::spec::{HostPattern, Protocol, Route};
@@ -178,6 +179,12 @@ fn table() -> RouteTable {
     };
     let target = Target { color: Color::Blue, deployment: DeploymentId(1), upstreams };
     let app = "web".parse().expect("a name");
-    let routes = AppRoutes { app, routes: vec![any], target: Some(target), gate: Gate::Open };
+    let routes = AppRoutes {
+        app,
+        routes: vec![any],
+        target: Some(target),
+        gate: Gate::Open,
+        limits: TrafficLimits::default(),
+    };
     RouteTable { revision: 1, apps: vec![routes] }
 }

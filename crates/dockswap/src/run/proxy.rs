@@ -5,8 +5,8 @@ use super::{privileges, telemetry};
 use crate::cli::ProxyArgs;
 use crate::paths::Paths;
 use anyhow::{Context, Result};
-use dockswap_config::{ProxyProtocol, ProxySettings, Settings};
-use dockswap_proxy::{Front, Greeting, Limits, ProxyConfig, Start};
+use dockswap_config::{AccessLogForm, ProxyProtocol, ProxySettings, Settings};
+use dockswap_proxy::{AccessLog, Form, Front, Greeting, Limits, ProxyConfig, Start};
 use listenfd::ListenFd;
 use privileges::User;
 use std::net::TcpListener;
@@ -54,6 +54,7 @@ impl Proxy {
             keyfile,
             limits: limits(&settings.proxy),
             front: front(&settings.proxy),
+            access_log: access_log(&settings.proxy),
             sockets: activated()?,
             start,
         }))
@@ -89,6 +90,16 @@ fn limits(settings: &ProxySettings) -> Limits {
         handover_time: settings.handover_timeout.unwrap_or(all.handover_time),
         ..all
     }
+}
+
+/// Whether and where requests are written down, as the settings have it.
+fn access_log(settings: &ProxySettings) -> Option<AccessLog> {
+    let form = match settings.access_log {
+        AccessLogForm::Off => return None,
+        AccessLogForm::Text => Form::Text,
+        AccessLogForm::Json => Form::Json,
+    };
+    Some(AccessLog { form, file: settings.access_log_file.clone() })
 }
 
 /// What stands in front, as the settings name it.

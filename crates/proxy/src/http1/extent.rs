@@ -133,7 +133,7 @@ fn size(read: &mut Bytes) -> Result<Option<u64>, Nonsense> {
             let line = read.split_to(length);
             // The parser takes no digit at all for a zero, and a line feed for a part of an extension.
             let digit_first = line.first().is_some_and(u8::is_ascii_hexdigit);
-            let one_line = line.iter().filter(|&&byte| byte == b'\n').count() == 1;
+            let one_line = line.iter().position(|&byte| byte == b'\n') == Some(length - 1);
             if digit_first && one_line { Ok(Some(size)) } else { Err(Nonsense::Chunk) }
         }
         Ok(Status::Partial) if read.len() <= LONGEST_LINE => Ok(None),

@@ -206,7 +206,7 @@ mod tests {
             ("HTTP/2.0 200 OK\r\n\r\n", Nonsense::Head),
             ("hello\r\n\r\n", Nonsense::Head),
             (&long, Nonsense::TooLong),
-            (&long[..LONGEST + 1], Nonsense::TooLong),
+            (&long[..=LONGEST], Nonsense::TooLong),
             (&many, Nonsense::TooLong),
         ] {
             assert_eq!(head(text).unwrap_err(), expected, "{:?}", &text[..text.len().min(80)]);

@@ -2,6 +2,7 @@
 //! controller uses it.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
+mod access_log;
 mod app_limits;
 mod control;
 mod faults;

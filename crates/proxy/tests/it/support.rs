@@ -58,6 +58,7 @@ pub(crate) fn config(dir: &Path, limits: Limits) -> ProxyConfig {
         keyfile: dir.join("certificates.json"),
         limits,
         front: Front::default(),
+        access_log: None,
         sockets: Vec::new(),
         start: Start::Alone,
     }
