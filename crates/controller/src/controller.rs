@@ -8,14 +8,14 @@ use crate::orders::{Command, OrderError, Outcome};
 use crate::specs::{Offer, Specs, Stored};
 use crate::stopwatch::Stopwatch;
 use crate::view::{AppView, FileStatus, Notice};
-use dockswap_core::machine::Machine;
+use dockswap_core::machine::{Machine, Serving};
 use dockswap_core::ports::{AppFiles, Clock, Container, Engine, Hint, Prober, Router, RouterError, Store};
 use dockswap_core::records::StoreError;
 use dockswap_core::routes::AppRoutes;
 use dockswap_core::spec::Route;
 use dockswap_core::{AppName, DeploymentId};
 use futures_util::StreamExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -285,11 +285,32 @@ impl Controller {
         releases.chain(machine.route().routes).cloned().collect()
     }
 
-    /// [`Controller::held_routes`] of every app.
+    /// The routes that want certificates, of every app: [`Controller::held_routes`], those of traffic that was found
+    /// where the records do not send it, and those that a warm standby brings back, as far as nobody else serves
+    /// their host over TLS by now.
     #[must_use]
-    pub fn routes(&self) -> Vec<(AppName, Vec<Route>)> {
-        let apps: Vec<AppName> = self.apps().keys().cloned().collect();
-        apps.into_iter().map(|app| (app.clone(), self.held_routes(&app))).collect()
+    pub fn secure_routes(&self) -> Vec<(AppName, Route)> {
+        let mut apps: BTreeSet<AppName> = self.apps().keys().cloned().collect();
+        apps.extend(self.shared.held.keys().cloned());
+        let of = |app: &AppName, routes: Vec<Route>| {
+            let app = app.clone();
+            routes.into_iter().filter(|route| route.tls.is_some()).map(move |route| (app.clone(), route))
+        };
+        let held = |app: &AppName| [self.held_routes(app), self.shared.held(app).incoming()].concat();
+        let mut secure: Vec<(AppName, Route)> = apps.iter().flat_map(|app| of(app, held(app))).collect();
+        let spare = |route: &Route| secure.iter().all(|(_, served)| served.host != route.host);
+        let warm = apps.iter().flat_map(|app| of(app, self.standby_routes(app)));
+        let warm: Vec<_> = warm.filter(|(_, route)| spare(route)).collect();
+        secure.extend(warm);
+        secure
+    }
+
+    /// The routes that a rollback brings back without a start.
+    fn standby_routes(&self, app: &AppName) -> Vec<Route> {
+        let Some(handle) = self.apps().get(app).cloned() else { return Vec::new() };
+        let machine = handle.machine.borrow().clone();
+        let standby = machine.serving().and_then(Serving::warm_standby);
+        standby.map(|standby| standby.release.plan.routes.clone()).unwrap_or_default()
     }
 
     /// Says how an app's file stands. An app that is not known is none of ours yet.

@@ -51,9 +51,8 @@ pub(crate) fn start(
 }
 
 fn wanted(controller: &Controller) -> Vec<Wanted> {
-    let routes = controller.routes().into_iter();
-    let secure = routes.flat_map(|(app, routes)| routes.into_iter().map(move |route| (app.clone(), route)));
-    let mut wanted: Vec<Wanted> = secure
+    let routes = controller.secure_routes().into_iter();
+    let mut wanted: Vec<Wanted> = routes
         .filter_map(|(app, route)| Some(Wanted { app, host: route.host, source: route.tls?.source }))
         .collect();
     wanted.sort();
