@@ -47,6 +47,8 @@ pub struct ProxySettings {
     pub http: SocketAddr,
     /// For HTTPS.
     pub https: SocketAddr,
+    /// The port by which clients reach that; `None`: its own.
+    pub public_https_port: Option<u16>,
     /// The user that it runs as, of the system's or as `UID:GID`; `None`: the one that starts it.
     pub user: Option<String>,
     /// Whose word on where requests come from is believed.
@@ -90,6 +92,7 @@ impl Default for Settings {
             proxy: ProxySettings {
                 http: any(80),
                 https: any(443),
+                public_https_port: None,
                 user: None,
                 trusted_proxies: Vec::new(),
                 proxy_protocol: ProxyProtocol::Off,
@@ -124,6 +127,11 @@ const FIELDS: &[Field] = &[
 const PROXY: &[Field] = &[
     Field::new("http", Shape::Address, "Default 0.0.0.0:80."),
     Field::new("https", Shape::Address, "Default 0.0.0.0:443."),
+    Field::new(
+        "public_https_port",
+        Shape::Port,
+        "The port by which clients reach https, where another one is mapped to it: plain requests are sent on there; default that of https.",
+    ),
     Field::new(
         "user",
         Shape::Text,
@@ -248,6 +256,7 @@ impl Settings {
         if let Some(proxy) = fields.section("proxy", report) {
             replace(&mut self.proxy.http, address(&proxy, "http", report));
             replace(&mut self.proxy.https, address(&proxy, "https", report));
+            replace(&mut self.proxy.public_https_port, proxy.integer("public_https_port", report).map(Some));
             replace(&mut self.proxy.user, proxy.text("user", report).map(Some));
             let trusted = proxy.take("trusted_proxies").and_then(|item| networks(&item, report));
             replace(&mut self.proxy.trusted_proxies, trusted);
@@ -411,7 +420,7 @@ mod tests {
     fn every_setting_from_the_file() {
         let file = "
 database_url: postgres://dockswap@db/dockswap
-proxy: { http: 127.0.0.1:8080, https: ':8443', user: www-data, trusted_proxies: [10.0.0.0/8, '::1'], proxy_protocol: true }
+proxy: { http: 127.0.0.1:8080, https: ':8443', public_https_port: 443, user: www-data, trusted_proxies: [10.0.0.0/8, '::1'], proxy_protocol: true }
 api: { http: localhost:9000 }
 docker: { host: unix:///run/user/1000/docker.sock }
 deployment: { max_concurrent: 2 }
@@ -424,6 +433,7 @@ policy: { bind_mounts: [/srv, /data/], host_ports: false, files: [/srv/secrets] 
         assert_eq!(settings.database_url.as_deref(), Some("postgres://dockswap@db/dockswap"));
         assert_eq!(settings.proxy.http.to_string(), "127.0.0.1:8080");
         assert_eq!(settings.proxy.https.to_string(), "0.0.0.0:8443");
+        assert_eq!(settings.proxy.public_https_port, Some(443));
         assert_eq!(settings.proxy.user.as_deref(), Some("www-data"));
         let trusted: Vec<_> = settings.proxy.trusted_proxies.iter().map(ToString::to_string).collect();
         assert_eq!(trusted, ["10.0.0.0/8", "::1/128"]);
