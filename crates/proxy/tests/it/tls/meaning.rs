@@ -7,7 +7,8 @@ use crate::upstreams::App;
 use dockswap_core::spec::{CertificateSource, HostPattern, Route, Tls};
 use dockswap_proxy::{Limits, ProxyConfig};
 use std::net::SocketAddr;
-use tokio::io::AsyncReadExt;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 /// A proxy with one app, `web`, that answers with what it is asked.
@@ -238,6 +239,27 @@ async fn a_listener_of_its_own_may_speak_tls() {
     proxy.apply(vec![app("web", vec![Route { tls: None, ..own }], [&app_.upstream])]).await.unwrap();
     let mut plain = crate::support::Wire::connect(addr).await;
     assert!(plain.get("/").await.text().contains(" http "));
+}
+
+#[tokio::test]
+async fn a_connection_that_rests_for_too_long_hears_good_bye_under_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits { idle_time: Duration::from_millis(100), ..Limits::default() };
+    let proxy = Running::start_with(&dir, limits).await;
+    let app_ = App::start("app").await;
+    proxy.apply(vec![app("web", vec![secure(exact("example.com"))], [&app_.upstream])]).await.unwrap();
+    let authority = Authority::new();
+    hold(&proxy, "1", vec![shown_for(exact("example.com"), &authority.pair(&["example.com"]))]).await;
+    let addr = secure_addr(&proxy).await;
+    let early = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    for (protocol, said) in
+        [("http/1.1", &b""[..]), ("http/1.1", b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"), ("h2", early)]
+    {
+        let mut stream = authority.connect(addr, "example.com", &[protocol]).await.unwrap();
+        stream.write_all(said).await.unwrap();
+        // Without a close_notify this were an error.
+        assert!(soon(stream.read_to_end(&mut Vec::new())).await.is_ok(), "{protocol}");
+    }
 }
 
 #[tokio::test]
