@@ -8,14 +8,13 @@ use crate::orders::{Command, OrderError, Outcome};
 use crate::specs::{Offer, Specs, Stored};
 use crate::stopwatch::Stopwatch;
 use crate::view::{AppView, FileStatus, Notice};
-use dockswap_core::machine::{Machine, Serving};
+use dockswap_core::machine::Machine;
 use dockswap_core::ports::{AppFiles, Clock, Container, Engine, Hint, Prober, Router, RouterError, Store};
 use dockswap_core::records::StoreError;
 use dockswap_core::routes::AppRoutes;
-use dockswap_core::spec::Route;
 use dockswap_core::{AppName, DeploymentId};
 use futures_util::StreamExt;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -96,6 +95,11 @@ impl Shared {
     pub(crate) fn is_unrecorded(&self, deployment: DeploymentId) -> bool {
         let (recorded, found) = self.at_start;
         deployment > recorded && deployment <= found
+    }
+
+    /// The apps whose traffic was found where the records do not send it.
+    pub(crate) fn held_apps(&self) -> impl Iterator<Item = &AppName> {
+        self.held.keys()
     }
 
     /// The traffic of `app` that was found where the records do not send it.
@@ -212,7 +216,7 @@ impl Controller {
         Ok(controller)
     }
 
-    fn apps(&self) -> std::sync::MutexGuard<'_, BTreeMap<AppName, AppHandle>> {
+    pub(crate) fn apps(&self) -> std::sync::MutexGuard<'_, BTreeMap<AppName, AppHandle>> {
         self.apps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -271,46 +275,6 @@ impl Controller {
     #[must_use]
     pub fn taken_up(&self) -> &[Offer] {
         &self.taken_up
-    }
-
-    /// The routes that an app has, or will have however the deployment in flight ends. They may differ
-    /// from those in its file: that version may have failed. A standby holds none: a rollback to
-    /// routes that another app has by then is refused.
-    #[must_use]
-    pub fn held_routes(&self, app: &AppName) -> Vec<Route> {
-        let Some(handle) = self.apps().get(app).cloned() else { return Vec::new() };
-        let machine = handle.machine.borrow().clone();
-        let in_flight = if machine.in_flight().is_some() { machine.releases() } else { Vec::new() };
-        let releases = in_flight.into_iter().flat_map(|release| release.plan.routes.iter());
-        releases.chain(machine.route().routes).cloned().collect()
-    }
-
-    /// The routes that want certificates, of every app: [`Controller::held_routes`], those of traffic that was found
-    /// where the records do not send it, and those that a warm standby brings back, as far as nobody else serves
-    /// their host over TLS by now.
-    #[must_use]
-    pub fn secure_routes(&self) -> Vec<(AppName, Route)> {
-        let mut apps: BTreeSet<AppName> = self.apps().keys().cloned().collect();
-        apps.extend(self.shared.held.keys().cloned());
-        let of = |app: &AppName, routes: Vec<Route>| {
-            let app = app.clone();
-            routes.into_iter().filter(|route| route.tls.is_some()).map(move |route| (app.clone(), route))
-        };
-        let held = |app: &AppName| [self.held_routes(app), self.shared.held(app).incoming()].concat();
-        let mut secure: Vec<(AppName, Route)> = apps.iter().flat_map(|app| of(app, held(app))).collect();
-        let spare = |route: &Route| secure.iter().all(|(_, served)| served.host != route.host);
-        let warm = apps.iter().flat_map(|app| of(app, self.standby_routes(app)));
-        let warm: Vec<_> = warm.filter(|(_, route)| spare(route)).collect();
-        secure.extend(warm);
-        secure
-    }
-
-    /// The routes that a rollback brings back without a start.
-    fn standby_routes(&self, app: &AppName) -> Vec<Route> {
-        let Some(handle) = self.apps().get(app).cloned() else { return Vec::new() };
-        let machine = handle.machine.borrow().clone();
-        let standby = machine.serving().and_then(Serving::warm_standby);
-        standby.map(|standby| standby.release.plan.routes.clone()).unwrap_or_default()
     }
 
     /// Says how an app's file stands. An app that is not known is none of ours yet.
