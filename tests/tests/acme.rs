@@ -117,6 +117,12 @@ fn a_failing_order_is_told_delays_nobody_and_is_not_repeated_for_ever() {
     let _ = scene.site.command(&["why", &bad]).exits(0).says("it is tried again at");
     let (_, good_host) = scene.app("good");
     scene.is_served(&good_host);
+    // Plain requests are for HTTPS as soon as that is to be had, and served until then.
+    let plain = |host: &str| {
+        let status = ["--output", "/dev/null", "--write-out", "%{http_code}"];
+        curl(&scene.pebble.root(), scene.site.http(), &format!("http://{host}/"), &status).stdout
+    };
+    assert_eq!((plain(&good_host).as_str(), plain(&bad_host).as_str()), ("308", "200"));
     let before = scene.pebble.asked("/order-plz");
     assert_eq!(before, 2, "one order for each");
     // Whoever asks for more gets a few more, and a restart forgets nothing.

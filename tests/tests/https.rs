@@ -84,7 +84,8 @@ fn an_app_is_served_over_https_with_its_own_certificate() {
         holds("it is told", PATIENCE, || trouble(&site, &app).contains("/tls/web/"));
         assert!(serves(&host) && serves(&other_host));
         assert_eq!(trouble(&site, &other), "");
-        let _ = site.command(&["why", &app]).exits(0).says("no new certificate for").says("/tls/web/");
+        let _ =
+            site.command(&["why", &app]).exits(0).says("trouble with the certificate for").says("/tls/web/");
         proof.kept();
         next.put(&tls("web"));
         holds("it is mended", PATIENCE, || trouble(&site, &app).is_empty());

@@ -1,133 +1,90 @@
 //! The custodian: looks after every certificate that a route wants, and sees to it that the proxy has the last good
 //! one of each. One host's trouble is none of another's.
 
-use crate::acme::AcmeConfig;
 use crate::acme::archive::Archive;
 use crate::acme::issuer::Issuer;
 use crate::examination::{examine, examine_whenever};
+use crate::reads::Reads;
 use crate::ring::{Ring, Unsaid};
-use crate::slot::{Failures, Good, Origin, renewal};
+use crate::slot::{Good, Origin, Slot};
 use crate::view::{CertificateView, word};
-use async_trait::async_trait;
-use dockswap_core::keyring::{Keyring, Pair};
-use dockswap_core::ports::{Clock, Keyholder, Secret};
+use crate::wanted::{CustodianConfig, Wanted};
+use dockswap_core::keyring::Pair;
+use dockswap_core::ports::Secret;
 use dockswap_core::spec::{CertificateSource, HostPattern};
-use dockswap_core::{AppName, Timestamp};
+use futures_util::FutureExt;
 use futures_util::future::join_all;
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 /// How often files and the proxy are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long a file may take to be read.
-const READ: Duration = Duration::from_secs(2);
-
 /// Orders at the same time.
 const ORDERS: usize = 8;
 
-/// A certificate that a route wants.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Wanted {
-    /// Whose route.
-    pub app: AppName,
-    /// Its host.
-    pub host: HostPattern,
-    /// Where the certificate comes from.
-    pub source: CertificateSource,
-}
+/// What is on record of an order while it lasts: a start in the middle of it counts as a failed try.
+const BROKEN_OFF: &str = "the controller ended in the middle of the order";
 
-/// Reading the files that app files name.
-#[async_trait]
-pub trait CertificateFiles: Send + Sync {
-    /// The text of the file at `path`, as far as it may be read now.
-    ///
-    /// # Errors
-    /// Why not, without the path.
-    async fn read(&self, path: &str) -> Result<String, String>;
-}
-
-/// What a custodian works with.
-pub struct CustodianConfig {
-    /// What is wanted at present.
-    pub wanted: Box<dyn Fn() -> Vec<Wanted> + Send + Sync>,
-    /// Files.
-    pub files: Arc<dyn CertificateFiles>,
-    /// The proxy.
-    pub keyholder: Arc<dyn Keyholder>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// The ACME server.
-    pub acme: AcmeConfig,
-    /// What the proxy had last: good certificates whose files are bad now.
-    pub last: Keyring,
-}
+/// What is said of a fault of our own.
+const OWN_FAULT: &str = "it broke off by a fault of dockswap's own, which its log tells: report it";
 
 /// The running custodian.
 pub struct Custodian {
     views: watch::Receiver<Arc<Vec<CertificateView>>>,
+    fault: watch::Receiver<Option<&'static str>>,
     again: mpsc::Sender<()>,
     stop: CancellationToken,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Where people look.
+type Views = watch::Sender<Arc<Vec<CertificateView>>>;
+
 /// What a certificate is known by: two routes that want the same share it.
 type Key = (HostPattern, CertificateSource);
 
-/// A certificate that is wanted.
-#[derive(Default)]
-struct Slot {
-    good: Option<Good>,
-    trouble: Option<String>,
-    failures: Failures,
-    /// Somebody asked for a try, whatever the pause.
-    hurried: bool,
-    ordering: bool,
-}
-
 struct Work {
     config: CustodianConfig,
+    reads: Reads,
     ring: Arc<Ring>,
     issuer: Arc<Issuer>,
     archive: Archive,
     slots: BTreeMap<Key, Slot>,
     orders: JoinSet<(Key, Result<Pair, String>)>,
-    views: watch::Sender<Arc<Vec<CertificateView>>>,
+    views: Views,
+    fault: watch::Sender<Option<&'static str>>,
 }
 
 impl Custodian {
     /// Begins to look after what is wanted.
     #[must_use]
     pub fn start(config: CustodianConfig) -> Self {
-        let ring = Arc::new(Ring::new(Arc::clone(&config.keyholder)));
-        let archive = Archive::new(&config.acme.dir, &config.acme.directory);
-        let issuer = Arc::new(Issuer::new(config.acme.clone(), archive.clone(), Arc::clone(&ring)));
         let (sender, views) = watch::channel(Arc::default());
+        let (fault_sender, fault) = watch::channel(None);
         let (again, asked) = mpsc::channel(1);
         let stop = CancellationToken::new();
-        let work = Work {
-            config,
-            ring,
-            issuer,
-            archive,
-            slots: BTreeMap::new(),
-            orders: JoinSet::new(),
-            views: sender,
-        };
+        let work = Work::new(config, sender, fault_sender);
         let task = tokio::spawn(work.run(asked, stop.clone()));
-        Self { views, again, stop, task: Mutex::new(Some(task)) }
+        Self { views, fault, again, stop, task: Mutex::new(Some(task)) }
     }
 
     /// How every certificate stands, by app and host.
     #[must_use]
     pub fn views(&self) -> Arc<Vec<CertificateView>> {
         self.views.borrow().clone()
+    }
+
+    /// What keeps the custodian itself from its work; `None`: nothing.
+    #[must_use]
+    pub fn fault(&self) -> Option<&'static str> {
+        *self.fault.borrow()
     }
 
     /// Looks at everything now, and tries again what failed, as far as that is allowed.
@@ -147,6 +104,23 @@ impl Custodian {
 }
 
 impl Work {
+    fn new(config: CustodianConfig, views: Views, fault: watch::Sender<Option<&'static str>>) -> Self {
+        let ring = Arc::new(Ring::new(Arc::clone(&config.keyholder)));
+        let archive = Archive::new(&config.acme.dir, &config.acme.directory);
+        let issuer = Arc::new(Issuer::new(config.acme.clone(), archive.clone(), Arc::clone(&ring)));
+        Self {
+            reads: Reads::of(Arc::clone(&config.files)),
+            config,
+            ring,
+            issuer,
+            archive,
+            slots: BTreeMap::new(),
+            orders: JoinSet::new(),
+            views,
+            fault,
+        }
+    }
+
     async fn run(mut self, mut asked: mpsc::Receiver<()>, stop: CancellationToken) {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -156,14 +130,20 @@ impl Work {
                 _ = ticks.tick() => {}
                 Some(()) = asked.recv() => {
                     for slot in self.slots.values_mut() {
-                        slot.hurried = slot.failures.count > 0;
+                        slot.hurried = slot.tries.count > 0;
                     }
                 }
                 Some(Ok((key, outcome))) = self.orders.join_next() => self.close_order(&key, outcome),
             }
-            tokio::select! {
+            // One bad look must not be the last: certificates would expire, and nobody would say so.
+            let looked = tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.look() => {}
+                looked = AssertUnwindSafe(self.look()).catch_unwind() => looked,
+            };
+            let fault = looked.is_err().then_some(OWN_FAULT);
+            let news = self.fault.send_if_modified(|known| std::mem::replace(known, fault) != fault);
+            if news && fault.is_some() {
+                tracing::error!("looking after certificates {OWN_FAULT}; trying again every second");
             }
         }
     }
@@ -180,6 +160,7 @@ impl Work {
             }
         }
         self.read_files().await;
+        self.keep_issued();
         self.ring.fill(self.shown(&keys));
         if let Err(error) = self.ring.check().await {
             tracing::debug!(%error, "the proxy does not take certificates at present");
@@ -207,7 +188,7 @@ impl Work {
         match (source, host) {
             (CertificateSource::Acme, HostPattern::Exact(name)) => Slot {
                 good: self.archive.pair(name).and_then(|pair| good(pair, Origin::Wanted)).or_else(stand_in),
-                failures: self.archive.failures(name),
+                tries: self.archive.tries(name),
                 ..Slot::default()
             },
             _ => Slot { good: stand_in(), ..Slot::default() },
@@ -224,27 +205,30 @@ impl Work {
 
     /// Reads all files; the last good pair stays where they are bad.
     async fn read_files(&mut self) {
-        let files = &self.config.files;
-        let now = self.config.clock.now();
-        let reads = self.slots.keys().filter_map(|key| match &key.1 {
+        let reads = &self.reads;
+        reads.tidy();
+        let named = self.slots.keys().filter_map(|key| match &key.1 {
             CertificateSource::Files { cert, key: secret } => {
                 Some((key.clone(), cert.clone(), secret.clone()))
             }
             CertificateSource::Acme => None,
         });
-        let reads = reads.map(|(key, cert, secret)| async move {
-            let read = read_pair(&**files, &cert, &secret).await;
-            let good = read.and_then(|pair| match examine(&pair, &key.0, now) {
-                Ok(validity) => Ok(Good { pair, validity, origin: Origin::Wanted }),
-                Err(fault) => {
-                    let file = if fault.is_of_the_key() { &secret } else { &cert };
-                    Err(format!("{file}: {fault}"))
-                }
-            });
-            (key, good)
+        let read = named.map(|(key, cert, secret)| async move {
+            let pair = read_pair(reads, &cert, &secret).await;
+            (key, cert, secret, pair)
         });
-        for (key, good) in join_all(reads).await {
+        let read = join_all(read).await;
+        let now = self.config.clock.now();
+        for (key, cert, secret, pair) in read {
             let Some(slot) = self.slots.get_mut(&key) else { continue };
+            let good =
+                pair.and_then(|pair| match slot.verdict(&pair, now, |pair| examine_whenever(pair, &key.0)) {
+                    Ok(validity) => Ok(Good { pair, validity, origin: Origin::Wanted }),
+                    Err(fault) => {
+                        let file = if fault.is_of_the_key() { &secret } else { &cert };
+                        Err(format!("{file}: {fault}"))
+                    }
+                });
             match good {
                 Ok(good) => {
                     if slot.good.as_ref().is_none_or(|known| known.pair != good.pair) {
@@ -263,6 +247,28 @@ impl Work {
         }
     }
 
+    /// Brings to disk what was issued. Until it is there, what is on disk says that the order failed, so that a start
+    /// does not ask for it at once.
+    fn keep_issued(&mut self) {
+        for (key, slot) in self.slots.iter_mut().filter(|(_, slot)| slot.unkept) {
+            let (HostPattern::Exact(host), Some(good)) = (&key.0, &slot.good) else { continue };
+            let kept = self.archive.keep_pair(host, &good.pair);
+            match kept.and_then(|()| self.archive.keep_tries(host, &slot.tries)) {
+                Ok(()) => {
+                    slot.unkept = false;
+                    slot.trouble = None;
+                }
+                Err(error) => slot.is_troubled_by(
+                    host,
+                    format!(
+                        "the certificate is shown, and cannot be kept in {}: {error}: free some space, or mend the directory",
+                        self.archive.dir().display()
+                    ),
+                ),
+            }
+        }
+    }
+
     /// Which pair each host is shown: of several sources files first.
     fn shown(&self, keys: &BTreeSet<Key>) -> BTreeMap<HostPattern, Pair> {
         let mut shown = BTreeMap::new();
@@ -275,7 +281,8 @@ impl Work {
         shown
     }
 
-    /// Asks for what is due.
+    /// Asks for what is due. A try that cannot be noted is not made: after a restart nobody would know of it, and a
+    /// machine without space would ask at every start.
     fn open_orders(&mut self, keys: &BTreeSet<Key>) {
         let now = self.config.clock.now();
         for key in keys {
@@ -284,16 +291,25 @@ impl Work {
             if slot.ordering || slot.due(host, now) > now || self.orders.len() >= ORDERS {
                 continue;
             }
+            let mut tries = slot.tries.clone();
+            tries.fail(BROKEN_OFF.to_owned(), now);
+            if let Err(error) = self.archive.keep_tries(host, &tries) {
+                let dir = self.archive.dir().display();
+                slot.is_troubled_by(
+                    host,
+                    format!(
+                        "no certificate is asked for, because that could not be noted in {dir}: {error}: free some space, or mend the directory"
+                    ),
+                );
+                continue;
+            }
+            slot.trouble = None;
             slot.ordering = true;
             slot.hurried = false;
-            // A start that ends in the middle of this is a failed try too.
-            let mut failures = slot.failures.clone();
-            failures.add("the controller ended in the middle of the order".to_owned(), now);
-            note(self.archive.keep_failures(host, &failures));
             tracing::info!(host, "a certificate is asked for");
             let (issuer, host, key) = (Arc::clone(&self.issuer), host.clone(), key.clone());
             self.orders.spawn(async move {
-                let outcome = issuer.issue(&host).await;
+                let outcome = unbroken(issuer.issue(&host)).await;
                 (key, outcome)
             });
         }
@@ -310,13 +326,16 @@ impl Work {
         match good {
             Ok(good) => {
                 tracing::info!(host, "a certificate was issued");
-                *slot = Slot { good: Some(good), ..Slot::default() };
-                note(self.archive.forget_failures(host));
+                slot.good = Some(good);
+                slot.tries.succeed(now);
+                (slot.hurried, slot.unkept) = (false, true);
             }
             Err(why) => {
                 tracing::warn!(host, kept = slot.good.is_some(), "no certificate was issued: {why}");
-                slot.failures.add(why, now);
-                note(self.archive.keep_failures(host, &slot.failures));
+                slot.tries.fail(why, now);
+                if let Err(error) = self.archive.keep_tries(host, &slot.tries) {
+                    tracing::warn!(host, %error, "why there is no certificate cannot be kept");
+                }
             }
         }
     }
@@ -324,7 +343,7 @@ impl Work {
     fn view(&self, wanted: &Wanted) -> CertificateView {
         let slot = self.slots.get(&(wanted.host.clone(), wanted.source.clone()));
         let acme = slot.filter(|_| wanted.source == CertificateSource::Acme);
-        let failed = |slot: &Slot| (slot.failures.count > 0).then(|| slot.failures.why.clone());
+        let failed = |slot: &Slot| (slot.tries.count > 0).then(|| slot.tries.why.clone());
         CertificateView {
             app: wanted.app.clone(),
             host: wanted.host.to_string(),
@@ -336,44 +355,16 @@ impl Work {
     }
 }
 
-impl Slot {
-    /// When an ACME server is asked next.
-    fn due(&self, host: &str, now: Timestamp) -> Timestamp {
-        let wanted = match &self.good {
-            Some(good) if good.origin == Origin::Wanted => {
-                renewal(good.validity, fraction(&[host, &good.pair.chain_pem]))
-            }
-            _ => now,
-        };
-        if self.hurried {
-            return self.failures.soonest(now);
-        }
-        let allowed = self.failures.next(fraction(&[host, &self.failures.count.to_string()]));
-        allowed.map_or(wanted, |allowed| allowed.max(wanted))
-    }
-}
-
-/// From 0 to 1, the same for the same texts, and as good as random for others.
-fn fraction(texts: &[&str]) -> f64 {
-    let digest = texts.iter().fold(Sha256::new(), |hash, text| hash.chain_update(text).chain_update([0]));
-    let bytes = digest.finalize();
-    f64::from(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])) / f64::from(u32::MAX)
-}
-
-async fn read_pair(files: &dyn CertificateFiles, cert: &str, key: &str) -> Result<Pair, String> {
-    let chain_pem = read(files, cert).await?;
-    let key_pem = Secret::new(read(files, key).await?);
+async fn read_pair(reads: &Reads, cert: &str, key: &str) -> Result<Pair, String> {
+    let chain_pem = reads.read(cert).await?;
+    let key_pem = Secret::new(reads.read(key).await?);
     Ok(Pair { chain_pem, key_pem })
 }
 
-async fn read(files: &dyn CertificateFiles, path: &str) -> Result<String, String> {
-    let late = |_| Err(format!("it could not be read within {} s", READ.as_secs()));
-    let read = timeout(READ, files.read(path)).await.unwrap_or_else(late);
-    read.map_err(|why| format!("{path}: {why}"))
+/// What comes of an order, also when it panics: nothing may wait for it for ever.
+async fn unbroken<T>(order: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    AssertUnwindSafe(order).catch_unwind().await.unwrap_or_else(|_| Err(OWN_FAULT.to_owned()))
 }
 
-fn note(outcome: std::io::Result<()>) {
-    if let Err(error) = outcome {
-        tracing::warn!(%error, "failed tries for a certificate cannot be kept");
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -66,14 +66,20 @@ impl Fault {
 
 /// Examines `pair` for `host` at `now`.
 pub(crate) fn examine(pair: &Pair, host: &HostPattern, now: Timestamp) -> Result<Validity, Fault> {
-    let validity = examine_whenever(pair, host)?;
-    if now >= validity.until {
-        return Err(Fault::Expired(date(validity.until)));
+    examine_whenever(pair, host)?.at(now)
+}
+
+impl Validity {
+    /// Itself, at a time at which it holds.
+    pub(crate) fn at(self, now: Timestamp) -> Result<Self, Fault> {
+        if now >= self.until {
+            return Err(Fault::Expired(date(self.until)));
+        }
+        if now < self.from {
+            return Err(Fault::Early(date(self.from)));
+        }
+        Ok(self)
     }
-    if now < validity.from {
-        return Err(Fault::Early(date(validity.from)));
-    }
-    Ok(validity)
 }
 
 /// The same, whatever the time is: a clock may be wrong, and who is shown one that has expired is told at least whose

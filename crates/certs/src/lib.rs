@@ -4,10 +4,13 @@
 mod acme;
 mod custodian;
 mod examination;
+mod reads;
 mod ring;
 mod slot;
 mod view;
+mod wanted;
 
 pub use acme::{AcmeConfig, ChallengeKind};
-pub use custodian::{CertificateFiles, Custodian, CustodianConfig, Wanted};
+pub use custodian::Custodian;
 pub use view::CertificateView;
+pub use wanted::{CertificateFiles, CustodianConfig, Wanted};

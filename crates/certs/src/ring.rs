@@ -23,6 +23,8 @@ struct Content {
     certificates: Option<BTreeMap<HostPattern, Pair>>,
     challenges: BTreeMap<u64, Challenge>,
     next: u64,
+    /// All of it with its tag, once it was asked for.
+    ready: Option<Arc<Keyring>>,
 }
 
 /// Nobody has said yet what is to be in force.
@@ -46,7 +48,11 @@ impl Ring {
 
     /// Says which certificates are to be in force; [`Ring::publish`] brings them.
     pub(crate) fn fill(&self, certificates: BTreeMap<HostPattern, Pair>) {
-        self.content().certificates = Some(certificates);
+        let mut content = self.content();
+        if content.certificates.as_ref() != Some(&certificates) {
+            content.certificates = Some(certificates);
+            content.ready = None;
+        }
     }
 
     /// What `host` is shown now; `Err`: nobody has said yet what is to be in force.
@@ -63,6 +69,7 @@ impl Ring {
             content.next += 1;
             let number = content.next;
             content.challenges.insert(number, challenge);
+            content.ready = None;
             number
         };
         let offered = Offered { ring: Arc::clone(self), number };
@@ -79,7 +86,7 @@ impl Ring {
         }
         *confirmed = None;
         self.keyholder.hold(&keyring).await?;
-        *confirmed = Some(keyring.tag);
+        *confirmed = Some(keyring.tag.clone());
         Ok(())
     }
 
@@ -95,8 +102,11 @@ impl Ring {
         self.publish().await
     }
 
-    fn keyring(&self) -> Option<Keyring> {
-        let content = self.content();
+    fn keyring(&self) -> Option<Arc<Keyring>> {
+        let mut content = self.content();
+        if let Some(ready) = &content.ready {
+            return Some(Arc::clone(ready));
+        }
         let shown = content.certificates.as_ref()?.iter();
         let mut keyring = Keyring {
             tag: String::new(),
@@ -105,7 +115,6 @@ impl Ring {
                 .collect(),
             challenges: content.challenges.values().cloned().collect(),
         };
-        drop(content);
         // Keys are long and random: their hash gives nothing away.
         let text = serde_json::to_vec(&keyring).unwrap_or_default();
         keyring.tag = Sha256::digest(text).iter().fold(String::new(), |mut tag, byte| {
@@ -113,13 +122,18 @@ impl Ring {
             let _ = write!(tag, "{byte:02x}");
             tag
         });
-        Some(keyring)
+        let ready = Arc::new(keyring);
+        content.ready = Some(Arc::clone(&ready));
+        drop(content);
+        Some(ready)
     }
 }
 
 impl Drop for Offered {
     /// The next keyring is without it; until then an answer does no harm.
     fn drop(&mut self) {
-        self.ring.content().challenges.remove(&self.number);
+        let mut content = self.ring.content();
+        content.challenges.remove(&self.number);
+        content.ready = None;
     }
 }

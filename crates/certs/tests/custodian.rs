@@ -297,3 +297,23 @@ async fn an_edit_that_leads_to_a_bad_file_keeps_what_the_host_was_shown() {
     scene.put("second", &second);
     scene.until("the new one is shown", |scene| scene.shows("a.org", &second)).await;
 }
+
+/// Certificates that nobody looks after any more would expire without a word.
+#[tokio::test]
+async fn a_fault_in_one_look_is_told_and_the_next_look_is_made() {
+    let scene = Scene::begin(Keyring::default());
+    let a = pair(&["a.org"], 2050);
+    scene.put("a", &a);
+    // The lock is poisoned: whoever asks what is wanted panics.
+    let wanted = Arc::clone(&scene.wanted);
+    let panicked = std::thread::spawn(move || {
+        let _held = wanted.lock();
+        panic!("a fault");
+    });
+    assert!(panicked.join().is_err());
+    scene.until("it is told", |scene| scene.custodian.fault().is_some()).await;
+    scene.wanted.clear_poison();
+    scene.want("a", "a.org", "a");
+    scene.until("it is shown", |scene| scene.shows("a.org", &a)).await;
+    assert_eq!(scene.custodian.fault(), None);
+}

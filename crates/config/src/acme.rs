@@ -45,7 +45,7 @@ pub(crate) const FIELDS: &[Field] = &[
     Field::new(
         "ca_file",
         Shape::FilePath,
-        "A root certificate in PEM by which the server itself is known; default those of the system.",
+        "Root certificates in PEM by which the server itself is known; default those of the system.",
     ),
     Field::new(
         "challenge",

@@ -3,6 +3,7 @@
 
 use crate::problem::{Position, Problem, Report};
 use crate::yaml::{self, Node};
+use dockswap_core::spec::Route;
 use dockswap_core::{AppSpec, Color};
 use std::cell::OnceCell;
 use std::path::Path;
@@ -54,6 +55,7 @@ pub fn check_clashes(claims: &[Claim<'_>], reserved: &[ReservedPort]) -> Vec<Pro
         check.own_ports();
         for holder in standing.iter().filter(|holder| !newcomer.is_edit_of(holder)) {
             check.routes(holder);
+            check.certificates(holder, newcomers.iter().find(|edit| edit.is_edit_of(holder)).copied());
             check.ports(holder);
         }
         if check.report.is_clean() {
@@ -143,6 +145,36 @@ impl Check<'_> {
                 );
                 self.refuse_route(index, None, message);
             }
+        }
+    }
+
+    /// A host is shown one certificate, whichever of its paths and ports is asked for: whoever shares a host takes
+    /// the certificate that its holder names. An edit of the holder that waits to be accepted speaks for it too, so
+    /// that two who share a host can change to another one together.
+    fn certificates(&mut self, holder: &Claim<'_>, edit: Option<&Claim<'_>>) {
+        let claim = self.claim;
+        let said = |own: &Route, claim: &Claim<'_>| {
+            let routes = claim.spec.routes.iter();
+            routes
+                .filter(|held| held.host == own.host)
+                .filter_map(|held| held.tls.clone())
+                .collect::<Vec<_>>()
+        };
+        for (index, route) in claim.spec.routes.iter().enumerate() {
+            let Some(tls) = &route.tls else { continue };
+            let held = said(route, holder);
+            let Some(first) = held.first() else { continue };
+            let edited = edit.map(|edit| said(route, edit)).unwrap_or_default();
+            if held.iter().chain(&edited).any(|held| held.source == tls.source) {
+                continue;
+            }
+            let message = format!(
+                "{} is shown the certificate of {} already, which says {}, and a host is shown one: say the same here, change it in both files, or write another host",
+                route.host,
+                holder.title(),
+                first.source
+            );
+            self.refuse_route(index, Some("tls"), message);
         }
     }
 

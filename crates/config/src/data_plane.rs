@@ -16,6 +16,8 @@ pub struct ProxySettings {
     pub http: SocketAddr,
     /// For HTTPS.
     pub https: SocketAddr,
+    /// The port by which clients reach that; `None`: its own.
+    pub public_https_port: Option<u16>,
     /// The user that it runs as, of the system's or as `UID:GID`; `None`: the one that starts it.
     pub user: Option<String>,
     /// Whose word on where requests come from is believed.
@@ -76,6 +78,7 @@ impl Default for ProxySettings {
         Self {
             http: any(80),
             https: any(443),
+            public_https_port: None,
             user: None,
             trusted_proxies: Vec::new(),
             proxy_protocol: ProxyProtocol::Off,
@@ -94,6 +97,11 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub(crate) const FIELDS: &[Field] = &[
     Field::new("http", Shape::Address, "Default 0.0.0.0:80."),
     Field::new("https", Shape::Address, "Default 0.0.0.0:443."),
+    Field::new(
+        "public_https_port",
+        Shape::Port,
+        "The port by which clients reach https, where another one is mapped to it: plain requests are sent on there; default that of https.",
+    ),
     Field::new(
         "user",
         Shape::Text,
@@ -161,6 +169,7 @@ impl ProxySettings {
     pub(crate) fn overlay(&mut self, fields: &Fields<'_>, report: &mut Report) {
         replace(&mut self.http, address(fields, "http", report));
         replace(&mut self.https, address(fields, "https", report));
+        replace(&mut self.public_https_port, fields.integer("public_https_port", report).map(Some));
         replace(&mut self.user, fields.text("user", report).map(Some));
         let trusted = fields.take("trusted_proxies").and_then(|item| networks(&item, report));
         replace(&mut self.trusted_proxies, trusted);

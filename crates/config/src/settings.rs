@@ -339,7 +339,7 @@ mod tests {
     fn every_setting_from_the_file() {
         let file = "
 database_url: postgres://dockswap@db/dockswap
-proxy: { http: 127.0.0.1:8080, https: ':8443', user: www-data, trusted_proxies: [10.0.0.0/8, '::1'], proxy_protocol: true,
+proxy: { http: 127.0.0.1:8080, https: ':8443', public_https_port: 443, user: www-data, trusted_proxies: [10.0.0.0/8, '::1'], proxy_protocol: true,
   header_timeout: 5s, idle_timeout: 30s, stall_timeout: 20s, max_connections: 100, max_connections_per_ip: 10,
   max_streams_per_ip: 20, handover_timeout: 1h, access_log: json, access_log_file: /var/log/access.log }
 api: { http: localhost:9000 }
@@ -354,6 +354,7 @@ policy: { bind_mounts: [/srv, /data/], host_ports: false, files: [/srv/secrets] 
         assert_eq!(settings.database_url.as_deref(), Some("postgres://dockswap@db/dockswap"));
         assert_eq!(settings.proxy.http.to_string(), "127.0.0.1:8080");
         assert_eq!(settings.proxy.https.to_string(), "0.0.0.0:8443");
+        assert_eq!(settings.proxy.public_https_port, Some(443));
         assert_eq!(settings.proxy.user.as_deref(), Some("www-data"));
         let trusted: Vec<_> = settings.proxy.trusted_proxies.iter().map(ToString::to_string).collect();
         assert_eq!(trusted, ["10.0.0.0/8", "::1/128"]);

@@ -87,6 +87,53 @@ fn one_route_in_two_apps() {
 }
 
 #[test]
+fn one_certificate_for_a_host_whoever_shares_it() {
+    let holder = ("a.yaml", Incumbent, "routes: [{ host: x.org, tls: true }]");
+    let files = "tls: { cert: /etc/ssl/x.pem, key: /etc/ssl/x.key }";
+    let refused = "x.org is shown the certificate of app a (a.yaml) already, which says `tls: true`, and a host is shown one: say the same here, change it in both files, or write another host";
+    for (place, beside) in [
+        ("b.yaml:4:47: routes[0].tls", "path_prefix: /b"),
+        ("b.yaml:4:49: routes[0].tls", "listen_port: 9443"),
+    ] {
+        let other = format!("routes: [{{ host: X.org, {beside}, {files} }}]");
+        assert_eq!(problems(&[holder, ("b.yaml", Newcomer, &other)]), format!("{place}: {refused}\n"));
+        let same = format!("routes: [{{ host: x.org, {beside}, tls: {{ hsts: 1d }} }}]");
+        assert_eq!(problems(&[holder, ("b.yaml", Newcomer, &same)]), "");
+    }
+    // Other files are another certificate, and so is none where there are files.
+    let holder = format!("routes: [{{ host: x.org, {files} }}]");
+    for tls in ["tls: true", "tls: { cert: /etc/ssl/x.pem, key: /etc/ssl/y.key }"] {
+        let other = format!("routes: [{{ host: x.org, path_prefix: /b, {tls} }}]");
+        let problems = problems(&[("a.yaml", Incumbent, &holder), ("b.yaml", Newcomer, &other)]);
+        assert!(problems.contains("says `tls: { cert: /etc/ssl/x.pem, key: /etc/ssl/x.key }`"), "{problems}");
+    }
+    // A wildcard's is for the hosts that have none of their own, and a plain route shows none.
+    for other in
+        ["host: '*.org', tls: { cert: /etc/ssl/y.pem, key: /etc/ssl/y.key }", "host: x.org, path_prefix: /b"]
+    {
+        let other = format!("routes: [{{ {other} }}]");
+        assert_eq!(problems(&[("a.yaml", Incumbent, &holder), ("b.yaml", Newcomer, &other)]), "");
+    }
+}
+
+#[test]
+fn two_who_share_a_host_change_its_certificate_together() {
+    let text =
+        |prefix: &str, tls: &str| format!("routes: [{{ host: x.org, path_prefix: {prefix}, tls: {tls} }}]");
+    let files = "{ cert: /etc/ssl/x.pem, key: /etc/ssl/x.key }";
+    let (a, b) = (text("/a", "true"), text("/b", "true"));
+    let (new_a, new_b) = (text("/a", files), text("/b", files));
+    let before = [("a.yaml", Incumbent, a.as_str()), ("b.yaml", Incumbent, b.as_str())];
+    let alone = problems(&[before[0], before[1], ("a.yaml", Newcomer, &new_a)]);
+    assert!(
+        alone.starts_with("a.yaml:4:47: routes[0].tls: x.org is shown the certificate of app b"),
+        "{alone}"
+    );
+    let both = [before[0], before[1], ("a.yaml", Newcomer, &new_a), ("b.yaml", Newcomer, &new_b)];
+    assert_eq!(problems(&both), "");
+}
+
+#[test]
 fn one_port_in_two_places() {
     let holder = ("a.yaml", Newcomer, "ports: { blue: 8081 }\nroutes: [{ listen_port: 9000 }]");
     for (text, expected) in [

@@ -12,7 +12,6 @@ use dockswap_core::machine::Machine;
 use dockswap_core::ports::{AppFiles, Clock, Container, Engine, Hint, Prober, Router, RouterError, Store};
 use dockswap_core::records::StoreError;
 use dockswap_core::routes::AppRoutes;
-use dockswap_core::spec::Route;
 use dockswap_core::{AppName, DeploymentId};
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
@@ -96,6 +95,11 @@ impl Shared {
     pub(crate) fn is_unrecorded(&self, deployment: DeploymentId) -> bool {
         let (recorded, found) = self.at_start;
         deployment > recorded && deployment <= found
+    }
+
+    /// The apps whose traffic was found where the records do not send it.
+    pub(crate) fn held_apps(&self) -> impl Iterator<Item = &AppName> {
+        self.held.keys()
     }
 
     /// The traffic of `app` that was found where the records do not send it.
@@ -212,7 +216,7 @@ impl Controller {
         Ok(controller)
     }
 
-    fn apps(&self) -> std::sync::MutexGuard<'_, BTreeMap<AppName, AppHandle>> {
+    pub(crate) fn apps(&self) -> std::sync::MutexGuard<'_, BTreeMap<AppName, AppHandle>> {
         self.apps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -271,25 +275,6 @@ impl Controller {
     #[must_use]
     pub fn taken_up(&self) -> &[Offer] {
         &self.taken_up
-    }
-
-    /// The routes that an app has, or will have however the deployment in flight ends. They may differ
-    /// from those in its file: that version may have failed. A standby holds none: a rollback to
-    /// routes that another app has by then is refused.
-    #[must_use]
-    pub fn held_routes(&self, app: &AppName) -> Vec<Route> {
-        let Some(handle) = self.apps().get(app).cloned() else { return Vec::new() };
-        let machine = handle.machine.borrow().clone();
-        let in_flight = if machine.in_flight().is_some() { machine.releases() } else { Vec::new() };
-        let releases = in_flight.into_iter().flat_map(|release| release.plan.routes.iter());
-        releases.chain(machine.route().routes).cloned().collect()
-    }
-
-    /// [`Controller::held_routes`] of every app.
-    #[must_use]
-    pub fn routes(&self) -> Vec<(AppName, Vec<Route>)> {
-        let apps: Vec<AppName> = self.apps().keys().cloned().collect();
-        apps.into_iter().map(|app| (app.clone(), self.held_routes(&app))).collect()
     }
 
     /// Says how an app's file stands. An app that is not known is none of ours yet.

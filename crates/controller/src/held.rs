@@ -8,6 +8,7 @@ use dockswap_core::DeploymentId;
 use dockswap_core::machine::{Effect, Machine};
 use dockswap_core::ports::{Container, ContainerState};
 use dockswap_core::routes::{AppRoutes, Gate, Target};
+use dockswap_core::spec::Route;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What an app's traffic is left with: nothing, nearly always. Shared by the app's task and its upkeep.
@@ -83,6 +84,11 @@ impl Held {
         let target = routes.target?;
         let upstreams = of(&target, seen).filter_map(|container| container.upstream.clone()).collect();
         Some(AppRoutes { target: Some(Target { upstreams, ..target }), ..routes })
+    }
+
+    /// Where the traffic comes in that is left alone.
+    pub(crate) fn incoming(&self) -> Vec<Route> {
+        self.held().as_ref().map(|left| left.routes.routes.clone()).unwrap_or_default()
     }
 
     /// Whether anything is held.

@@ -73,13 +73,14 @@ impl Keeper {
         Ok(state.revision)
     }
 
-    /// Another app that has one of `routes`.
+    /// Another app that has one of `routes`, or another certificate for the host of one.
     pub(crate) async fn holder_of(&self, app: &AppName, routes: &[Route]) -> Option<(AppName, Route)> {
         let state = self.state.lock().await;
         let others = state.apps.values().filter(|other| other.app != *app);
         others.flat_map(|other| other.routes.iter().map(move |route| (other, route))).find_map(
             |(other, route)| {
-                routes.iter().any(|own| own.clashes_with(route)).then(|| (other.app.clone(), route.clone()))
+                let clashes = |own: &Route| own.clashes_with(route) || own.disputes_certificate_of(route);
+                routes.iter().any(clashes).then(|| (other.app.clone(), route.clone()))
             },
         )
     }

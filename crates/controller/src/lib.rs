@@ -10,6 +10,7 @@ mod effects;
 mod gate;
 mod group;
 mod held;
+mod incoming;
 mod keeper;
 mod lineage;
 mod monitor;

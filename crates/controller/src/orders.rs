@@ -104,8 +104,10 @@ pub enum OrderError {
         /// Its color.
         color: Color,
     },
-    /// Another app has taken a route of the version that was to come back.
-    #[error("{holder} has the route {route} by now: change it there, or deploy a version without it")]
+    /// Another app has taken a route of the version that was to come back, or serves its host by another certificate.
+    #[error(
+        "{holder} has the route {route}, or another certificate for its host, by now: change it there, or deploy a version without it"
+    )]
     RouteTaken {
         /// Who has it.
         holder: AppName,

@@ -368,6 +368,16 @@ pub enum HostPattern {
     Any,
 }
 
+impl std::fmt::Display for CertificateSource {
+    /// As an app file says it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Acme => f.write_str("`tls: true`"),
+            Self::Files { cert, key } => write!(f, "`tls: {{ cert: {cert}, key: {key} }}`"),
+        }
+    }
+}
+
 impl std::fmt::Display for HostPattern {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -386,6 +396,13 @@ impl Route {
         self.listen_port == other.listen_port
             && self.host == other.host
             && self.path_prefix == other.path_prefix
+    }
+
+    /// Whether `self` and `other` want different certificates for one host: a host is shown one.
+    #[must_use]
+    pub fn disputes_certificate_of(&self, other: &Self) -> bool {
+        let sources = self.tls.as_ref().zip(other.tls.as_ref());
+        self.host == other.host && sources.is_some_and(|(own, others)| own.source != others.source)
     }
 
     /// Whether `self` and `other`, of one app, are the same but for what they do with a request. On the common

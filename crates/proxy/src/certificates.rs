@@ -103,11 +103,19 @@ impl Engine {
 }
 
 impl Certificates {
-    /// Compiles `source`. What cannot be used is logged and left out: it is one host's trouble, and no other's.
-    pub(crate) fn compile(source: Keyring, engine: &Engine) -> Self {
+    /// Compiles `source`. What cannot be used is logged and left out: it is one host's trouble, and no other's. What
+    /// `before` has already, of the same host and pair, is taken from there.
+    pub(crate) fn compile(source: Keyring, engine: &Engine, before: &Self) -> Self {
         let mut all = Self::default();
+        let known: HashMap<_, _> =
+            before.source.certificates.iter().map(|one| (&one.host, &one.pair)).collect();
         for one in &source.certificates {
             let host = one.host.clone();
+            let same = known.get(&host).is_some_and(|pair| **pair == one.pair);
+            if let Some(compiled) = same.then(|| before.own(&host)).flatten() {
+                all.insert(Arc::clone(compiled));
+                continue;
+            }
             match engine.config(&one.pair, &[b"h2", b"http/1.1"]) {
                 Ok((config, leaf)) => all.insert(Arc::new(Certificate { host, leaf, config })),
                 Err(error) => {
@@ -144,6 +152,26 @@ impl Certificates {
             }
             HostPattern::Any => self.any = Some(certificate),
         }
+    }
+
+    /// The certificate that was given for just these hosts.
+    fn own(&self, hosts: &HostPattern) -> Option<&Arc<Certificate>> {
+        match hosts {
+            HostPattern::Exact(host) => self.exact.get(host.as_str()),
+            HostPattern::Wildcard(domain) => self.wildcard.get(domain.as_str()),
+            HostPattern::Any => self.any.as_ref(),
+        }
+    }
+
+    /// Whether anybody has said what is to be shown.
+    pub(crate) const fn are_known(&self) -> bool {
+        !self.source.tag.is_empty()
+    }
+
+    /// Whether a client that asks for `host`, by a route for `hosts`, gets through a handshake: it is shown the route's
+    /// own certificate, or another one that is of this host.
+    pub(crate) fn cover(&self, host: &str, hosts: &HostPattern) -> bool {
+        self.find(Some(host)).is_some_and(|shown| shown.host == *hosts || shown.covers(host))
     }
 
     /// As it was given.
@@ -186,10 +214,82 @@ impl Certificate {
 
     /// Whether it is a certificate of `host`.
     pub(crate) fn covers(&self, host: &str) -> bool {
-        let (Ok(leaf), Ok(name)) = (ParsedCertificate::try_from(&self.leaf), ServerName::try_from(host))
+        // An address of version 6 stands in brackets.
+        let name = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        let (Ok(leaf), Ok(name)) = (ParsedCertificate::try_from(&self.leaf), ServerName::try_from(name))
         else {
             return false;
         };
         verify_server_name(&leaf, &name).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
+    use super::*;
+    use dockswap_core::keyring::HostCertificate;
+    use dockswap_core::ports::Secret;
+    use rcgen::{CertificateParams, KeyPair};
+
+    fn pair(name: &str) -> Pair {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new([name.to_owned()]).unwrap().self_signed(&key).unwrap();
+        Pair { chain_pem: certificate.pem(), key_pem: Secret::new(key.serialize_pem()) }
+    }
+
+    #[test]
+    fn what_has_not_changed_is_not_compiled_again() {
+        let (engine, pairs) = (Engine::new(), [pair("a.org"), pair("*.org"), pair("any.org"), pair("a.org")]);
+        let patterns = [
+            HostPattern::Exact("a.org".to_owned()),
+            HostPattern::Wildcard("org".to_owned()),
+            HostPattern::Any,
+        ];
+        let ring = |tag: &str, pairs: [&Pair; 3]| Keyring {
+            tag: tag.to_owned(),
+            certificates: patterns
+                .iter()
+                .zip(pairs)
+                .map(|(host, pair)| HostCertificate { host: host.clone(), pair: pair.clone() })
+                .collect(),
+            challenges: vec![Challenge::Http01 { token: tag.to_owned(), answer: tag.to_owned() }],
+        };
+        let [a, wildcard, any, other] = &pairs;
+        let first = Certificates::compile(ring("1", [a, wildcard, any]), &engine, &Certificates::default());
+        let second = Certificates::compile(ring("2", [other, wildcard, any]), &engine, &first);
+        let same: Vec<bool> = patterns
+            .iter()
+            .map(|host| Arc::ptr_eq(first.own(host).unwrap(), second.own(host).unwrap()))
+            .collect();
+        assert_eq!(same, [false, true, true]);
+        assert!(second.answer("2").is_some() && second.answer("1").is_none());
+    }
+
+    #[test]
+    fn a_handshake_is_sure_to_be_good_by_ones_own_certificate_or_by_one_of_the_host() {
+        let exact = |host: &str| HostPattern::Exact(host.to_owned());
+        let shown = |host: HostPattern, name: &str| Keyring {
+            tag: "1".to_owned(),
+            certificates: vec![HostCertificate { host, pair: pair(name) }],
+            challenges: Vec::new(),
+        };
+        let wildcard = || HostPattern::Wildcard("x.org".to_owned());
+        for (ring, host, hosts, covered) in [
+            (Keyring::default(), "a.x.org", exact("a.x.org"), false),
+            (shown(exact("a.x.org"), "a.x.org"), "a.x.org", exact("a.x.org"), true),
+            // Another app's, for all that have none.
+            (shown(wildcard(), "*.x.org"), "a.x.org", exact("a.x.org"), true),
+            (shown(wildcard(), "*.x.org"), "b.a.x.org", exact("b.a.x.org"), false),
+            (shown(HostPattern::Any, "b.x.org"), "a.x.org", exact("a.x.org"), false),
+            (shown(HostPattern::Any, "::1"), "[::1]", exact("[::1]"), true),
+            // One's own, whatever it says: whoever wrote it wants it so.
+            (shown(HostPattern::Any, "b.x.org"), "a.x.org", HostPattern::Any, true),
+            (shown(wildcard(), "*.x.org"), "b.a.x.org", wildcard(), true),
+        ] {
+            let all = Certificates::compile(ring, &Engine::new(), &Certificates::default());
+            assert_eq!(all.cover(host, &hosts), covered, "{host} by {hosts}: {:?}", all.source);
+        }
     }
 }

@@ -301,7 +301,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<S> {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => this.poll_silence(cx).map(Err),
+            Poll::Pending => {
+                let late = ready!(this.poll_silence(cx));
+                // One that was told to go, and rests on, is ended as if it had gone: in order, which under TLS is said.
+                Poll::Ready(if matches!(this.rules, Rules::Http2) { Ok(()) } else { Err(late) })
+            }
         }
     }
 }

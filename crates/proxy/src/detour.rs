@@ -30,19 +30,11 @@ pub(crate) fn acme(client: &Client, method: &Method, uri: &Uri, busy: Busy) -> R
     Ok(answer)
 }
 
-/// The same request over HTTPS on `port`; nowhere while there is no certificate for its host.
-pub(crate) fn to_https(
-    proxy: &Proxy,
-    host: Option<&HeaderValue>,
-    uri: &Uri,
-    port: u16,
-) -> Result<HeaderValue, Page> {
+/// The same request over HTTPS on `port`.
+pub(crate) fn to_https(host: Option<&HeaderValue>, uri: &Uri, port: u16) -> Result<HeaderValue, Page> {
     let mut buffer = [0; _];
     let host = host.and_then(|host| host::normalize(host.to_str().ok()?, &mut buffer));
     let host = host.ok_or(Page::BadRequest)?;
-    if proxy.certificates().find(Some(host)).is_none() {
-        return Err(Page::Unavailable);
-    }
     let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let target = if target.starts_with('/') { target } else { "/" };
     let location = match port {

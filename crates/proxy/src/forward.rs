@@ -170,7 +170,7 @@ impl Order {
             Ok(entry) => entry,
             Err(Turned::Away(page)) => return Err(page),
             Err(Turned::ToHttps(port)) => {
-                return detour::to_https(proxy, host.as_ref(), request.uri(), port).map(Carried::Moved);
+                return detour::to_https(host.as_ref(), request.uri(), port).map(Carried::Moved);
             }
         };
         notes.hsts = entry.hsts.take();

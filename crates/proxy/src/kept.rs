@@ -1,10 +1,11 @@
 //! A file of the proxy's own: written whole or not at all, private, and set aside when it makes no sense. What is in
 //! it is its owner's business.
 
+use rustix::fs::{Mode, OFlags};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -28,6 +29,29 @@ impl KeptFile {
         }
     }
 
+    /// The same for another process, which may have more power than who has the file: no link is followed, nothing but
+    /// a file of the directory's owner, or of our own, is opened, under this name alone, and no more than `most` bytes
+    /// are read.
+    ///
+    /// # Errors
+    /// When it is something else, or cannot be read.
+    pub(crate) fn read_from_outside(&self, most: u64) -> io::Result<Option<Vec<u8>>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::open(&self.path, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let (found, directory) = (file.metadata()?, self.directory().metadata()?);
+        let owners = [directory.uid(), rustix::process::geteuid().as_raw()];
+        if !found.is_file() || found.nlink() != 1 || !owners.contains(&found.uid()) || found.len() > most {
+            return Err(io::Error::other("it is no file of the proxy's"));
+        }
+        let mut bytes = Vec::new();
+        file.take(most).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
     /// Replaces it. When this returns, `bytes` are what a start after a crash or a power loss finds; a crash before
     /// leaves the file before.
     ///
@@ -40,8 +64,12 @@ impl KeptFile {
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, &self.path)?;
+        File::open(self.directory())?.sync_all()
+    }
+
+    fn directory(&self) -> &Path {
         let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+        directory.unwrap_or(Path::new("."))
     }
 
     /// Renames it to `<name>.broken-<seconds>`, which is returned.

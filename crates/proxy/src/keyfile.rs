@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 /// The form that this version writes, and the only one that it reads.
 const FORMAT: u32 = 1;
 
+/// No keyring is larger: its way to the proxy has the same bound.
+const LARGEST: u64 = 64 * 1024 * 1024;
+
 #[derive(Serialize, Deserialize)]
 struct Written<'a> {
     format: u32,
@@ -52,10 +55,17 @@ impl Keyfile {
     }
 }
 
-/// What the proxy whose file is at `path` held last, as far as it can be read; nothing is touched.
+/// What the proxy whose file is at `path` held last, as far as it can be read; nothing is touched. Whose file it is may
+/// be another user's: no link and no pipe in its place is opened, and no endless file read.
 #[must_use]
 pub fn last_keyring(path: &Path) -> Keyring {
-    let bytes = KeptFile::new(path.to_owned()).read().ok().flatten().unwrap_or_default();
+    let bytes = match KeptFile::new(path.to_owned()).read_from_outside(LARGEST) {
+        Ok(bytes) => bytes.unwrap_or_default(),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "the proxy's last certificates cannot be read");
+            return Keyring::default();
+        }
+    };
     understand(&bytes).unwrap_or_default()
 }
 
@@ -74,7 +84,7 @@ mod tests {
 
     use super::*;
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]
     fn what_was_saved_is_loaded_and_nobody_else_reads_it() {
@@ -86,6 +96,41 @@ mod tests {
         file.save(&keyring).unwrap();
         assert_eq!(file.load(), keyring);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn from_outside_nothing_but_a_file_of_the_proxys_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("certificates.json");
+        let keyring = Keyring { tag: "1".to_owned(), ..Keyring::default() };
+        let other = dir.path().join("other.json");
+        for path in [&path, &other] {
+            Keyfile::new(path.clone()).save(&keyring).unwrap();
+        }
+        assert_eq!(last_keyring(&path), keyring);
+        // Not one that is led to, nor one that has another name too.
+        for put in
+            [|from: &Path, to: &Path| symlink(from, to), |from: &Path, to: &Path| fs::hard_link(from, to)]
+        {
+            fs::remove_file(&path).unwrap();
+            put(&other, &path).unwrap();
+            assert_eq!(last_keyring(&path), Keyring::default());
+        }
+        fs::remove_file(&path).unwrap();
+        assert_eq!(last_keyring(&path), Keyring::default());
+        // A pipe that nobody writes to would hold up the start.
+        let user = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, user, 0).unwrap();
+        assert_eq!(last_keyring(&path), Keyring::default());
+        fs::remove_file(&path).unwrap();
+        // Larger than any, and it takes no room.
+        let mut text =
+            serde_json::to_vec(&Written { format: FORMAT, keyring: Cow::Borrowed(&keyring) }).unwrap();
+        text.extend([b' '; 16]);
+        fs::write(&path, &text).unwrap();
+        assert_eq!(last_keyring(&path), keyring);
+        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(LARGEST + 1).unwrap();
+        assert!(KeptFile::new(path).read_from_outside(LARGEST).is_err());
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(crate) struct Listeners {
     proxy: Arc<Proxy>,
     common_addr: SocketAddr,
     https: SocketAddr,
+    /// By which port clients reach it.
+    public_https_port: u16,
     /// `None`: another process has it.
     common: Option<Open>,
     /// Those that come and go with what asks for them.
@@ -65,10 +67,16 @@ impl Listeners {
             common_addr: common.addr,
             common: Some(common),
             https,
+            public_https_port: https.port(),
             asked: BTreeMap::new(),
             inherited,
             doors: Doors::Closed,
         })
+    }
+
+    /// Has clients come to the one for TLS by another port, if one is given.
+    pub(crate) fn reached_by(self, https: Option<u16>) -> Self {
+        Self { public_https_port: https.unwrap_or(self.public_https_port), ..self }
     }
 
     /// Accepts, from now on, on what is open and what will be.
@@ -104,9 +112,9 @@ impl Listeners {
         self.common_addr
     }
 
-    /// The ports of the common ones.
+    /// The ports of the common ones: of the one for TLS that by which it is reached.
     pub(crate) const fn common_ports(&self) -> Ports {
-        Ports { http: self.common_addr.port(), https: self.https.port() }
+        Ports { http: self.common_addr.port(), https: self.public_https_port }
     }
 
     fn open_ones(&self) -> impl Iterator<Item = &Open> {

@@ -15,6 +15,7 @@ use crate::table::{Barrier, Door, Entrance, Table};
 use crate::upstream::{InFlight, Upstream, Upstreams};
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
+use dockswap_core::spec::HostPattern;
 use http::HeaderValue;
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
@@ -126,6 +127,15 @@ impl Proxy {
         self.certificates.store(Arc::new(certificates));
     }
 
+    /// Whether a client that asks for `host` by a route for `hosts` gets through a handshake; `None`: nobody has said
+    /// yet which certificates there are, as after a start without any. Then it may be a site that was never served
+    /// plainly, and nobody should find out.
+    fn is_secured(&self, host: Option<&str>, hosts: &HostPattern) -> Option<bool> {
+        let certificates = self.certificates();
+        // One that names no host cannot be sent on, and is told so.
+        certificates.are_known().then(|| host.is_none_or(|host| certificates.cover(host, hosts)))
+    }
+
     /// Finds the place of a request and counts it in there. `app` is told whose it is.
     pub(crate) fn enter(
         &self,
@@ -142,7 +152,11 @@ impl Proxy {
             let hsts = match &place.entrance {
                 Entrance::Open => None,
                 Entrance::Hsts(value) => Some(value.clone()),
-                Entrance::OverHttps => return Err(NoEntry::OverHttps(table.https_port())),
+                Entrance::OverHttps(hosts) => match self.is_secured(host, hosts) {
+                    Some(true) => return Err(NoEntry::OverHttps(table.https_port())),
+                    Some(false) => None,
+                    None => return Err(NoEntry::NoUpstream),
+                },
             };
             match &place.barrier {
                 None => {}

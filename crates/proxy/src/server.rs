@@ -38,6 +38,9 @@ pub struct ProxyConfig {
     pub http: SocketAddr,
     /// The common listener for TLS, open while a route asks for it.
     pub https: SocketAddr,
+    /// The port by which clients reach that one, where it is another: behind a port mapping, say. Plain requests are
+    /// sent on to it.
+    pub public_https_port: Option<u16>,
     /// The control socket, made with mode 0600; a lock file is kept beside it.
     pub control_socket: PathBuf,
     /// The file that holds the last table.
@@ -127,6 +130,7 @@ pub async fn serve(config: ProxyConfig, shutdown: CancellationToken) -> Result<(
     let ProxyConfig {
         http,
         https,
+        public_https_port,
         control_socket: socket,
         snapshot: path,
         keyfile,
@@ -169,7 +173,8 @@ pub async fn serve(config: ProxyConfig, shutdown: CancellationToken) -> Result<(
     let proxy = Arc::new(proxy);
     let listeners = inherited
         .and_then(|inherited| Listeners::new(Arc::clone(&proxy), common, https, inherited))
-        .map_err(listening)?;
+        .map_err(listening)?
+        .reached_by(public_https_port);
     let keyring = keyring.unwrap_or_else(|| keyfile.load());
     let mut board = Switchboard::new(Arc::clone(&proxy), (snapshot, keyfile), listeners);
     board.restore(table, keyring).await;

@@ -120,7 +120,7 @@ impl Switchboard {
     /// opened is logged, tried again by every [`Switchboard::tick`], and keeps nothing else from being served.
     pub(crate) async fn restore(&self, source: RouteTable, keyring: Keyring) {
         let mut state = self.state.lock().await;
-        self.proxy.show(Certificates::compile(keyring, &self.proxy.engine));
+        self.proxy.show(Certificates::compile(keyring, &self.proxy.engine, &self.proxy.certificates()));
         let table = self.compile(&state, source);
         self.proxy.swap(&table);
         for (door, error) in self.open_asked(&mut state) {
@@ -139,7 +139,7 @@ impl Switchboard {
             return Ok(());
         }
         let hosts = keyring.certificates.len();
-        self.proxy.show(Certificates::compile(keyring, &self.proxy.engine));
+        self.proxy.show(Certificates::compile(keyring, &self.proxy.engine, &self.proxy.certificates()));
         tracing::info!(hosts, "certificates in force");
         still_closed(self.open_asked(&mut state));
         let table = self.proxy.table();

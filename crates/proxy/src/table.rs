@@ -100,8 +100,9 @@ pub(crate) enum Entrance {
     Open,
     /// As it came, and what goes back says for how long to come by HTTPS only.
     Hsts(HeaderValue),
-    /// Not at all: it is to come again by HTTPS.
-    OverHttps,
+    /// Not at all, once whoever comes again by HTTPS gets through, by a route for these hosts. Until then as it came: a
+    /// site that is to be served over TLS is served while its certificate is on its way.
+    OverHttps(HostPattern),
 }
 
 /// The upstreams that share an app's traffic.
@@ -115,7 +116,7 @@ pub(crate) struct Replicas {
 impl Table {
     /// Compiles `source`. A route with the common listener's own port belongs to the common
     /// listener. Of two equal routes the first stands, and on one port all have TLS or none. Where no plain
-    /// route stands beside one with TLS on the common listeners, plain requests are sent on to it. Whoever waits since
+    /// route stands beside one with TLS on the common listeners, plain requests are for it too. Whoever waits since
     /// the table `before` waits on.
     pub(crate) fn compile(
         source: RouteTable,
@@ -126,6 +127,7 @@ impl Table {
         before: &Self,
     ) -> Self {
         let mut table = Self { https_port: ports.https, ..Self::default() };
+        let mut over_https = Vec::new();
         for app in &source.apps {
             let replicas = app.target.as_ref().map(|target| {
                 Arc::new(Replicas {
@@ -170,24 +172,17 @@ impl Table {
                         None => Entrance::Open,
                     },
                 };
+                if secure && route.listen_port.is_none() {
+                    let entrance = Entrance::OverHttps(route.host.clone());
+                    over_https.push((route, Place { entrance, ..place.clone() }));
+                }
                 if !table.insert(door, route, place) {
                     tracing::warn!(app = %app.app, %route, "another app has this route; it is left out");
                 }
             }
         }
-        for app in &source.apps {
-            let Some(one) = table.apps.get(&app.app).cloned() else { continue };
-            for route in app.routes.iter().filter(|route| route.tls.is_some() && route.listen_port.is_none())
-            {
-                let place = Place {
-                    strip: 0,
-                    replicas: None,
-                    app: Arc::clone(&one),
-                    barrier: None,
-                    entrance: Entrance::OverHttps,
-                };
-                let _plain_one_stands = table.insert(Door::Common, route, place);
-            }
+        for (route, place) in over_https {
+            let _plain_one_stands = table.insert(Door::Common, route, place);
         }
         table.source = source;
         table

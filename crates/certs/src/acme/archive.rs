@@ -1,10 +1,13 @@
 //! What ACME leaves behind, on disk: the account, a certificate for each host, failed tries. Private from the first
 //! instant, each file replaced whole.
 
-use crate::slot::Failures;
+use crate::slot::Tries;
 use dockswap_core::keyring::Pair;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -38,24 +41,25 @@ impl Archive {
     }
 
     pub(crate) fn pair(&self, host: &str) -> Option<Pair> {
-        self.load(&format!("certificate-{host}.json"))
+        self.load(&format!("certificate-{}.json", short(host)))
     }
 
     pub(crate) fn keep_pair(&self, host: &str, pair: &Pair) -> io::Result<()> {
-        self.keep(&format!("certificate-{host}.json"), pair)
+        self.keep(&format!("certificate-{}.json", short(host)), pair)
     }
 
-    /// The failed tries since the last good one.
-    pub(crate) fn failures(&self, host: &str) -> Failures {
-        self.load(&format!("failures-{host}.json")).unwrap_or_default()
+    /// The tries of late.
+    pub(crate) fn tries(&self, host: &str) -> Tries {
+        self.load(&format!("failures-{}.json", short(host))).unwrap_or_default()
     }
 
-    pub(crate) fn keep_failures(&self, host: &str, failures: &Failures) -> io::Result<()> {
-        self.keep(&format!("failures-{host}.json"), failures)
+    pub(crate) fn keep_tries(&self, host: &str, tries: &Tries) -> io::Result<()> {
+        self.keep(&format!("failures-{}.json", short(host)), tries)
     }
 
-    pub(crate) fn forget_failures(&self, host: &str) -> io::Result<()> {
-        self.forget(&format!("failures-{host}.json"))
+    /// Where it is.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// What cannot be read is taken for absent, and logged: it can be got again.
@@ -98,6 +102,20 @@ impl Archive {
     }
 }
 
+/// A host as a part of a file's name. Names of hosts are as long as those of files may be, and no label of a host is as
+/// long as what stands for a long one.
+fn short(host: &str) -> Cow<'_, str> {
+    const LONGEST: usize = 128;
+    if host.len() <= LONGEST {
+        return Cow::Borrowed(host);
+    }
+    Cow::Owned(Sha256::digest(host).iter().fold("sha256-".to_owned(), |mut name, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(name, "{byte:02x}");
+        name
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,8 +151,21 @@ mod tests {
     fn a_file_that_is_cut_off_is_as_none() {
         let home = tempfile::tempdir().expect("a directory");
         let archive = Archive::new(home.path(), "https://ca/dir");
-        archive.keep_failures("a.org", &Failures::default()).expect("kept");
+        archive.keep_tries("a.org", &Tries::default()).expect("kept");
         fs::write(home.path().join("ca-dir/failures-a.org.json"), "{\"at").expect("written");
-        assert_eq!(archive.failures("a.org"), Failures::default());
+        assert_eq!(archive.tries("a.org"), Tries::default());
+    }
+
+    #[test]
+    fn a_host_may_be_as_long_as_hosts_may_be() {
+        let home = tempfile::tempdir().expect("a directory");
+        let archive = Archive::new(home.path(), "https://ca/dir");
+        let host = |first: &str| [first, &"b".repeat(63), &"c".repeat(63), &"d".repeat(61)].join(".");
+        let (one, other) = (host(&"a".repeat(63)), host(&"e".repeat(63)));
+        assert_eq!(one.len(), 253);
+        let pair = Pair { chain_pem: "chain".to_owned(), key_pem: Secret::new("key".to_owned()) };
+        archive.keep_pair(&one, &pair).expect("kept");
+        archive.keep_tries(&one, &Tries::default()).expect("kept");
+        assert_eq!((archive.pair(&one), archive.pair(&other)), (Some(pair), None));
     }
 }

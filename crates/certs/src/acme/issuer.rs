@@ -2,7 +2,7 @@
 //! repeats it nor waits.
 
 use super::archive::Archive;
-use super::{AcmeConfig, ChallengeKind};
+use super::{AcmeConfig, ChallengeKind, roots};
 use crate::ring::Ring;
 use dockswap_core::keyring::{Challenge, Pair};
 use dockswap_core::ports::Secret;
@@ -45,17 +45,13 @@ impl Issuer {
         Self { config, archive, ring, account: Mutex::default() }
     }
 
-    /// Gets a certificate for `host`, and keeps it.
+    /// Gets a certificate for `host`. To keep it is its caller's.
     ///
     /// # Errors
     /// Why there is none, in a sentence for people.
     pub(crate) async fn issue(&self, host: &str) -> Result<Pair, String> {
         let late = |_| Err(format!("the order took longer than {} minutes", PATIENCE.as_secs() / 60));
-        let pair = timeout(PATIENCE, self.order(host)).await.unwrap_or_else(late)?;
-        if let Err(error) = self.archive.keep_pair(host, &pair) {
-            tracing::error!(host, %error, "a certificate cannot be kept: the next start asks for another");
-        }
-        Ok(pair)
+        timeout(PATIENCE, self.order(host)).await.unwrap_or_else(late)
     }
 
     async fn order(&self, host: &str) -> Result<Pair, String> {
@@ -170,8 +166,9 @@ impl Issuer {
             return Ok(account.clone());
         }
         let builder = match &self.config.ca_file {
-            Some(file) => Account::builder_with_root(file)
-                .map_err(|error| format!("acme.ca_file {}: {error}", file.display()))?,
+            Some(file) => roots::client(file)
+                .map(Account::builder_with_http)
+                .map_err(|why| format!("acme.ca_file {}: {why}", file.display()))?,
             None => Account::builder().map_err(|error| format!("the system's root certificates: {error}"))?,
         };
         let contact: Vec<String> = self.config.email.iter().map(|email| format!("mailto:{email}")).collect();

@@ -3,6 +3,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod issuer;
+mod roots;
 
 use std::path::PathBuf;
 
@@ -13,7 +14,7 @@ pub struct AcmeConfig {
     pub directory: String,
     /// Whom it may write to.
     pub email: Option<String>,
-    /// A root certificate in PEM by which the server itself is known; `None`: those of the system.
+    /// Root certificates in PEM by which the server itself is known; `None`: those of the system.
     pub ca_file: Option<PathBuf>,
     /// How control over a host is shown, where the server leaves the choice.
     pub challenge: ChallengeKind,

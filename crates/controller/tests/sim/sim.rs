@@ -9,9 +9,10 @@ use dockswap_controller::{AppView, Command, Controller, ControllerSettings, Orde
 use dockswap_core::machine::Phase;
 use dockswap_core::records::{DeploymentRow, DeploymentStatus};
 use dockswap_core::routes::AppRoutes;
+use dockswap_core::spec::CertificateSource;
 use dockswap_core::{AppName, DeploymentId, Timestamp};
 use futures_util::future::{join, join_all};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
@@ -178,6 +179,18 @@ impl Sim {
         done
     }
 
+    /// The certificate files that routes of the app want.
+    pub(crate) fn certificates(&self, name: &str) -> BTreeSet<String> {
+        let routes = self.controller().secure_routes().into_iter().filter(|(of, _)| *of == app(name));
+        let sources = routes.filter_map(|(_, route)| Some(route.tls?.source));
+        sources
+            .filter_map(|source| match source {
+                CertificateSource::Files { cert, .. } => Some(cert),
+                CertificateSource::Acme => None,
+            })
+            .collect()
+    }
+
     fn controller(&self) -> Arc<Controller> {
         self.life.as_ref().expect("a controller").controller.clone()
     }
@@ -201,6 +214,11 @@ impl Sim {
     /// Saves a version while no controller runs.
     pub(crate) fn save(&mut self, name: &str, version: &Version) {
         self.files.insert(app(name), version.clone());
+    }
+
+    /// Nothing stands in the config directory any more; nobody has looked yet.
+    pub(crate) fn files_are_gone(&mut self) {
+        self.files.clear();
     }
 
     fn offer(&mut self, app: &AppName, version: &Version) {

@@ -73,6 +73,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/v1/deployments/{id}", get(records::deployment))
         .route("/v1/deployments/{id}/events", get(records::deployment_events))
         .route("/v1/files", get(files::list))
+        .route("/v1/certificates", get(system::certificates))
         .route("/v1/reload", post(files::reload))
         .route("/healthz", get(system::alive))
         .route("/readyz", get(system::ready))

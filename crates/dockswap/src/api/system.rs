@@ -1,7 +1,8 @@
 //! Whether the controller lives, is ready, and what it counts.
 
-use super::with_causes;
+use super::{wire, with_causes};
 use crate::run::state::State;
+use axum::Json;
 use axum::extract;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -30,6 +31,14 @@ pub(super) async fn ready(extract::State(state): extract::State<Arc<State>>) -> 
         Ok(()) => "ready\n".into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")).into_response(),
     }
+}
+
+pub(super) async fn certificates(
+    extract::State(state): extract::State<Arc<State>>,
+) -> Json<wire::Certificates> {
+    let Some(custodian) = &state.certificates else { return Json::default() };
+    let certificates = custodian.views().to_vec();
+    Json(wire::Certificates { certificates, fault: custodian.fault().map(ToOwned::to_owned) })
 }
 
 pub(super) async fn metrics(extract::State(state): extract::State<Arc<State>>) -> Response {

@@ -65,6 +65,16 @@ pub(crate) struct App {
     pub(crate) certificates: Vec<CertificateView>,
 }
 
+/// Every certificate that a route wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Certificates {
+    /// By app and host.
+    pub(crate) certificates: Vec<CertificateView>,
+    /// What keeps them from being looked after; `None`: nothing.
+    #[serde(default)]
+    pub(crate) fault: Option<String>,
+}
+
 /// A version that the file asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Asked {

@@ -23,14 +23,14 @@ pub(crate) fn standing(view: &CertificateView) -> String {
 pub(crate) fn problem(view: &CertificateView) -> Option<String> {
     let (host, trouble) = (&view.host, view.trouble.as_ref()?);
     let serves = match view.expires_at_us.map(Time) {
-        Some(expires) => format!("the one before serves, until {expires}"),
+        Some(expires) => format!("the one that is there serves, until {expires}"),
         None => "HTTPS for it is refused".to_owned(),
     };
     let next = match view.next_try_us.map(Time) {
         Some(next) => format!("it is tried again at {next}, or by dockswap reload"),
         None => "the files are read again by themselves".to_owned(),
     };
-    Some(format!("no new certificate for {host}; {serves}\n{trouble}\n{next}"))
+    Some(format!("trouble with the certificate for {host}; {serves}\n{trouble}\n{next}"))
 }
 
 #[cfg(test)]
@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(
             problem(&failing).as_deref(),
             Some(
-                "no new certificate for a.org; the one before serves, until 2027-01-15T08:00:00.000000Z\nno route\nit is tried again at 2026-09-21T14:13:20.000000Z, or by dockswap reload"
+                "trouble with the certificate for a.org; the one that is there serves, until 2027-01-15T08:00:00.000000Z\nno route\nit is tried again at 2026-09-21T14:13:20.000000Z, or by dockswap reload"
             )
         );
         let bad = CertificateView { trouble: Some("/c.pem: cut off".to_owned()), ..view("files") };
@@ -74,7 +74,7 @@ mod tests {
         assert_eq!(
             problem(&bad).as_deref(),
             Some(
-                "no new certificate for a.org; HTTPS for it is refused\n/c.pem: cut off\nthe files are read again by themselves"
+                "trouble with the certificate for a.org; HTTPS for it is refused\n/c.pem: cut off\nthe files are read again by themselves"
             )
         );
         let read = CertificateView { expires_at_us: at(1_800_000_000), ..view("files") };

@@ -1,5 +1,7 @@
 //! `dockswap doctor`.
 
+mod certificates;
+
 use super::app_files::{Accepted, Checked};
 use super::client::ClientError;
 use super::exit::{CliError, Exit};
@@ -36,8 +38,8 @@ const AHEAD: Duration = Duration::from_secs(60);
 
 /// Say what is wrong with this machine's set-up, and how to mend it
 ///
-/// Docker, ports, disk, clock, database, controller, proxy and app files. Changes nothing. Exits with
-/// 1 when anything fails.
+/// Docker, ports, disk, clock, database, controller, proxy, certificates and app files. Changes nothing.
+/// Exits with 1 when anything fails.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {}
 
@@ -104,6 +106,7 @@ pub(crate) async fn doctor(session: &Session, _: &DoctorArgs) -> Result<Exit, Cl
     findings.extend(database(session, &settings).await);
     findings.push(controller(session).await);
     findings.push(running_proxy(proxy.as_ref()));
+    findings.extend(certificates::ask(session).await);
     session.show(&json!({ "findings": findings }), || findings.iter().map(Finding::line).collect())?;
     let failed = findings.iter().any(|finding| finding.level == Level::Fail);
     Ok(if failed { Exit::Failed } else { Exit::Done })

@@ -4,17 +4,17 @@ use super::Parts;
 use crate::paths::Paths;
 use async_trait::async_trait;
 use dockswap_certs::{AcmeConfig, CertificateFiles, ChallengeKind, Custodian, CustodianConfig, Wanted};
-use dockswap_config::{AcmeSettings, ChallengeKind as Asked, StoredFiles};
+use dockswap_config::{ChallengeKind as Asked, Settings, StoredFiles, Trust};
 use dockswap_controller::Controller;
 use std::sync::Arc;
 
 /// Files, as far as app files may name them.
-struct Named(StoredFiles);
+struct Named(StoredFiles, Trust);
 
 #[async_trait]
 impl CertificateFiles for Named {
     async fn read(&self, path: &str) -> Result<String, String> {
-        self.0.certificate_file(path).await
+        self.0.certificate_file(path, self.1).await
     }
 }
 
@@ -22,7 +22,7 @@ impl CertificateFiles for Named {
 pub(crate) fn start(
     paths: &Paths,
     parts: &Parts,
-    settings: &AcmeSettings,
+    settings: &Settings,
     controller: Arc<Controller>,
 ) -> Custodian {
     // The proxy's own copy is where the proxy lives.
@@ -30,14 +30,14 @@ pub(crate) fn start(
     let copies = [Some(paths.proxy_keyfile()), home].into_iter().flatten();
     Custodian::start(CustodianConfig {
         wanted: Box::new(move || wanted(&controller)),
-        files: Arc::new(Named(StoredFiles::new(paths.apps_dir(), parts.policy.clone()))),
+        files: Arc::new(Named(StoredFiles::new(paths.apps_dir(), parts.policy.clone()), settings.trust)),
         keyholder: parts.proxy.clone(),
         clock: parts.clock.clone(),
         acme: AcmeConfig {
-            directory: settings.directory.clone(),
-            email: settings.email.clone(),
-            ca_file: settings.ca_file.clone(),
-            challenge: match settings.challenge {
+            directory: settings.acme.directory.clone(),
+            email: settings.acme.email.clone(),
+            ca_file: settings.acme.ca_file.clone(),
+            challenge: match settings.acme.challenge {
                 Asked::Http01 => ChallengeKind::Http01,
                 Asked::TlsAlpn01 => ChallengeKind::TlsAlpn01,
             },
@@ -51,9 +51,8 @@ pub(crate) fn start(
 }
 
 fn wanted(controller: &Controller) -> Vec<Wanted> {
-    let routes = controller.routes().into_iter();
-    let secure = routes.flat_map(|(app, routes)| routes.into_iter().map(move |route| (app.clone(), route)));
-    let mut wanted: Vec<Wanted> = secure
+    let routes = controller.secure_routes().into_iter();
+    let mut wanted: Vec<Wanted> = routes
         .filter_map(|(app, route)| Some(Wanted { app, host: route.host, source: route.tls?.source }))
         .collect();
     wanted.sort();

@@ -125,7 +125,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         stop.clone(),
     )
     .await?;
-    let certificates = Arc::new(certificates::start(paths, &parts, &settings.acme, controller.clone()));
+    let certificates = Arc::new(certificates::start(paths, &parts, &settings, controller.clone()));
     let state = Arc::new(State {
         controller: controller.clone(),
         database: parts.database.clone(),

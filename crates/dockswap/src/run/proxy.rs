@@ -49,6 +49,7 @@ impl Proxy {
         Ok(Self(ProxyConfig {
             http,
             https: args.https.unwrap_or(settings.proxy.https),
+            public_https_port: settings.proxy.public_https_port,
             control_socket,
             snapshot,
             keyfile,

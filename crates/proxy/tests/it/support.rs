@@ -53,6 +53,7 @@ pub(crate) fn config(dir: &Path, limits: Limits) -> ProxyConfig {
     ProxyConfig {
         http: SocketAddr::from(([127, 0, 0, 1], 0)),
         https: SocketAddr::from(([127, 0, 0, 1], 0)),
+        public_https_port: None,
         control_socket: dir.join("proxy.sock"),
         snapshot: dir.join("routes.json"),
         keyfile: dir.join("certificates.json"),

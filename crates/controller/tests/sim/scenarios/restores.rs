@@ -63,6 +63,19 @@ fn without_any_database_everything_serves_and_is_deployed_once_more() {
     is_whole_again(&mut sim, "good:2");
 }
 
+/// Without a certificate, what serves could not be reached, and the next file is too late.
+#[test]
+fn what_serves_without_a_record_keeps_its_certificate() {
+    let mut sim = Sim::new();
+    sim.deploy("web", &Version::of("good:1").secure("web.org", "web.pem"));
+    assert_eq!(sim.certificates("web"), ["web.pem".to_owned()].into());
+    // Of an app that no file describes any more, none is left.
+    sim.files_are_gone();
+    restore(&mut sim, Database::default());
+    assert_eq!(sim.routed("web"), ["web-blue-1"]);
+    assert_eq!(sim.certificates("web"), ["web.pem".to_owned()].into());
+}
+
 #[test]
 fn where_no_file_is_new_nothing_moves_and_people_are_told() {
     let mut sim = serving();

@@ -1,7 +1,7 @@
 //! Going back: warm, cold, to any earlier deployment.
 
 use super::{deploying, serving, with_warm_standby};
-use crate::sim::secs;
+use crate::sim::{Sim, secs};
 use crate::world::files::Version;
 use dockswap_controller::{Command, OrderError};
 use dockswap_core::DeploymentId;
@@ -134,5 +134,23 @@ fn a_second_rollback_in_the_watch_does_not_bring_the_bad_version_back() {
     assert!(matches!(sim.order("web", BACK), Some(Err(OrderError::NoPrevious(_)))));
     sim.until("web", "stable");
     assert_eq!(sim.image("web").as_deref(), Some("good:1"));
+    sim.rest();
+}
+
+#[test]
+fn what_a_warm_rollback_brings_back_keeps_its_certificate_until_somebody_else_serves_the_host() {
+    let mut sim = Sim::new();
+    sim.deploy("web", &Version::of("good:1").secure("old.org", "old.pem"));
+    let next = Version::of("good:2").secure("new.org", "new.pem").window(600);
+    sim.edit("web", &next);
+    sim.until_serving("web", &next);
+    let files = |files: &[&str]| files.iter().map(ToString::to_string).collect();
+    assert_eq!(sim.certificates("web"), files(&["new.pem", "old.pem"]));
+    sim.deploy("other", &Version::of("good:1").secure("old.org", "other.pem").path("/other"));
+    assert_eq!(sim.certificates("web"), files(&["new.pem"]));
+    assert_eq!(sim.certificates("other"), files(&["other.pem"]));
+    // A way back to it would show the other app's visitors another certificate.
+    let refused = sim.order("web", BACK).expect("an answer");
+    assert!(matches!(refused, Err(OrderError::RouteTaken { .. })), "{refused:?}");
     sim.rest();
 }

@@ -8,8 +8,8 @@ use dockswap_core::name::ConfigSha;
 use dockswap_core::ports::{AppFiles, ResolveError, Secret, SpecError};
 use dockswap_core::records::ConfigRow;
 use dockswap_core::spec::{
-    ContainerOptions, DeploymentPolicy, HealthCheck, HostPattern, HostPorts, HttpCheck, OnRegression,
-    Promotion, Protocol, PullPolicy, RestartPolicy, Route, Strategy,
+    CertificateSource, ContainerOptions, DeploymentPolicy, HealthCheck, HostPattern, HostPorts, HttpCheck,
+    OnRegression, Promotion, Protocol, PullPolicy, RestartPolicy, Route, Strategy, Tls,
 };
 use dockswap_core::{AppName, AppSpec, Color};
 use std::collections::BTreeMap;
@@ -57,6 +57,15 @@ impl Version {
 
     pub(crate) fn listen_port(self, port: u16) -> Self {
         self.with("port", &port)
+    }
+
+    /// Served over TLS as `host`, by the certificate file `cert`.
+    pub(crate) fn secure(self, host: &str, cert: &str) -> Self {
+        self.with("host", &host).with("cert", &cert)
+    }
+
+    pub(crate) fn path(self, prefix: &str) -> Self {
+        self.with("path", &prefix)
     }
 
     pub(crate) fn manual(self) -> Self {
@@ -147,11 +156,16 @@ pub(crate) fn read(app: &AppName, bytes: &[u8]) -> AppSpec {
             },
         },
         routes: vec![Route {
-            host: HostPattern::Exact(format!("{app}.localhost")),
-            path_prefix: "/".to_owned(),
+            host: HostPattern::Exact(
+                fields.get("host").map_or_else(|| format!("{app}.localhost"), ToString::to_string),
+            ),
+            path_prefix: fields.get("path").unwrap_or(&"/").to_string(),
             strip_prefix: false,
             listen_port: fields.get("port").and_then(|port| port.parse().ok()),
-            tls: None,
+            tls: fields.get("cert").map(|cert| Tls {
+                source: CertificateSource::Files { cert: cert.to_string(), key: cert.to_string() },
+                hsts_secs: None,
+            }),
         }],
         limits: TrafficLimits::default(),
     }

@@ -2,12 +2,13 @@
 
 use super::authority::{Authority, exact, hold, secure, secure_addr, shown_for};
 use crate::http2::client::{Client, get, whole};
-use crate::support::{Running, any_host, app, eventually, host, route, soon};
+use crate::support::{Running, any_host, app, config, eventually, host, route, soon};
 use crate::upstreams::App;
 use dockswap_core::spec::{CertificateSource, HostPattern, Route, Tls};
-use dockswap_proxy::Limits;
+use dockswap_proxy::{Limits, ProxyConfig};
 use std::net::SocketAddr;
-use tokio::io::AsyncReadExt;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 /// A proxy with one app, `web`, that answers with what it is asked.
@@ -77,7 +78,7 @@ async fn plain_requests_are_sent_on_unless_a_plain_route_stands_beside() {
     ];
     proxy.apply(vec![app("web", routes, [&app_.upstream])]).await.unwrap();
     let mut wire = proxy.connect().await;
-    // Nowhere to be sent to, as long as the handshake there would be refused.
+    // It may be a site that was never served plainly, as long as nobody says which certificates there are.
     assert_eq!(wire.get("/").await.status(), 503);
     let authority = Authority::new();
     let hosts = [exact("example.com"), HostPattern::Wildcard("x.org".to_owned())];
@@ -102,6 +103,35 @@ async fn plain_requests_are_sent_on_unless_a_plain_route_stands_beside() {
     let answer = soon(client.begin(get("/x"))).await.unwrap().unwrap();
     assert_eq!(answer.headers()["location"], format!("https://example.com:{https}/x"));
     assert_eq!(whole(answer).await.0, 308);
+}
+
+#[tokio::test]
+async fn a_plain_site_that_is_to_have_tls_is_served_until_its_certificate_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let public = ProxyConfig { public_https_port: Some(443), ..config(dir.path(), Limits::default()) };
+    let proxy = Running::start_as(public, 2).await;
+    let app_ = App::start("app").await;
+    let authority = Authority::new();
+    hold(&proxy, "1", Vec::new()).await;
+    proxy.apply(vec![app("web", vec![host("a.x.org")], [&app_.upstream])]).await.unwrap();
+    let mut wire = proxy.connect().await;
+    assert_eq!(wire.get_from("a.x.org", "/").await.text(), "app");
+    proxy.apply(vec![app("web", vec![secure(exact("a.x.org"))], [&app_.upstream])]).await.unwrap();
+    // Others have one, and this host would be shown it: of no use to its clients, until it is one for them too.
+    let any = shown_for(HostPattern::Any, &authority.pair(&["other.org"]));
+    hold(&proxy, "2", vec![any.clone()]).await;
+    let answer = wire.get_from("a.x.org", "/a").await;
+    assert_eq!((answer.status(), answer.text()), (200, "app"));
+    for (tag, shown) in [
+        ("3", shown_for(HostPattern::Wildcard("x.org".to_owned()), &authority.pair(&["*.x.org"]))),
+        ("4", shown_for(exact("a.x.org"), &authority.pair(&["a.x.org"]))),
+    ] {
+        hold(&proxy, tag, vec![any.clone(), shown]).await;
+        let answer = wire.get_from("a.x.org", "/a").await;
+        assert_eq!((answer.status(), answer.field("location")), (308, Some("https://a.x.org/a")));
+        hold(&proxy, "0", vec![any.clone()]).await;
+        assert_eq!(wire.get_from("a.x.org", "/").await.text(), "app");
+    }
 }
 
 #[tokio::test]
@@ -209,6 +239,27 @@ async fn a_listener_of_its_own_may_speak_tls() {
     proxy.apply(vec![app("web", vec![Route { tls: None, ..own }], [&app_.upstream])]).await.unwrap();
     let mut plain = crate::support::Wire::connect(addr).await;
     assert!(plain.get("/").await.text().contains(" http "));
+}
+
+#[tokio::test]
+async fn a_connection_that_rests_for_too_long_hears_good_bye_under_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits { idle_time: Duration::from_millis(100), ..Limits::default() };
+    let proxy = Running::start_with(&dir, limits).await;
+    let app_ = App::start("app").await;
+    proxy.apply(vec![app("web", vec![secure(exact("example.com"))], [&app_.upstream])]).await.unwrap();
+    let authority = Authority::new();
+    hold(&proxy, "1", vec![shown_for(exact("example.com"), &authority.pair(&["example.com"]))]).await;
+    let addr = secure_addr(&proxy).await;
+    let early = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    for (protocol, said) in
+        [("http/1.1", &b""[..]), ("http/1.1", b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"), ("h2", early)]
+    {
+        let mut stream = authority.connect(addr, "example.com", &[protocol]).await.unwrap();
+        stream.write_all(said).await.unwrap();
+        // Without a close_notify this were an error.
+        assert!(soon(stream.read_to_end(&mut Vec::new())).await.is_ok(), "{protocol}");
+    }
 }
 
 #[tokio::test]
