@@ -11,8 +11,7 @@ use tokio::task::JoinHandle;
 
 fn hold(lasts: Duration, queue: u32) -> Gate {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let until = Timestamp::from_micros(now.as_micros().try_into().unwrap()) + lasts;
-    Gate::Held(Hold { until, queue })
+    Gate::Held(Hold::begin(lasts, queue, Timestamp::from_micros(now.as_micros().try_into().unwrap())))
 }
 
 /// App `web`, at its gate.
@@ -136,6 +135,17 @@ async fn when_its_time_is_over_requests_pass_whether_or_not_a_controller_lives()
     proxy.apply(vec![gated_off(brief())]).await.unwrap();
     let answer = wire.get("/").await;
     assert_eq!((answer.status(), answer.field("retry-after")), (503, Some("1")));
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_makes_nobody_wait_longer() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = Running::start(&dir).await;
+    let it = App::start("it").await;
+    let Gate::Held(tomorrow) = hold(Duration::from_hours(24), 1_000) else { unreachable!() };
+    let brief = Hold { limit: Duration::from_millis(200), ..tomorrow };
+    proxy.apply(vec![gated(Gate::Held(brief), &it)]).await.unwrap();
+    assert_eq!(proxy.connect().await.get("/").await.text(), "it");
 }
 
 #[tokio::test]
