@@ -60,6 +60,7 @@ fn a_recreation_a_failed_one_and_a_rollback_lose_no_request() {
     assert_eq!(site.running(&app).len(), 1);
     assert_records_fit(&site, &app);
     kept("P3", "real Docker, 200 requests a second, an app that boots 3 s");
+    kept("scar-P10", "real Docker, 200 requests a second, an app that boots 3 s");
 }
 
 #[test]

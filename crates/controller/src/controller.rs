@@ -167,9 +167,8 @@ impl Controller {
                 continue;
             };
             tracing::warn!(%app, routes = ?in_force.target, "has its traffic where the records do not send it: it is left there");
-            if let Some(routes) = kept.routes(seen) {
-                let gate = machine.map(Machine::gate).unwrap_or_default();
-                table.insert(app.clone(), AppRoutes { gate, ..routes });
+            if let Some(routes) = kept.routes(seen, machine.map(Machine::gate).unwrap_or_default()) {
+                table.insert(app.clone(), routes);
             }
             held.insert(app, kept);
         }

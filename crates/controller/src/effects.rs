@@ -4,18 +4,18 @@
 use crate::containers::{Containers, only};
 use crate::controller::Shared;
 use crate::gate;
+use crate::group::{GroupError, RunError};
 use crate::stopwatch;
 use crate::vacate::VacateError;
 use crate::view::Progress;
-use dockswap_core::machine::{Effect, Event, Failure, Machine, Phase, Plan, Release};
+use dockswap_core::machine::{Effect, Event, Failure, Machine, Phase, Plan, Release, Stage};
 use dockswap_core::name::ImageId;
 use dockswap_core::ports::{
-    Container, DeploymentFilter, EngineError, ImageError, ImageRequest, RouterError, Selector,
+    Container, ContainerGroup, DeploymentFilter, EngineError, ImageError, ImageRequest, RouterError, Selector,
 };
 use dockswap_core::routes::{AppRoutes, InFlight, UpstreamId};
 use dockswap_core::spec::RestartPolicy;
 use dockswap_core::{AppName, DeploymentId, Timestamp};
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How long an effect goes on trying while Docker or the proxy does not answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a switch goes on trying: the old color serves meanwhile, so it may give up early.
 const SWITCH_PATIENCE: Duration = Duration::from_secs(10);
@@ -82,7 +82,7 @@ impl Work {
     }
 
     /// Tries again while `call` says that nobody answers, for at most `patience`.
-    async fn persist<T, E, F, Fut>(
+    pub(crate) async fn persist<T, E, F, Fut>(
         &self,
         patience: Duration,
         transient: fn(&E) -> bool,
@@ -136,7 +136,7 @@ impl Work {
     /// Clears the slot where it must and starts the candidate. Not cancelled half way: what Docker was asked to
     /// create must be known before it is removed.
     async fn run(&self, release: Release) -> Event {
-        let group = match self.shared.group(self.app(), &release, RestartPolicy::No).await {
+        let group = match self.group_of_new(&release).await {
             Ok(group) => group,
             Err(error) => return Event::ContainerFailed(error.into()),
         };
@@ -148,7 +148,7 @@ impl Work {
             .into_iter()
             .filter(|container| container.color == release.color && container.deployment != release.origin)
             .collect();
-        if !occupants.is_empty() && group.host_port.is_some() {
+        if !occupants.is_empty() && self.shared.publishes_a_port(&release).await {
             if let Err(failure) = self.vacate(&occupants, release.plan.policy.drain_timeout).await {
                 return Event::ContainerFailed(failure);
             }
@@ -174,9 +174,13 @@ impl Work {
         }
         let start = || async {
             let question = self.containers.ask();
-            Ok((question, self.shared.ports.engine.ensure_running(&group).await?))
+            let started = match &group {
+                Some(group) => self.shared.ports.engine.ensure_running(group).await?,
+                None => self.shared.run_again(self.app(), &release, RestartPolicy::No).await?,
+            };
+            Ok((question, started))
         };
-        match self.persist(PATIENCE, is_unavailable, start).await {
+        match self.persist(PATIENCE, RunError::is_transient, start).await {
             Ok((question, containers)) => {
                 self.shared.claim(&containers).await;
                 if !self.containers.answered(question, &release, containers) {
@@ -189,39 +193,24 @@ impl Work {
         }
     }
 
-    /// Stops whatever may not run beside `release`. A release that runs alone finds everything else stopped already,
-    /// nearly always: a stranger may have started it, or an earlier controller failed to stop it. That it was seen
-    /// stopped says nothing: Docker may be about to start it again.
-    async fn clear_the_way(&self, release: &Release) -> Result<(), Failure> {
-        let partners = self.machine.releases();
-        let excluded = |container: &Container| {
-            release.runs_alone()
-                || partners.iter().any(|other| other.owns(container) && other.excludes(release))
-        };
-        let beside: Vec<Container> = self
-            .containers
-            .all()
-            .into_iter()
-            .filter(|container| !release.owns(container) && excluded(container))
-            .collect();
-        self.vacate(&beside, release.plan.policy.drain_timeout).await?;
-        let releases: BTreeSet<_> =
-            beside.iter().map(|container| (container.color, container.deployment)).collect();
-        for (color, deployment) in releases {
-            let selector = only(self.app(), color, deployment);
-            let timeout = release.plan.policy.stop_timeout;
-            let stopped = self.persist(PATIENCE, is_unavailable, || {
-                self.shared.ports.engine.ensure_stopped(&selector, timeout)
-            });
-            stopped.await.map_err(|error| {
-                Failure::new(format!("{color} of deployment {deployment} may not run beside it: {error}"))
-            })?;
+    /// How a release is made that the deployment brings; `None`: it ran before, and is only started again.
+    async fn group_of_new(&self, release: &Release) -> Result<Option<ContainerGroup>, GroupError> {
+        if !gate::is_new(self, release) {
+            return Ok(None);
         }
-        Ok(())
+        self.shared.group(self.app(), release, RestartPolicy::No).await.map(Some)
     }
 
     /// Has the proxy confirm the routes of the present state.
     async fn route(&self) -> Option<Event> {
+        if self.machine.stage() == Stage::HoldingRouting {
+            // Nothing is stopped for a version that cannot even be made.
+            for release in self.machine.releases() {
+                if let Err(error) = self.group_of_new(release).await {
+                    return Some(Event::SwitchFailed(error.into()));
+                }
+            }
+        }
         let goes_back = matches!(self.machine.phase(), Phase::RollingBack(_));
         let patience = if goes_back { PATIENCE } else { SWITCH_PATIENCE };
         if goes_back {
@@ -258,7 +247,11 @@ impl Work {
         })
     }
 
-    async fn publish(&self, patience: Duration, routes: Option<AppRoutes>) -> Result<u64, RouterError> {
+    pub(crate) async fn publish(
+        &self,
+        patience: Duration,
+        routes: Option<AppRoutes>,
+    ) -> Result<u64, RouterError> {
         let transient = |error: &RouterError| matches!(error, RouterError::Unavailable { .. });
         self.persist(patience, transient, || self.shared.keeper.publish(self.app(), routes.clone())).await
     }
@@ -275,8 +268,8 @@ impl Work {
         if let Some(routes) = routable() {
             return Ok(Some(routes));
         }
-        if self.machine.has_surrendered() {
-            // Who waits is to be told that there is nothing to wait for.
+        if self.machine.has_surrendered() || self.machine.route().hold.is_some() {
+            // Who waits is to be told that there is nothing to wait for; or is about to wait, for better.
             return Ok(AppRoutes::of(&self.machine, &self.containers.all()));
         }
         self.observe().await.map_err(|error| Failure::new(error.to_string()))?;
@@ -331,7 +324,7 @@ impl Work {
     }
 
     /// Takes containers out of traffic, so that they may be stopped.
-    async fn vacate(&self, containers: &[Container], patience: Duration) -> Result<(), Failure> {
+    pub(crate) async fn vacate(&self, containers: &[Container], patience: Duration) -> Result<(), Failure> {
         self.persist(PATIENCE, VacateError::is_transient, || self.shared.vacate(containers, patience))
             .await
             .map_err(|error| Failure::new(error.to_string()))
@@ -370,6 +363,7 @@ impl Work {
         match gone {
             Ok(()) => {
                 self.containers.gone(&release);
+                self.bring_back(&release).await;
                 Event::RollbackComplete
             }
             Err(error) => Event::RollbackFailed(Failure::new(error.to_string())),
@@ -399,6 +393,6 @@ impl Work {
     }
 }
 
-fn is_unavailable(error: &EngineError) -> bool {
+pub(crate) fn is_unavailable(error: &EngineError) -> bool {
     matches!(error, EngineError::Unavailable { .. })
 }

@@ -42,7 +42,7 @@ pub(crate) async fn pass(work: &Work, release: &Release, until: Timestamp) -> Op
 
 /// Ends when every replica is healthy.
 async fn healthy(work: &Work, release: &Release, last: &Arc<std::sync::Mutex<Option<String>>>) {
-    if is_new(work, release) {
+    if is_started(work, release) {
         tokio::time::sleep(release.plan.policy.startup_delay).await;
     }
     let is_whole = || work.containers.of(release).len() >= usize::from(release.plan.replicas);
@@ -56,10 +56,15 @@ async fn healthy(work: &Work, release: &Release, last: &Arc<std::sync::Mutex<Opt
     future::join_all(replicas.iter().map(|container| one(work, release, container, &probes, last))).await;
 }
 
-/// Whether the deployment started the release. A standby that has been running has only to show that it
-/// still can serve: one good probe, at once.
-fn is_new(work: &Work, release: &Release) -> bool {
+/// Whether the deployment brings the release.
+pub(crate) fn is_new(work: &Work, release: &Release) -> bool {
     work.machine.in_flight() == Some(release.origin)
+}
+
+/// Whether the release has just been started, for the first time or again. A standby that has been running has only
+/// to show that it still can serve: one good probe, at once.
+fn is_started(work: &Work, release: &Release) -> bool {
+    is_new(work, release) || work.machine.is_held()
 }
 
 /// Ends when one replica has passed `success_threshold` probes in a row.
@@ -72,7 +77,7 @@ async fn one(
 ) {
     let check = &release.plan.health_check;
     let mut pause = FIRST_PAUSE.min(check.interval);
-    let threshold = if is_new(work, release) { check.success_threshold } else { 1 };
+    let threshold = if is_started(work, release) { check.success_threshold } else { 1 };
     let mut passed = 0;
     loop {
         let probe = ask(work, release, container, check).await;

@@ -1,22 +1,44 @@
 //! What Docker should run for a release, and what may be shown of what it wrote: both need the
 //! environment with its secrets, which is resolved here and goes no further.
 
+use crate::containers::only;
 use crate::controller::Shared;
 use crate::redact::redact;
 use dockswap_core::AppName;
 use dockswap_core::machine::{Failure, Release};
-use dockswap_core::ports::{Container, ContainerGroup};
+use dockswap_core::ports::{Container, ContainerGroup, EngineError};
 use dockswap_core::spec::RestartPolicy;
 
 /// How many of the last lines of a container are kept as evidence.
 const EVIDENCE_LINES: usize = 20;
 
 /// What an environment or a stored config withholds.
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum GroupError {
     /// The database or an old file's format.
+    #[error("{0}")]
     Config(String),
     /// A reference.
+    #[error("{0}")]
     Environment(String),
+}
+
+/// Why a release does not run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    /// It is not known how it is made.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    /// Docker's word.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl RunError {
+    /// Whether asking again may help.
+    pub(crate) const fn is_transient(&self) -> bool {
+        matches!(self, Self::Engine(EngineError::Unavailable { .. }))
+    }
 }
 
 impl From<GroupError> for Failure {
@@ -58,6 +80,30 @@ impl Shared {
             host_port: stored.spec.host_ports.of(release.color),
             restart,
         })
+    }
+
+    /// Has every container of a release run that ran before. What is there is started as it was made: what its
+    /// references lead to may be gone by now. Only what is missing is made anew.
+    pub(crate) async fn run_again(
+        &self,
+        app: &AppName,
+        release: &Release,
+        restart: RestartPolicy,
+    ) -> Result<Vec<Container>, RunError> {
+        let selector = only(app, release.color, release.origin);
+        let there = self.ports.engine.ensure_started(&selector, restart).await?;
+        if there.len() >= usize::from(release.plan.replicas) {
+            return Ok(there);
+        }
+        let group = self.group(app, release, restart).await?;
+        Ok(self.ports.engine.ensure_running(&group).await?)
+    }
+
+    /// Whether a release has a port of the host for itself, so that nothing else can run in its slot; also where that
+    /// is not to be had.
+    pub(crate) async fn publishes_a_port(&self, release: &Release) -> bool {
+        let stored = self.specs.load(release.plan.config).await;
+        stored.map_or(true, |stored| stored.spec.host_ports.of(release.color).is_some())
     }
 
     /// What the app wrote last in the containers that did not make it, without its secrets.

@@ -2,6 +2,7 @@
 //! them, and performs what the new state is owed. It knows the ports and no adapter: Docker, the
 //! proxy and the database are whatever it was handed.
 
+mod alone;
 mod app;
 mod containers;
 mod controller;

@@ -8,6 +8,7 @@ use crate::held::Held;
 use dockswap_core::DeploymentId;
 use dockswap_core::machine::{Event, Failure, Ground, Machine, Phase, Release, Upkeep};
 use dockswap_core::ports::{Container, ContainerState, DockerHealth, Probe};
+use dockswap_core::routes::UpstreamId;
 use dockswap_core::spec::RestartPolicy;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -42,8 +43,8 @@ pub(crate) struct Upkeeper {
     app: AppHandle,
     containers: Containers,
     held: Held,
-    /// The live release whose restart policy has been set.
-    policed: Option<Release>,
+    /// The lives of the live release whose restart policy has been set: whoever starts it again sets another one.
+    policed: Option<(Release, BTreeSet<UpstreamId>)>,
     /// Attempts to heal in a row, and when the next one may be.
     attempts: u32,
     not_before: Instant,
@@ -168,7 +169,7 @@ impl Upkeeper {
                 if Instant::now() >= self.not_before + LONGEST_PAUSE {
                     self.attempts = 0;
                 }
-                self.police(machine, live).await;
+                self.police(machine, live, seen).await;
             }
         }
     }
@@ -214,11 +215,12 @@ impl Upkeeper {
         if Instant::now() < self.not_before && self.attempts > 0 {
             return;
         }
-        if let Some(other) = in_the_way(live, seen) {
+        let beside = seen.iter().filter(|container| runs(container)).cloned().collect();
+        if let Some(other) = self.shared.excluded(machine, live, beside).await.first() {
             self.attempts = self.attempts.max(1);
             self.not_before = Instant::now() + RETRY;
             let name = &other.name;
-            tracing::warn!(app = %machine.app(), container = name, "the live version must run alone, and this runs still");
+            tracing::warn!(app = %machine.app(), container = name, "the live version may not run beside this, which runs still");
             return;
         }
         if !self.recorded && settled(machine) {
@@ -236,12 +238,15 @@ impl Upkeeper {
     }
 
     /// The live color runs under the configured restart policy, once it has proven itself.
-    async fn police(&mut self, machine: &Machine, live: &Release) {
-        if !settled(machine) || self.policed.as_ref() == Some(live) {
+    async fn police(&mut self, machine: &Machine, live: &Release, seen: &[Container]) {
+        let mine = seen.iter().filter(|container| belongs(container, live));
+        let lives = mine.filter_map(|container| Some(container.upstream.as_ref()?.id.clone())).collect();
+        let policed = Some((live.clone(), lives));
+        if !settled(machine) || self.policed == policed {
             return;
         }
         if self.ensure_live(machine, live).await {
-            self.policed = Some(live.clone());
+            self.policed = policed;
         }
     }
 
@@ -254,19 +259,17 @@ impl Upkeeper {
                 RestartPolicy::UnlessStopped
             }
         };
-        let group = self.shared.group(machine.app(), live, restart).await;
         let _hand = self.containers.hand().await;
-        let error = match group {
-            // The state may have moved on while Docker was asked.
-            Ok(_) if self.machine().upkeep().live.as_ref() != Some(live) => return false,
-            Ok(group) => match self.shared.ports.engine.ensure_running(&group).await {
-                Ok(containers) => {
-                    self.shared.claim(&containers).await;
-                    return true;
-                }
-                Err(error) => error.to_string(),
-            },
-            Err(error) => Failure::from(error).summary,
+        // The state may have moved on while Docker was asked.
+        if self.machine().upkeep().live.as_ref() != Some(live) {
+            return false;
+        }
+        let error = match self.shared.run_again(machine.app(), live, restart).await {
+            Ok(containers) => {
+                self.shared.claim(&containers).await;
+                return true;
+            }
+            Err(error) => error.to_string(),
         };
         tracing::warn!(app = %machine.app(), error, "the live color could not be made whole");
         self.tell(Message::Degraded(Some(error))).await;
@@ -355,11 +358,6 @@ fn settled(machine: &Machine) -> bool {
 
 fn runs(container: &Container) -> bool {
     matches!(container.state, ContainerState::Running | ContainerState::Restarting(_))
-}
-
-/// What keeps a release from being started that must run alone.
-fn in_the_way<'a>(live: &Release, seen: &'a [Container]) -> Option<&'a Container> {
-    seen.iter().find(|container| live.runs_alone() && !belongs(container, live) && runs(container))
 }
 
 /// What is missing of a release that should run whole.

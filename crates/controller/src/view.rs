@@ -46,6 +46,9 @@ pub struct AppView {
     /// Whether new requests pass.
     #[serde(default)]
     pub gate: GateView,
+    /// A version of it must run alone: nothing is started beside it.
+    #[serde(default)]
+    pub runs_alone: bool,
 }
 
 /// Whether an app's new requests pass, and who keeps them.
@@ -72,7 +75,7 @@ impl GateView {
             (Access::Maintenance { page }, _) => {
                 Self::Maintenance { page_bytes: page.as_ref().map(String::len) }
             }
-            (Access::Paused(pause), _) => Self::Paused(pause.hold),
+            (Access::Paused(hold), _) => Self::Paused(*hold),
             (Access::Open, Some(hold)) => Self::Held(hold),
             (Access::Open, None) => Self::Open,
         }
@@ -208,6 +211,7 @@ impl AppView {
             failed,
             waiting: false,
             gate: GateView::of(machine),
+            runs_alone: machine.releases().iter().any(|release| release.runs_alone()),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! Pure functions over a [`View`], so that the random walks, the model checker and a checker beside
 //! a real Docker all ask the same questions. Nothing here knows how a view is taken.
 
-use crate::machine::{Effect, Machine, Phase, Release};
+use crate::machine::{Effect, Machine, Phase};
 use crate::name::{Color, DeploymentId};
 use crate::records::CurrentState;
 use std::collections::BTreeSet;
@@ -32,6 +32,8 @@ pub struct View<'a> {
     pub healthy: &'a BTreeSet<ReleaseId>,
     /// What runs.
     pub running: &'a BTreeSet<ReleaseId>,
+    /// What must run alone, whether or not the machine still knows of it.
+    pub alone: &'a BTreeSet<ReleaseId>,
     /// What was harmed from outside (it died, turned unhealthy, was removed by somebody else) and
     /// has not been started again since.
     pub harmed: &'a BTreeSet<ReleaseId>,
@@ -213,7 +215,9 @@ fn wrong_color(view: &View) -> Option<String> {
     }
     let current = view.current?;
     let used = view.routed.map(|(color, _)| color);
-    if current.active_color != used {
+    // What is about to be stopped may still be in the table: whoever asks waits.
+    let waits = view.machine.is_held() && current.active_color.is_none();
+    if current.active_color != used && !waits {
         return Some(format!("the active color is {:?}, traffic uses {used:?}", current.active_color));
     }
     let live = view.machine.serving().map(|serving| &serving.live);
@@ -234,12 +238,9 @@ fn two_at_once(view: &View) -> Option<String> {
 
 /// Invariant 8.
 fn side_by_side(view: &View) -> Option<String> {
-    let id = |release: &Release| (release.color, release.origin);
-    let releases = view.machine.releases();
-    let alone = releases.iter().filter(|release| release.runs_alone()).map(|release| id(release));
-    let mut running = alone.filter(|alone| view.running.contains(alone));
-    let (alone, other) = running
-        .find_map(|alone| view.running.iter().find(|other| **other != alone).map(|other| (alone, *other)))?;
+    let mut alone = view.alone.intersection(view.running);
+    let beside = |alone: &ReleaseId| view.running.iter().find(|other| *other != alone).copied();
+    let (alone, other) = alone.find_map(|alone| beside(alone).map(|other| (*alone, other)))?;
     Some(format!("{} must run alone, and {} runs beside it", named(alone), named(other)))
 }
 

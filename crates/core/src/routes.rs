@@ -5,11 +5,12 @@ use crate::machine::{Machine, RouteIntent};
 use crate::name::{AppName, Color, ContainerId, DeploymentId};
 use crate::ports::Container;
 use crate::spec::{Protocol, Route};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, millis};
 use serde::{Deserialize, Serialize};
 use std::iter::Sum;
 use std::net::SocketAddr;
 use std::ops::AddAssign;
+use std::time::Duration;
 
 /// What tells one life of one container from every other: Docker hands a freed address to the next
 /// container at once, so an address alone is no identity.
@@ -92,15 +93,34 @@ pub struct Hold {
     /// keeps to it without being told.
     #[serde(rename = "until_us")]
     pub until: Timestamp,
+    /// And at most for so long after the proxy first heard of it, whatever the wall clock says.
+    #[serde(with = "millis", rename = "limit_ms")]
+    pub limit: Duration,
     /// How many may wait at a time; one more is answered 503.
     pub queue: u32,
 }
 
 impl Hold {
+    /// For `limit` from now on.
+    #[must_use]
+    pub fn begin(limit: Duration, queue: u32, now: Timestamp) -> Self {
+        Self { until: now + limit, limit, queue }
+    }
+
+    /// After a restart, which makes it no longer. A clock that was set back meanwhile does not either.
+    #[must_use]
+    pub fn resume(self, now: Timestamp) -> Self {
+        Self { until: self.until.min(now + self.limit), ..self }
+    }
+
     /// The longer and the wider of two.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
-        Self { until: self.until.max(other.until), queue: self.queue.max(other.queue) }
+        Self {
+            until: self.until.max(other.until),
+            limit: self.limit.max(other.limit),
+            queue: self.queue.max(other.queue),
+        }
     }
 }
 
@@ -140,13 +160,12 @@ impl AppRoutes {
     }
 
     /// The same for the first table of a controller: where what the state wants routed is no longer
-    /// there, and what was confirmed before is, the latter. The effect that is owed decides then.
+    /// there, what was confirmed before, be it that requests wait. The effect that is owed decides then.
     #[must_use]
     pub fn at_start(machine: &Machine, containers: &[Container]) -> Option<Self> {
         let wanted = Self::of(machine, containers);
         let reaches_nothing = |routes: &Self| routes.target.as_ref().is_some_and(|t| t.upstreams.is_empty());
-        let confirmed = machine.serving().map(|serving| RouteIntent::to(&serving.live));
-        match (wanted, confirmed) {
+        match (wanted, machine.confirmed_route()) {
             (Some(wanted), Some(confirmed)) if reaches_nothing(&wanted) => {
                 Self::leading(machine, confirmed, containers)
             }
@@ -171,7 +190,7 @@ impl AppRoutes {
             app: machine.app().clone(),
             routes: intent.routes.to_vec(),
             target,
-            gate: machine.gate(),
+            gate: machine.access().gate(intent.hold),
             limits: intent.limits.cloned().unwrap_or_default(),
         })
     }

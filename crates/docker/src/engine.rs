@@ -8,6 +8,7 @@ use dockswap_core::ports::{
     Container, ContainerGroup, Engine, EngineError, Hint, Image, ImageError, ImageRequest, PullProgress,
     Selector,
 };
+use dockswap_core::spec::RestartPolicy;
 use futures_core::stream::BoxStream;
 use std::time::Duration;
 
@@ -23,6 +24,14 @@ impl Engine for Docker {
 
     async fn ensure_running(&self, group: &ContainerGroup) -> Result<Vec<Container>, EngineError> {
         self.run_group(group).await
+    }
+
+    async fn ensure_started(
+        &self,
+        selector: &Selector,
+        restart: RestartPolicy,
+    ) -> Result<Vec<Container>, EngineError> {
+        self.start_again(selector, restart).await
     }
 
     async fn ensure_stopped(&self, selector: &Selector, stop_timeout: Duration) -> Result<(), EngineError> {

@@ -11,7 +11,7 @@ use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
     RemoveContainerOptionsBuilder, StartContainerOptions,
 };
-use dockswap_core::ports::{Container, ContainerGroup, ContainerState, EngineError};
+use dockswap_core::ports::{Container, ContainerGroup, ContainerState, EngineError, Selector};
 use dockswap_core::spec::RestartPolicy;
 use futures_util::future::join_all;
 use std::collections::HashMap;
@@ -27,12 +27,57 @@ enum Made {
     NameTaken,
 }
 
+/// What a container needs of the host to start.
+struct Surroundings {
+    network: String,
+    /// The host port that it publishes.
+    port: Option<u16>,
+}
+
+impl Surroundings {
+    fn of(group: &ContainerGroup) -> Self {
+        Self { network: group.options.network.clone(), port: group.host_port }
+    }
+
+    /// As Docker shows them of a container that is there.
+    fn shown(shown: &ContainerInspectResponse) -> Self {
+        let host = shown.host_config.as_ref();
+        let bindings = host.and_then(|host| host.port_bindings.as_ref());
+        let ports = bindings.into_iter().flat_map(|bindings| bindings.values().flatten().flatten());
+        Self {
+            network: host.and_then(|host| host.network_mode.clone()).unwrap_or_default(),
+            port: ports
+                .filter_map(|binding| binding.host_port.as_ref()?.parse().ok())
+                .find(|port| *port != 0),
+        }
+    }
+}
+
 impl Docker {
     pub(crate) async fn run_group(&self, group: &ContainerGroup) -> Result<Vec<Container>, EngineError> {
         // All of them come to an end, also when one fails: a call that is dropped half way may or
         // may not have been done.
         let replicas = join_all((1..=group.replicas).map(|replica| self.run_replica(group, replica))).await;
         replicas.into_iter().collect()
+    }
+
+    /// Starts what `selector` takes as it was made.
+    pub(crate) async fn start_again(
+        &self,
+        selector: &Selector,
+        restart: RestartPolicy,
+    ) -> Result<Vec<Container>, EngineError> {
+        let chosen = self.chosen(selector).await?;
+        let started = join_all(chosen.iter().map(|shown| async move {
+            let name = shown.name.as_deref().unwrap_or_default().trim_start_matches('/');
+            let id = shown.id.as_deref().unwrap_or_default();
+            self.wake(shown, (name, id), restart, &Surroundings::shown(shown)).await
+        }))
+        .await;
+        let mut started: Vec<_> =
+            started.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        container::sort(&mut started);
+        Ok(started)
     }
 
     async fn run_replica(&self, group: &ContainerGroup, replica: u8) -> Result<Container, EngineError> {
@@ -52,7 +97,7 @@ impl Docker {
                 },
             },
         };
-        self.start(group, &name, &id).await?;
+        self.start(&Surroundings::of(group), &name, &id).await?;
         self.look_at(&name, &id).await
     }
 
@@ -94,21 +139,31 @@ impl Docker {
             self.remove(name, &id).await?;
             return Ok(None);
         }
+        self.wake(&shown, (name, &id), group.restart, &Surroundings::of(group)).await
+    }
+
+    /// Has a container that is there run, under this restart policy.
+    async fn wake(
+        &self,
+        shown: &ContainerInspectResponse,
+        (name, id): (&str, &str),
+        restart: RestartPolicy,
+        surroundings: &Surroundings,
+    ) -> Result<Option<Container>, EngineError> {
         let policy = shown.host_config.as_ref().and_then(|config| config.restart_policy.as_ref());
-        if !create::has_policy(policy, group.restart) {
-            self.set_restart_policy(name, &id, group.restart).await?;
+        if !create::has_policy(policy, restart) {
+            self.set_restart_policy(name, id, restart).await?;
         }
-        let state = container::state(&shown);
-        match state {
+        match container::state(shown) {
             ContainerState::Running | ContainerState::Restarting(_) => {
-                return Ok(container::read(&shown));
+                return Ok(container::read(shown));
             }
             ContainerState::Paused => {
-                self.call(|| self.client.unpause_container(&id))
+                self.call(|| self.client.unpause_container(id))
                     .await
                     .map_err(|failure| failure.during(format!("unpause container {name}")))?;
             }
-            ContainerState::Created | ContainerState::Exited(_) => self.start(group, name, &id).await?,
+            ContainerState::Created | ContainerState::Exited(_) => self.start(surroundings, name, id).await?,
             ContainerState::Removing => {
                 return Err(EngineError::Refused {
                     operation: format!("start container {name}"),
@@ -116,10 +171,10 @@ impl Docker {
                 });
             }
         }
-        self.look_at(name, &id).await.map(Some)
+        self.look_at(name, id).await.map(Some)
     }
 
-    async fn start(&self, group: &ContainerGroup, name: &str, id: &str) -> Result<(), EngineError> {
+    async fn start(&self, surroundings: &Surroundings, name: &str, id: &str) -> Result<(), EngineError> {
         let operation = || format!("start container {name}");
         let request = || self.client.start_container(id, None::<StartContainerOptions>);
         let mut started = self.call(request).await;
@@ -128,7 +183,7 @@ impl Docker {
                 Err(failure) if is_network_trouble(failure.message()) => {}
                 _ => break,
             }
-            let network = &group.options.network;
+            let network = &surroundings.network;
             let made = self.ensure_network(network).await;
             made.map_err(|failure| {
                 failure.with_network_advice().during(format!("create network {network}"))
@@ -139,7 +194,7 @@ impl Docker {
             Ok(()) => Ok(()),
             Err(failure) if is_port_clash(failure.message()) => Err(EngineError::Refused {
                 operation: operation(),
-                message: self.explain_port_clash(group.host_port, failure.message()).await,
+                message: self.explain_port_clash(surroundings.port, failure.message()).await,
             }),
             Err(failure) => Err(failure.with_network_advice().during(operation())),
         }

@@ -45,13 +45,22 @@ impl Docker {
         stop_timeout: Duration,
         afterwards: Afterwards,
     ) -> Result<(), EngineError> {
-        let shown = self.shown(Some(&selector.app)).await?;
-        let chosen = shown.iter().filter(|shown| {
+        let chosen = self.chosen(selector).await?;
+        // All of them come to an end, also when one fails.
+        let ends = join_all(chosen.iter().map(|shown| self.stop_one(shown, stop_timeout, afterwards))).await;
+        ends.into_iter().collect()
+    }
+
+    /// What `selector` takes, as Docker shows it now.
+    pub(crate) async fn chosen(
+        &self,
+        selector: &Selector,
+    ) -> Result<Vec<ContainerInspectResponse>, EngineError> {
+        let mut shown = self.shown(Some(&selector.app)).await?;
+        shown.retain(|shown| {
             container::identity(shown).is_some_and(|identity| labels::takes(selector, &identity))
         });
-        // All of them come to an end, also when one fails.
-        let ends = join_all(chosen.map(|shown| self.stop_one(shown, stop_timeout, afterwards))).await;
-        ends.into_iter().collect()
+        Ok(shown)
     }
 
     /// Everything that carries our labels, or one app's, as Docker shows it now.

@@ -27,11 +27,23 @@ pub(crate) struct Shared {
     requests: AtomicU32,
     /// Those that are being answered: in HTTP/1.1 one at a time.
     busy: AtomicU32,
+    /// Those that wait for an app's gate.
+    waiting: AtomicU32,
     /// The socket wants the connection to end in order.
     parting: AtomicBool,
     /// How long, in milliseconds, the client may stand still in the middle of the request at hand (in HTTP/2 its stream
     /// knows). 0: as long as on any connection.
     stall_millis: AtomicU64,
+}
+
+/// A request waits for an app's gate: nobody reads what its client sends.
+#[derive(Debug)]
+pub(crate) struct Waits<'a>(&'a Shared);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A request is being answered: the connection is not idle, however quiet the client is.
@@ -44,6 +56,7 @@ impl Shared {
             untrusted_from: AtomicU32::new(u32::MAX),
             requests: AtomicU32::new(0),
             busy: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
             parting: AtomicBool::new(false),
             stall_millis: AtomicU64::new(0),
         }
@@ -70,6 +83,17 @@ impl Shared {
             0 => limits.stall_time,
             millis => Duration::from_millis(millis),
         }
+    }
+
+    /// A request waits for an app's gate. A client of HTTP/1.1 that goes away meanwhile is noticed whenever the
+    /// connection is polled.
+    pub(crate) fn wait(&self) -> Waits<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waits(self)
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     fn is_busy(&self) -> bool {
@@ -118,6 +142,12 @@ impl Drop for Busy {
     }
 }
 
+/// What the bytes come over.
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
+    /// Whether the client has gone, or says that it sends no more: also while what it sent before waits to be read.
+    fn has_ended(&self) -> bool;
+}
+
 /// A client's socket.
 #[derive(Debug)]
 pub(crate) struct ClientIo<S> {
@@ -140,7 +170,7 @@ pub(crate) struct ClientIo<S> {
     lingered: Option<usize>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
+impl<S: Socket> ClientIo<S> {
     /// `early` comes before all that is read from `stream`.
     pub(crate) fn new(
         stream: S,
@@ -272,7 +302,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientIo<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<S> {
+impl<S: Socket> AsyncRead for ClientIo<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -310,7 +340,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientIo<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
+impl<S: Socket> AsyncWrite for ClientIo<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
@@ -333,6 +363,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // With a body that nobody reads yet its end would not be seen. (Without one hyper sees it, and HTTP/2 reads on.)
+        if this.shared.is_waiting() && matches!(this.rules, Rules::Http1(_)) && this.stream.has_ended() {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         // Under TLS, what was written may still be here.
         let flushed = Pin::new(&mut this.stream).poll_flush(cx);
         this.limit_wait(flushed, cx)

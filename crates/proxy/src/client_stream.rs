@@ -1,10 +1,12 @@
 //! What carries the bytes of a client: one type, so that a tunnel finds it again under an upgraded connection.
 //! Knows nothing of what is said over it.
 
+use crate::client_io::Socket;
+use futures_util::FutureExt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -18,6 +20,19 @@ pub(crate) enum ClientStream {
     /// Without a network.
     #[cfg(feature = "in-memory")]
     Memory(tokio::io::DuplexStream),
+}
+
+impl Socket for ClientStream {
+    fn has_ended(&self) -> bool {
+        let socket = match self {
+            Self::Tcp(socket) => socket,
+            Self::Tls(stream) => stream.get_ref().0,
+            #[cfg(feature = "in-memory")]
+            Self::Memory(_) => return false,
+        };
+        let ready = socket.ready(Interest::READABLE).now_or_never();
+        ready.is_some_and(|ready| ready.is_ok_and(Ready::is_read_closed))
+    }
 }
 
 /// Does the same with whichever it is.

@@ -27,6 +27,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::Instant;
 
 /// Answers `request`, whatever happens.
@@ -224,6 +225,9 @@ impl Order {
     }
 }
 
+/// How often a request that waits for a gate looks whether its client is still there.
+const GLANCE: Duration = Duration::from_secs(1);
+
 /// Why a request does not go to its app.
 enum Turned {
     /// It is answered with this page.
@@ -267,10 +271,16 @@ impl Route<'_> {
             // Where only its terms changed, a request keeps its place.
             let kept = place.take().filter(|place| place.is_of(&hold));
             let waits = kept.or_else(|| hold.queue()).ok_or(Turned::Away(Page::Unavailable))?;
-            tokio::select! {
-                () = hold.ended() => {}
-                () = self.client.proxy.closing.given() => return Err(Turned::Away(Page::Unavailable)),
+            let seen = self.client.shared.wait();
+            loop {
+                tokio::select! {
+                    () = hold.ended() => break,
+                    () = self.client.proxy.closing.given() => return Err(Turned::Away(Page::Unavailable)),
+                    // The connection is polled too, which notices a client that went away.
+                    () = tokio::time::sleep(GLANCE) => {}
+                }
             }
+            drop(seen);
             place = Some(waits);
         }
     }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(crate) struct Hold {
     asked: routes::Hold,
-    /// When it ends by itself. Reckoned once: a clock that is set moves nothing.
+    /// When it ends by itself. Reckoned once: a clock that is set meanwhile moves nothing.
     until: Instant,
     queue: Arc<Queue>,
     ended: CancellationToken,
@@ -84,5 +84,6 @@ impl Drop for InQueue {
 fn left(asked: routes::Hold) -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let until = Duration::from_micros(u64::try_from(asked.until.as_micros()).unwrap_or(0));
-    until.saturating_sub(now)
+    // A clock that was set back makes nobody wait longer than was meant.
+    until.saturating_sub(now).min(asked.limit)
 }

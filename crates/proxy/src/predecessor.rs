@@ -7,7 +7,7 @@ use crate::upstream::SPREAD;
 use crate::wire;
 use bytes::Bytes;
 use dockswap_core::ports::{RouterError, RouterStatus};
-use dockswap_core::routes::{RouteTable, UpstreamId, UpstreamLoad};
+use dockswap_core::routes::{RouteTable, UpstreamId, UpstreamLoad, Waiting};
 use http::HeaderValue;
 use http_body_util::Full;
 use hyper::client::conn::http2::{self, SendRequest};
@@ -88,11 +88,14 @@ impl Predecessor {
         if self.was_gone().await { Ok(()) } else { Err(error) }
     }
 
-    /// What is in flight there.
-    pub(crate) async fn loads(&self, within: Duration) -> Result<Vec<UpstreamLoad>, RouterError> {
+    /// What is in flight there, and what waits.
+    pub(crate) async fn carries(
+        &self,
+        within: Duration,
+    ) -> Result<(Vec<UpstreamLoad>, Vec<Waiting>), RouterError> {
         match self.ask(&Question::status(), Duration::ZERO, within).await {
-            Err(_) if self.was_gone().await => Ok(Vec::new()),
-            reply => reply?.json().map(|status: RouterStatus| status.load),
+            Err(_) if self.was_gone().await => Ok((Vec::new(), Vec::new())),
+            reply => reply?.json().map(|status: RouterStatus| (status.load, status.waiting)),
         }
     }
 

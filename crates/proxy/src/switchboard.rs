@@ -14,7 +14,7 @@ use crate::wire::Failure;
 use arc_swap::Guard;
 use dockswap_core::keyring::Keyring;
 use dockswap_core::ports::RouterStatus;
-use dockswap_core::routes::{RouteTable, UpstreamId, UpstreamLoad};
+use dockswap_core::routes::{RouteTable, UpstreamId, UpstreamLoad, Waiting};
 use hyper::upgrade::Upgraded;
 use std::io;
 use std::net::SocketAddr;
@@ -258,20 +258,20 @@ impl Switchboard {
             let state = self.state.lock().await;
             (self.proxy.table(), state.listeners.addresses())
         };
-        let before = match &self.predecessor {
-            Some(predecessor) => predecessor.loads(asker.within()).await.unwrap_or_else(|error| {
+        let (load, waiting) = match &self.predecessor {
+            Some(predecessor) => predecessor.carries(asker.within()).await.unwrap_or_else(|error| {
                 tracing::warn!(%error, "what is in flight there is not counted");
-                Vec::new()
+                Default::default()
             }),
-            None => Vec::new(),
+            None => Default::default(),
         };
         RouterStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             table: table.source().clone(),
             listeners,
-            load: together(self.proxy.upstreams.loads(), before),
-            waiting: table.waiting(),
+            load: together(self.proxy.upstreams.loads(), load),
+            waiting: all_waiting(table.waiting(), waiting),
         }
     }
 
@@ -446,6 +446,17 @@ fn together(mut here: Vec<UpstreamLoad>, there: Vec<UpstreamLoad>) -> Vec<Upstre
         match here.iter_mut().find(|known| known.id == load.id) {
             Some(known) => known.in_flight += load.in_flight,
             None => here.push(load),
+        }
+    }
+    here
+}
+
+/// What waits here and there.
+fn all_waiting(mut here: Vec<Waiting>, there: Vec<Waiting>) -> Vec<Waiting> {
+    for queue in there {
+        match here.iter_mut().find(|known| known.app == queue.app) {
+            Some(known) => known.requests += queue.requests,
+            None => here.push(queue),
         }
     }
     here

@@ -11,7 +11,7 @@ use dockswap_core::ports::{
     Selector,
 };
 use dockswap_core::routes::{RouteTable, Upstream, UpstreamId, UpstreamLoad};
-use dockswap_core::spec::{HealthCheck, Protocol};
+use dockswap_core::spec::{HealthCheck, Protocol, RestartPolicy};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,7 +40,6 @@ fn selects(selector: &Selector, container: &Container) -> bool {
 fn container(group: &ContainerGroup, replica: u8) -> Container {
     let name = format!("{}-{}-{}-{replica}", group.app, group.color, group.deployment);
     let id = ContainerId(name.clone());
-    let started_at = Timestamp::default();
     Container {
         id: id.clone(),
         name,
@@ -51,11 +50,15 @@ fn container(group: &ContainerGroup, replica: u8) -> Container {
         image: group.image.clone(),
         state: ContainerState::Running,
         health: DockerHealth::Absent,
-        upstream: Some(Upstream {
-            id: UpstreamId { container: id, started_at },
-            addr: ([127, 0, 0, 1], 1).into(),
-            protocol: Protocol::Http1,
-        }),
+        upstream: Some(upstream(&id)),
+    }
+}
+
+fn upstream(container: &ContainerId) -> Upstream {
+    Upstream {
+        id: UpstreamId { container: container.clone(), started_at: Timestamp::default() },
+        addr: ([127, 0, 0, 1], 1).into(),
+        protocol: Protocol::Http1,
     }
 }
 
@@ -72,6 +75,20 @@ impl Engine for Nothing {
         containers.retain(|one| group.iter().all(|other| other.id != one.id));
         containers.extend(group.clone());
         Ok(group)
+    }
+
+    async fn ensure_started(
+        &self,
+        selector: &Selector,
+        _: RestartPolicy,
+    ) -> Result<Vec<Container>, EngineError> {
+        let mut containers = lock(&self.containers);
+        let again = containers.iter_mut().filter(|one| selects(selector, one)).map(|one| {
+            one.state = ContainerState::Running;
+            one.upstream = Some(upstream(&one.id));
+            one.clone()
+        });
+        Ok(again.collect())
     }
 
     async fn ensure_stopped(&self, selector: &Selector, _: Duration) -> Result<(), EngineError> {

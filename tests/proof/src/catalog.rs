@@ -150,11 +150,7 @@ pub const SCARS: &[Row] = &[
     is("scar-P07", "a route's change drops no other connection"),
     is("scar-P08", "a slow stop has its own signal and its own time, and delays nobody"),
     elsewhere("scar-P09", "a run-once app never runs twice at a time", "run-once apps are not there yet"),
-    elsewhere(
-        "scar-P10",
-        "an app that cannot run twice is replaced while requests wait",
-        "`strategy: recreate` comes with the data plane",
-    ),
+    is("scar-P10", "an app that cannot run twice is replaced while requests wait, and never runs twice"),
     is("scar-P11", "no port of the host is taken by a deploy unless the file says so, and a clash is named"),
     is("scar-P12", "addresses that change over a restart of Docker are followed"),
     is("scar-P13", "a restarted proxy still knows all routes"),

@@ -109,7 +109,7 @@ impl App {
             return Ok(());
         }
         let seen = self.containers.all();
-        let held = self.held.routes(&seen).map(|routes| AppRoutes { gate: self.machine.gate(), ..routes });
+        let held = self.held.routes(&seen, self.machine.gate());
         let routes = held.or_else(|| AppRoutes::of(&self.machine, &seen));
         if self.routes_are_known && routes == self.routes {
             return Ok(());

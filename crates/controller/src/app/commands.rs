@@ -4,7 +4,10 @@ use super::deciding::ApplyError;
 use super::{App, Message, Wanted};
 use crate::monitor;
 use crate::orders::{Command, OrderError, Outcome};
-use dockswap_core::machine::{Event, Observation, OrderReason, OrderTarget, Phase, Plan, Readiness, Refusal};
+use dockswap_core::machine::{
+    Effect, Event, Observation, OrderReason, OrderTarget, Phase, Plan, Readiness, Refusal,
+};
+use dockswap_core::ports::RouterError;
 use dockswap_core::{Color, DeploymentId};
 use futures_util::future::join_all;
 use std::time::Duration;
@@ -35,20 +38,36 @@ impl App {
                 }
                 result
             }
-            Command::Pause { limit, queue } => self.keep_out(&Event::Paused { limit, queue }).await,
-            Command::Resume => self.keep_out(&Event::Unpaused).await,
-            Command::BeginMaintenance { page } => self.keep_out(&Event::MaintenanceBegan { page }).await,
-            Command::EndMaintenance => self.keep_out(&Event::MaintenanceEnded).await,
+            Command::Pause { limit, queue } => {
+                return self.keep_out(&Event::Paused { limit, queue }, reply).await;
+            }
+            Command::Resume => return self.keep_out(&Event::Unpaused, reply).await,
+            Command::BeginMaintenance { page } => {
+                return self.keep_out(&Event::MaintenanceBegan { page }, reply).await;
+            }
+            Command::EndMaintenance => return self.keep_out(&Event::MaintenanceEnded, reply).await,
         };
         let _ = reply.send(result);
     }
 
-    /// Keeps traffic out, or lets it in again: in force when this returns. (While the state waits for a confirmed
-    /// route, what it waits for brings the gate too.)
-    async fn keep_out(&mut self, event: &Event) -> Result<Outcome, OrderError> {
-        let outcome = self.order(event).await?;
-        self.reroute().await.map_err(OrderError::NotInForce)?;
-        Ok(outcome)
+    /// Keeps traffic out, or lets it in again. Whoever asked is told when that is in force.
+    async fn keep_out(&mut self, event: &Event, reply: oneshot::Sender<Result<Outcome, OrderError>>) {
+        match self.order(event).await {
+            Ok(outcome) => self.gated.push((reply, outcome)),
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// The routes were brought up to date: so are the gates, unless the state waits for a confirmed route. That
+    /// brings the gate too.
+    pub(super) fn tell_gated(&mut self, rerouted: &Result<(), RouterError>) {
+        if self.machine.owed().effect == Some(Effect::Route) {
+            return;
+        }
+        for (reply, outcome) in self.gated.drain(..) {
+            let told = rerouted.clone().map(|()| outcome).map_err(OrderError::NotInForce);
+            let _ = reply.send(told);
+        }
     }
 
     /// Settles on what Docker shows. Where traffic was left with what the records do not know, they decide
@@ -126,6 +145,10 @@ impl App {
         if self.machine.readiness() == Readiness::Superseding {
             return Err(Refusal::Busy { state: self.machine.state() }.into());
         }
+        if self.machine.is_held() {
+            // What serves next is not decided yet.
+            return Err(Refusal::Busy { state: self.machine.state() }.into());
+        }
         let serving = self.machine.serving().ok_or_else(|| OrderError::NoPrevious(app.clone()))?;
         let standby = serving.warm_standby().cloned();
         let to = match (to, self.machine.phase()) {
@@ -170,6 +193,9 @@ impl App {
 
     pub(super) async fn switch(&mut self, color: Color) -> Result<Outcome, OrderError> {
         let app = self.machine.app().clone();
+        if self.machine.is_held() {
+            return Err(Refusal::Busy { state: self.machine.state() }.into());
+        }
         let Some(serving) = self.machine.serving() else { return Err(OrderError::NoStandby { app, color }) };
         if serving.live.color == color && self.machine.readiness() == Readiness::Ready {
             return Ok(Outcome { deployment: self.machine.deployment(), begun: false });

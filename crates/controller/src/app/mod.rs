@@ -105,6 +105,8 @@ pub(crate) struct App {
     routes_are_known: bool,
     effect: Option<Running<Version>>,
     monitor: Option<Running<DeploymentId>>,
+    /// Who ordered a gate that is not in force yet.
+    gated: Vec<(oneshot::Sender<Result<Outcome, OrderError>>, Outcome)>,
     /// The database failed: until then nothing is begun but what people order.
     paused_until: Option<Instant>,
     /// A commit was not answered: the database may be a step ahead of the state that is known.
@@ -129,8 +131,8 @@ impl App {
     ) -> (AppHandle, JoinHandle<()>) {
         let (own_inbox, inbox) = mpsc::channel(64);
         let held = shared.held(machine.app());
-        let held_routes = held.routes(&seen).map(|routes| AppRoutes { gate: machine.gate(), ..routes });
-        let routes = held_routes.or_else(|| AppRoutes::of(&machine, &seen));
+        let routes = held.routes(&seen, machine.gate());
+        let routes = routes.or_else(|| AppRoutes::of(&machine, &seen));
         let containers = Containers::new(seen);
         let (view, view_receiver) = watch::channel(AppView::of(&machine, routes.as_ref()));
         let machine = Arc::new(machine);
@@ -153,6 +155,7 @@ impl App {
             routes_are_known: true,
             effect: None,
             monitor: None,
+            gated: Vec::new(),
             paused_until: None,
             state_in_doubt: false,
             file: FileStatus::Valid,
@@ -174,7 +177,8 @@ impl App {
         loop {
             self.advance().await;
             // What the proxy did not take it is told again.
-            let _ = self.reroute().await;
+            let rerouted = self.reroute().await;
+            self.tell_gated(&rerouted);
             self.pursue();
             let alarm = self.machine.owed().alarm;
             let now = self.shared.ports.clock.now();

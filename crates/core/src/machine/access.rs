@@ -5,7 +5,7 @@ use super::event::Event;
 use super::phase::Phase;
 use super::refusal::Refusal;
 use crate::routes::{Gate, Hold};
-use crate::time::{Timestamp, millis};
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -20,30 +20,12 @@ pub enum Access {
     #[default]
     Open,
     /// They wait.
-    Paused(Pause),
+    Paused(Hold),
     /// They are answered 503.
     Maintenance {
         /// The app's own page, HTML.
         page: Option<String>,
     },
-}
-
-/// A pause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Pause {
-    /// For how long, and how many.
-    #[serde(flatten)]
-    pub hold: Hold,
-    /// How long it was to last.
-    #[serde(with = "millis", rename = "limit_ms")]
-    pub limit: Duration,
-}
-
-impl Pause {
-    fn begin(limit: Duration, queue: u32, now: Timestamp) -> Self {
-        let limit = limit.min(LONGEST_PAUSE);
-        Self { hold: Hold { until: now + limit, queue }, limit }
-    }
 }
 
 impl Access {
@@ -71,14 +53,14 @@ impl Access {
             }
             (Event::Paused { .. }, Self::Maintenance { .. }) => Err(Refusal::InMaintenance),
             (Event::Paused { limit, queue }, Self::Open | Self::Paused(_)) => {
-                let paused = Self::Paused(Pause::begin(*limit, *queue, now));
+                let paused = Self::Paused(Hold::begin((*limit).min(LONGEST_PAUSE), *queue, now));
                 if paused == *self { already() } else { Ok(paused) }
             }
             (Event::Unpaused, Self::Paused(_)) | (Event::MaintenanceEnded, Self::Maintenance { .. }) => {
                 Ok(Self::Open)
             }
             (Event::Unpaused | Event::MaintenanceEnded, _) => already(),
-            (Event::PauseEnded, Self::Paused(pause)) if pause.hold.until <= now => Ok(Self::Open),
+            (Event::PauseEnded, Self::Paused(hold)) if hold.until <= now => Ok(Self::Open),
             (Event::PauseEnded, Self::Paused(_)) => Err(Refusal::TooEarly { event: event.name() }),
             (Event::PauseEnded, Self::Open | Self::Maintenance { .. }) => not_now(),
             (Event::MaintenanceBegan { page }, _) => {
@@ -90,21 +72,21 @@ impl Access {
         Some(next)
     }
 
-    /// After a restart: a pause begins anew. Its end was reckoned on another controller's clock, which may have been
-    /// set since.
+    /// After a restart: a pause lasts no longer for it.
     pub(super) fn resume(&self, now: Timestamp) -> Self {
         match self {
-            Self::Paused(pause) => Self::Paused(Pause::begin(pause.limit, pause.hold.queue, now)),
+            Self::Paused(hold) => Self::Paused(hold.resume(now)),
             Self::Open | Self::Maintenance { .. } => self.clone(),
         }
     }
 
-    /// The gate that the proxy is to hold for it; `held`: for how long the phase holds requests up besides.
-    pub(super) fn gate(&self, held: Option<Hold>) -> Gate {
-        match (self, held) {
+    /// The gate that the proxy is to hold for it; `besides`: for how long the phase holds requests up besides.
+    pub(crate) fn gate(&self, besides: Option<Hold>) -> Gate {
+        match (self, besides) {
             (Self::Maintenance { page }, _) => Gate::Closed { page: page.clone() },
-            (Self::Paused(pause), held) => Gate::Held(held.map_or(pause.hold, |held| pause.hold.or(held))),
-            (Self::Open, Some(held)) => Gate::Held(held),
+            (Self::Paused(pause), None) => Gate::Held(*pause),
+            (Self::Paused(pause), Some(hold)) => Gate::Held(pause.or(hold)),
+            (Self::Open, Some(hold)) => Gate::Held(hold),
             (Self::Open, None) => Gate::Open,
         }
     }

@@ -16,7 +16,7 @@ mod stage;
 mod step;
 mod transition;
 
-pub use access::{Access, LONGEST_PAUSE, Pause};
+pub use access::{Access, LONGEST_PAUSE};
 pub use event::{Event, Failure, Fallback, Observation, Order, OrderReason, OrderTarget};
 pub use owed::{Alarm, AlarmKind, Effect, Owed, RouteIntent, Upkeep, Watch};
 pub use phase::{Attempt, Candidate, Cause, Failed, Ground, HoldStage, Phase, RetireStage, Tried, UndoStage};
@@ -135,6 +135,11 @@ impl Machine {
     #[must_use]
     pub fn route(&self) -> RouteIntent<'_> {
         self.phase.route()
+    }
+
+    /// The route that the proxy confirmed before the one that the phase wants; `None`: there is none.
+    pub(crate) fn confirmed_route(&self) -> Option<RouteIntent<'_>> {
+        self.phase.confirmed_route()
     }
 
     /// What must be so as long as the phase lasts.

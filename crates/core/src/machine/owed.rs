@@ -146,7 +146,7 @@ impl Phase {
                 Owed::effect(Effect::Probe { release: gate.candidate().clone(), until: gate.until() })
             }
             Self::AwaitingPromotion(waiting) => Owed {
-                watch: Some(Watch { release: waiting.candidate().clone(), fallback: None }),
+                watch: waiting.running().map(|release| Watch { release: release.clone(), fallback: None }),
                 ..Owed::default()
             },
             Self::Switching(_) => Owed::effect(Effect::Route),
@@ -206,7 +206,7 @@ impl Phase {
                 let (attempt, _, plan, _) = pulling.request();
                 attempt.ground.route(&plan.routes)
             }
-            Self::Holding(holding) => holding.attempt().ground.held(holding.hold()),
+            Self::Holding(holding) => holding.route(),
             Self::Starting(starting) => starting.attempt().route(&starting.candidate().plan.routes),
             Self::HealthCheck(gate) => gate.attempt().route(&gate.candidate().plan.routes),
             Self::AwaitingPromotion(waiting) => {
@@ -225,6 +225,18 @@ impl Phase {
         }
     }
 
+    /// The route that was confirmed before the one that is wanted.
+    pub(super) fn confirmed_route(&self) -> Option<RouteIntent<'_>> {
+        match self {
+            Self::Switching(switching) if switching.attempt().hold.is_some() => {
+                Some(switching.attempt().route(&[]))
+            }
+            // Nothing is better than what is to be stopped.
+            Self::Holding(_) => None,
+            _ => self.serving().map(|serving| RouteIntent::to(&serving.live)),
+        }
+    }
+
     /// What must be so all along.
     pub(super) fn upkeep(&self) -> Upkeep {
         match self {
@@ -235,7 +247,7 @@ impl Phase {
             Self::HealthCheck(gate) => Upkeep::of(gate.attempt().serving()),
             Self::AwaitingPromotion(waiting) => {
                 let mut upkeep = Upkeep::of(waiting.attempt().ground.serving());
-                upkeep.warm.push(waiting.candidate().clone());
+                upkeep.warm.extend(waiting.running().cloned());
                 upkeep
             }
             // Nothing is touched while traffic is on its way, and what took it is watched, not healed.
@@ -264,8 +276,8 @@ impl Owed {
 
     /// With the alarm of a pause besides: of two the earlier rings first.
     pub(super) fn and_paused(mut self, access: &Access) -> Self {
-        if let Access::Paused(pause) = access {
-            let ends = Alarm { at: pause.hold.until, kind: AlarmKind::PauseEnded };
+        if let Access::Paused(hold) = access {
+            let ends = Alarm { at: hold.until, kind: AlarmKind::PauseEnded };
             self.alarm = Some(self.alarm.filter(|alarm| alarm.at < ends.at).unwrap_or(ends));
         }
         self
@@ -308,7 +320,7 @@ impl Serving {
 
 impl Ground {
     /// Its route; where nothing serves, `tried` are the routes that answer 503.
-    fn route<'a>(&'a self, tried: &'a [Route]) -> RouteIntent<'a> {
+    pub(super) fn route<'a>(&'a self, tried: &'a [Route]) -> RouteIntent<'a> {
         match (self.serving(), self) {
             (Some(serving), _) => RouteIntent::to(&serving.live),
             (None, Self::Pending(Some(before))) if tried.is_empty() => RouteIntent::nowhere(&before.routes),
@@ -317,7 +329,7 @@ impl Ground {
     }
 
     /// Its routes while requests wait: they lead nowhere.
-    fn held(&self, hold: Hold) -> RouteIntent<'_> {
+    pub(super) fn held(&self, hold: Hold) -> RouteIntent<'_> {
         RouteIntent { to: None, hold: Some(hold), ..self.route(&[]) }
     }
 

@@ -62,7 +62,8 @@ pub(super) fn step(phase: Phase, event: &Event, now: Timestamp) -> Result<Next, 
             _ => abandoned(event).map(|cause| Phase::RollingBack(starting.undo(cause)).into()).ok_or(not_now),
         },
         Phase::HealthCheck(gate) => match event {
-            // A rollback does not wait for a promotion: somebody has just asked for it. Nor do requests.
+            // A rollback does not wait for a promotion: somebody has just asked for it. Nor do requests, where it was
+            // promoted before they began to wait.
             Event::HealthCheckPassed => Ok(match gate.candidate().plan.policy.promotion {
                 Promotion::Manual if gate.attempt().undoes.is_none() && gate.attempt().hold.is_none() => {
                     Phase::AwaitingPromotion(gate.await_promotion())
@@ -77,7 +78,7 @@ pub(super) fn step(phase: Phase, event: &Event, now: Timestamp) -> Result<Next, 
             _ => abandoned(event).map(|cause| Phase::RollingBack(gate.undo(cause)).into()).ok_or(not_now),
         },
         Phase::AwaitingPromotion(waiting) => match event {
-            Event::Promote => Ok(Phase::Switching(waiting.promoted()).into()),
+            Event::Promote => Ok(waiting.promoted(now).into()),
             Event::TargetUnhealthy { origin, failure, .. } => {
                 about(waiting.candidate(), *origin, event)?;
                 Ok(Phase::RollingBack(waiting.undo(Cause::Failed(failure.clone()))).into())
@@ -101,7 +102,7 @@ pub(super) fn step(phase: Phase, event: &Event, now: Timestamp) -> Result<Next, 
                 Ok(Phase::RollingBack(switching.undo(Cause::Failed(failure.clone()))).into())
             }
             Event::ManualRecovery(_) => Ok(Phase::RollingBack(switching.undo(Cause::Cancelled)).into()),
-            Event::Resumed => Ok(Phase::Switching(switching).into()),
+            Event::Resumed => Ok(Phase::Switching(switching.resume(now)).into()),
             _ => Err(not_now),
         },
         Phase::Draining(draining) => from_draining(draining, event, now, not_now),

@@ -2,6 +2,7 @@
 
 use super::{Container, ContainerGroup, Hint, Image, ImageRequest, PullProgress, Selector};
 use crate::name::{AppName, ContainerId};
+use crate::spec::RestartPolicy;
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use std::time::Duration;
@@ -93,6 +94,17 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// What Docker said. Half-made containers stay, to be found by label and removed.
     async fn ensure_running(&self, group: &ContainerGroup) -> Result<Vec<Container>, EngineError>;
+
+    /// Starts what there is of `selector` as it was made, with the given restart policy; returns it, sorted as by
+    /// [`Engine::observe`]. Nothing is made that is missing.
+    ///
+    /// # Errors
+    /// What Docker said.
+    async fn ensure_started(
+        &self,
+        selector: &Selector,
+        restart: RestartPolicy,
+    ) -> Result<Vec<Container>, EngineError>;
 
     /// Sets restart policy `no`, sends SIGTERM, after `stop_timeout` SIGKILL; keeps the containers.
     ///

@@ -172,6 +172,20 @@ fn from_blue_green_to_recreate_and_back_again() {
 }
 
 #[test]
+fn a_first_recreation_that_cannot_be_undone() {
+    let manners = &[Manner::Auto, Manner::Recreate];
+    Space { budget: Budget { manners, orders: 0, failures: 2, ..CALM }, brain: &Real }
+        .exhaust("both strategies, and two failures");
+}
+
+#[test]
+fn a_promotion_beside_what_runs_alone() {
+    let manners = &[Manner::Recreate, Manner::Manual];
+    Space { budget: Budget { manners, orders: 0, interventions: 1, crashes: 1, ..CALM }, brain: &Real }
+        .exhaust("recreate and manual");
+}
+
+#[test]
 fn a_pause_or_maintenance_and_a_crash() {
     Space { budget: Budget { gates: 1, crashes: 1, edits: 1, ..CALM }, brain: &Real }
         .exhaust("gates and crash");

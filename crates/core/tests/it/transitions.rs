@@ -4,25 +4,28 @@
 
 use crate::script::{Scripted, tell};
 use crate::world::fixture::WORDS;
-use dockswap_core::Timestamp;
 use dockswap_core::machine::{AlarmKind, Event, LONGEST_PAUSE, Machine, Refusal, Stage, Transition};
-use dockswap_core::routes::{Gate, Hold};
+use dockswap_core::routes::{AppRoutes, Gate, Hold};
+use dockswap_core::{Color, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
 /// One way into every state that differs in what it answers.
-pub const STATES: [(&str, &str); 51] = [
+pub const STATES: [(&str, &str); 54] = [
     ("pending", ""),
     ("pending, after a failed first deployment", "deploy, image_failed, rollback_complete"),
     ("pulling, first", "deploy"),
     ("pulling", "@live, deploy"),
+    ("pulling, strategy: recreate", "recreate, @live, deploy"),
+    ("pulling, promotion: manual beside what runs alone", "recreate, @live, manual, deploy"),
     ("starting", "@live, deploy, image_ready"),
     ("health_check", "@live, deploy, image_ready, container_started"),
     ("health_check, promotion: manual", "@live, manual, deploy, image_ready, container_started"),
     ("health_check of the standby", "@live, @live, rollback/warm"),
     ("awaiting_promotion", "@live, manual, deploy, image_ready, container_started, health_check_passed"),
+    ("awaiting_promotion, beside what runs alone", "recreate, @live, manual, deploy, image_ready"),
     ("switching, first", "deploy, image_ready, container_started, health_check_passed"),
     ("switching", "@live, deploy, image_ready, container_started, health_check_passed"),
     ("draining, first", "deploy, image_ready, container_started, health_check_passed, traffic_switched"),
@@ -255,6 +258,16 @@ fn a_version_that_runs_alone_starts_after_the_other_has_stopped() {
 }
 
 #[test]
+fn what_may_not_run_beside_the_other_is_promoted_before_that_is_stopped() {
+    let pulled = "recreate, @live, manual, deploy, image_ready";
+    check(pulled, "awaiting_promotion blue app:v1");
+    check(&format!("{pulled}, promote"), "holding blue app:v1 held");
+    let stopped = "promote, traffic_switched, drain_complete, container_stopped";
+    check(&format!("{pulled}, {stopped}, container_started, health_check_passed"), "switching");
+    check(&format!("{pulled}, cancel, rollback_complete"), "stable blue app:v1");
+}
+
+#[test]
 fn a_version_that_runs_alone_and_fails_is_removed_before_the_old_one_is_started_again() {
     for failed in ["container_failed", "container_started, health_check_failed"] {
         let removed = format!("{STOPPED}, {failed}, rollback_complete");
@@ -311,12 +324,69 @@ fn a_pause_lasts_no_longer_than_pauses_may_however_the_clock_is_set() {
     let mut paused = Scripted::run("@live, paused");
     let asked = Event::Paused { limit: Duration::from_hours(1), queue: 1 };
     let after = paused.machine.step(&asked, paused.now).expect("a longer one").committed();
-    assert_eq!(after.gate(), Gate::Held(Hold { until: paused.now + LONGEST_PAUSE, queue: 1 }));
+    assert_eq!(after.gate(), Gate::Held(Hold::begin(LONGEST_PAUSE, 1, paused.now)));
     // The clock is set back, and a controller starts anew.
     paused.now = Timestamp::from_micros(-3_600_000_000);
     let after = paused.machine.step(&Event::Resumed, paused.now).expect("another end").committed();
-    let until = paused.now + Duration::from_secs(30);
-    assert_eq!(after.gate(), Gate::Held(Hold { until, queue: 1_000 }));
+    assert_eq!(after.gate(), Gate::Held(Hold::begin(Duration::from_secs(30), 1_000, paused.now)));
+}
+
+#[test]
+fn neither_a_pause_nor_a_hold_is_longer_for_a_controller_that_starts_again_and_again() {
+    for script in ["@live, paused", STOPPED, "recreate, @live, deploy, image_ready"] {
+        let mut state = Scripted::run(script);
+        let gate = state.machine.gate();
+        for _ in 0..3 {
+            state.now = state.now + Duration::from_secs(9);
+            if let Ok(resumed) = state.machine.step(&Event::Resumed, state.now) {
+                state.machine = resumed.committed();
+            }
+            assert_eq!(state.machine.gate(), gate, "{script}");
+        }
+    }
+}
+
+#[test]
+fn a_hold_that_is_over_begins_anew_with_the_next_controller_and_a_pause_does_not() {
+    let after = |script: &str| {
+        let state = Scripted::run(script);
+        let later = state.now + Duration::from_hours(2);
+        let machine = match state.machine.step(&Event::Resumed, later) {
+            Ok(resumed) => resumed.committed(),
+            Err(_) => state.machine.clone(),
+        };
+        let (Gate::Held(before), Gate::Held(after)) = (state.machine.gate(), machine.gate()) else {
+            panic!("{script}: {machine:?}")
+        };
+        (before, after, later)
+    };
+    let (before, after_all, later) = after(STOPPED);
+    assert_eq!(after_all, Hold::begin(before.limit, before.queue, later));
+    let (before, after_all, _) = after("@live, paused");
+    assert_eq!(after_all, before);
+}
+
+#[test]
+fn what_is_drained_stays_in_the_table_until_it_is_stopped() {
+    let to = |script: &str| {
+        let machine = Scripted::run(script).machine;
+        (machine.route().to.map(|release| release.color), machine.gate().is_open())
+    };
+    let holding = "recreate, @live, deploy, image_ready";
+    assert_eq!(to(holding), (Some(Color::Blue), false));
+    assert_eq!(to(&format!("{holding}, traffic_switched")), (Some(Color::Blue), false));
+    assert_eq!(to(&format!("{holding}, traffic_switched, drain_complete")), (None, false));
+    assert_eq!(to(STOPPED), (None, false));
+}
+
+#[test]
+fn a_start_in_a_switch_opens_no_gate_onto_nothing() {
+    let machine = Scripted::run(&format!("{STOPPED}, container_started, health_check_passed")).machine;
+    assert_eq!(machine.state(), "switching");
+    // The candidate has died, and the controller with it.
+    let routes = AppRoutes::at_start(&machine, &[]).expect("routes");
+    assert!(matches!(routes.gate, Gate::Held(_)), "{routes:?}");
+    assert_eq!(routes.target, None);
 }
 
 #[test]

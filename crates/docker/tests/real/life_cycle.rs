@@ -146,6 +146,15 @@ async fn restart_policies_follow_the_life() {
     }
     stage.docker.ensure_stopped(&stage.all(), STOP).await.expect("stop");
     assert_eq!(policy().await.0, Some(RestartPolicyNameEnum::NO));
+    let again = stage.docker.ensure_started(&stage.all(), RestartPolicy::Always).await.expect("start again");
+    assert_eq!(
+        again.iter().map(|c| &c.id).collect::<Vec<_>>(),
+        candidate.iter().map(|c| &c.id).collect::<Vec<_>>()
+    );
+    assert_eq!(policy().await.0, Some(RestartPolicyNameEnum::ALWAYS));
+    assert_eq!(stage.seen().await, again, "nothing else was made");
+    stage.docker.ensure_gone(&stage.all(), STOP).await.expect("remove");
+    assert_eq!(stage.docker.ensure_started(&stage.all(), RestartPolicy::No).await.expect("nothing"), []);
 }
 
 #[tokio::test]

@@ -61,10 +61,19 @@ fn asked_by(event: &str) -> String {
 fn sentence(decoded: &Event, color: &str, event: &wire::Event) -> String {
     match decoded {
         Event::Deploy(order) => of_order(order, color),
-        Event::ImageReady(image) => match &image.digest {
-            Some(digest) => format!("the image is here: {digest}"),
-            None => format!("the image is here: {}", image.id),
-        },
+        Event::ImageReady(image) => {
+            let what = image.digest.clone().unwrap_or_else(|| image.id.to_string());
+            let waits = match event.to.as_deref() {
+                Some("awaiting_promotion") => {
+                    format!(
+                        "; {color} may not run beside what serves, and waits for `dockswap promote {}`",
+                        event.app
+                    )
+                }
+                _ => String::new(),
+            };
+            format!("the image is here: {what}{waits}")
+        }
         Event::ContainerStarted => format!("the containers of {color} run"),
         Event::HealthCheckPassed if event.to.as_deref() == Some("awaiting_promotion") => {
             format!("{color} is healthy and waits for `dockswap promote {}`", event.app)

@@ -131,6 +131,10 @@ fn detail(app: &wire::App, now: Timestamp) -> Vec<String> {
     let certificates: Vec<String> = app.certificates.iter().map(certificate::standing).collect();
     fact("certificate", (!certificates.is_empty()).then(|| certificates.join("\n")));
     fact("standby", standby(app, now));
+    fact(
+        "runs",
+        view.runs_alone.then(|| "alone: no two of its versions at a time (strategy: recreate)".to_owned()),
+    );
     fact("file", sentence::of_asked(app));
     fact("in flight", view.in_flight.map(|id| format!("deployment {id}")));
     fact("waiting", view.waiting.then(|| "a newer version waits for its turn".to_owned()));
@@ -328,9 +332,17 @@ last         deployment 7 of app:v2 into green: success, began 4h ago, took 14.0
     }
 
     #[test]
+    fn that_no_two_of_its_versions_run_at_a_time_is_shown() {
+        let mut web = app("web");
+        web.view.runs_alone = true;
+        let shown = detail(&web, now()).join("\n");
+        assert!(shown.contains("runs         alone: no two of its versions at a time"), "{shown}");
+    }
+
+    #[test]
     fn what_keeps_requests_from_an_app_is_shown() {
         let mut web = app("web");
-        web.view.gate = GateView::Paused(Hold { until: now() + Duration::from_secs(12), queue: 1_000 });
+        web.view.gate = GateView::Paused(Hold::begin(Duration::from_secs(12), 1_000, now()));
         web.requests_waiting = Some(40);
         let shown = detail(&web, now()).join("\n");
         assert!(shown.contains("state        stable, paused\n"), "{shown}");

@@ -93,7 +93,7 @@ fn meaning(view: &AppView) -> &'static str {
         "holding" => "requests wait; the old version is being stopped, for it may not run beside the new one",
         "starting" => "the containers of the new version are being started",
         "health_check" => "the new version must prove that it can serve, before it gets any traffic",
-        "awaiting_promotion" => "the new version is healthy, and waits for `dockswap promote`",
+        "awaiting_promotion" => "the new version is ready, and waits for `dockswap promote`",
         "switching" => "the traffic is being moved to the new version",
         "draining" => "requests in flight on the color that left the route are being finished",
         "watching" => "the new version has the traffic, and is being watched",

@@ -11,8 +11,7 @@ use tokio::task::JoinHandle;
 
 fn hold(lasts: Duration, queue: u32) -> Gate {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let until = Timestamp::from_micros(now.as_micros().try_into().unwrap()) + lasts;
-    Gate::Held(Hold { until, queue })
+    Gate::Held(Hold::begin(lasts, queue, Timestamp::from_micros(now.as_micros().try_into().unwrap())))
 }
 
 /// App `web`, at its gate.
@@ -99,6 +98,43 @@ async fn the_queue_is_bounded_and_who_goes_away_leaves_room() {
 }
 
 #[tokio::test]
+async fn who_goes_away_in_the_middle_of_a_body_leaves_room_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = Running::start(&dir).await;
+    let it = App::start("it").await;
+    proxy.apply(vec![gated(hold(PATIENCE, 1), &it)]).await.unwrap();
+    let mut post = proxy.connect().await;
+    post.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nbod").await;
+    waits(&proxy, 1).await;
+    // More than the proxy has read.
+    post.send("y").await;
+    drop(post);
+    waits(&proxy, 0).await;
+    let next = ask(&proxy).await;
+    waits(&proxy, 1).await;
+    proxy.lead_to([&it.upstream]).await;
+    assert_eq!(soon(next).await.unwrap().text(), "it");
+}
+
+#[tokio::test]
+async fn who_waits_in_the_proxy_before_counts_and_is_let_go_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = Running::start(&dir).await;
+    let it = App::start("it").await;
+    old.apply(vec![gated(hold(PATIENCE, 1_000), &it)]).await.unwrap();
+    let there = ask(&old).await;
+    waits(&old, 1).await;
+    let new = Running::take_over(&dir).await;
+    waits(&new, 1).await;
+    let here = ask(&new).await;
+    waits(&new, 2).await;
+    new.lead_to([&it.upstream]).await;
+    assert_eq!(soon(there).await.unwrap().text(), "it");
+    assert_eq!(soon(here).await.unwrap().text(), "it");
+    assert_eq!(new.waiting().await, 0);
+}
+
+#[tokio::test]
 async fn a_hold_whose_terms_change_keeps_who_waits_and_other_apps_do_not_touch_it() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
@@ -136,6 +172,17 @@ async fn when_its_time_is_over_requests_pass_whether_or_not_a_controller_lives()
     proxy.apply(vec![gated_off(brief())]).await.unwrap();
     let answer = wire.get("/").await;
     assert_eq!((answer.status(), answer.field("retry-after")), (503, Some("1")));
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_makes_nobody_wait_longer() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = Running::start(&dir).await;
+    let it = App::start("it").await;
+    let Gate::Held(tomorrow) = hold(Duration::from_hours(24), 1_000) else { unreachable!() };
+    let brief = Hold { limit: Duration::from_millis(200), ..tomorrow };
+    proxy.apply(vec![gated(Gate::Held(brief), &it)]).await.unwrap();
+    assert_eq!(proxy.connect().await.get("/").await.text(), "it");
 }
 
 #[tokio::test]

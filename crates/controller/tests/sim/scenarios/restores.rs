@@ -7,6 +7,7 @@ use crate::world::faults::Side;
 use crate::world::files::Version;
 use dockswap_controller::Command;
 use dockswap_core::records::DeploymentStatus;
+use dockswap_core::routes::Gate;
 
 /// The records as they are now.
 fn backup(sim: &Sim) -> Database {
@@ -163,4 +164,39 @@ fn what_is_undone_with_nothing_to_go_back_to_is_let_go_at_its_end() {
     sim.until_that("what the records name serves", |sim| sim.routed("web") == ["web-blue-1"]);
     sim.rest();
     assert_eq!(sim.view("web").degraded, None);
+}
+
+/// What serves is unknown, and what is to follow may not run beside it.
+#[test]
+fn without_any_database_an_app_that_runs_alone_is_deployed_once_more() {
+    let alone = Version::of("good:1").recreate();
+    let mut sim = Sim::new();
+    sim.deploy("web", &alone);
+    restore(&mut sim, Database::default());
+    sim.until("web", "health_check");
+    let gate = sim.routes("web").map(|routes| routes.gate);
+    sim.expect(matches!(gate, Some(Gate::Held(_))), "requests wait");
+    sim.until_serving("web", &alone);
+    is_whole_again(&mut sim, "good:1");
+}
+
+#[test]
+fn without_any_database_what_ran_alone_comes_back_when_the_next_fails() {
+    for image in ["crash:2", "never:2", "broken:2"] {
+        let mut sim = Sim::new();
+        sim.deploy("web", &Version::of("good:1").recreate());
+        let failing = Version::of(image).recreate();
+        sim.save("web", &failing);
+        restore(&mut sim, Database::default());
+        sim.until("web", "rolling_back");
+        sim.until_that("it is back", |sim| {
+            let open = sim.routes("web").is_some_and(|routes| routes.gate.is_open());
+            open && sim.routed("web") == ["web-blue-1"]
+        });
+        sim.pass(secs(120));
+        assert_eq!(sim.routed("web"), ["web-blue-1"], "{image}");
+        sim.edit("web", &Version::of("good:3").recreate());
+        sim.until_serving("web", &Version::of("good:3"));
+        is_whole_again(&mut sim, "good:3");
+    }
 }

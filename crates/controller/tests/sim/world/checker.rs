@@ -2,12 +2,14 @@
 //! controller's memory. Numbers 1 to 7 are those of `dockswap_core::invariants`.
 
 use super::State;
+use super::files::read;
 use super::proxy::Snapshot;
 use super::tally::Promise;
 use dockswap_core::invariants::{self, AT_REST, ReleaseId, Stop, Traffic, View};
 use dockswap_core::machine::{Machine, Phase};
 use dockswap_core::name::ContainerId;
 use dockswap_core::records::{DeploymentStatus, EventRecord};
+use dockswap_core::spec::Strategy;
 use dockswap_core::{AppName, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -363,6 +365,13 @@ impl State {
             .collect()
     }
 
+    /// Whether a release must run alone, by the config that it was deployed with.
+    fn runs_alone(&self, app: &AppName, (_, deployment): ReleaseId) -> bool {
+        let config = self.database.deployments.get(&deployment).map(|row| row.config_id);
+        let row = self.database.configs.iter().find(|row| Some(row.id) == config);
+        row.is_some_and(|row| read(app, &row.bytes).deployment.strategy == Strategy::Recreate)
+    }
+
     fn judge<T>(&self, app: &AppName, healthy: &BTreeSet<ReleaseId>, ask: impl FnOnce(&View) -> T) -> T {
         let machine = &self.database.machines[app];
         let unknown = Machine::new(app.clone());
@@ -371,9 +380,11 @@ impl State {
         let harmed: BTreeSet<_> = harmed.unwrap_or_default();
         let no_deployments = BTreeSet::new();
         let shells = self.docker.of(app).filter(|shell| shell.runs());
-        let running = shells.map(|shell| (shell.shown.color, shell.shown.deployment)).collect();
+        let running: BTreeSet<_> = shells.map(|shell| (shell.shown.color, shell.shown.deployment)).collect();
+        let alone = running.iter().copied().filter(|release| self.runs_alone(app, *release)).collect();
         ask(&View {
             running: &running,
+            alone: &alone,
             machine,
             replayed: self.database.replayed.get(app).unwrap_or(&unknown),
             current: self.database.current.get(app),

@@ -353,18 +353,37 @@ impl State {
             }
             names.push(name);
         }
-        if fault == Some(Fault::HalfDone) {
-            return Err(refused(&format!("start container {}", names[0]), "simulated"));
+        self.wake(&names, group.restart, fault)
+    }
+
+    pub(crate) fn start_again(
+        &mut self,
+        selector: &Selector,
+        restart: RestartPolicy,
+        fault: Option<Fault>,
+    ) -> Result<Vec<Container>, EngineError> {
+        let names = self.selected(selector);
+        self.wake(&names, restart, fault)
+    }
+
+    fn wake(
+        &mut self,
+        names: &[String],
+        restart: RestartPolicy,
+        fault: Option<Fault>,
+    ) -> Result<Vec<Container>, EngineError> {
+        if let (Some(Fault::HalfDone), [first, ..]) = (fault, names) {
+            return Err(refused(&format!("start container {first}"), "simulated"));
         }
-        for name in &names {
+        for name in names {
             if !self.shell(name).runs() {
-                if Behavior::of(&group.image.0) == Behavior::Broken {
+                if Behavior::of(&self.shell(name).shown.image.0) == Behavior::Broken {
                     return Err(refused(&format!("start container {name}"), "exec: no such file"));
                 }
                 self.docker.started += 1;
                 self.launch(name);
             }
-            self.shell(name).policy = group.restart;
+            self.shell(name).policy = restart;
         }
         Ok(names.iter().map(|name| self.docker.containers[name].shown.clone()).collect())
     }

@@ -12,7 +12,7 @@ use dockswap_core::ports::{
     PullProgress, Selector,
 };
 use dockswap_core::routes::Upstream;
-use dockswap_core::spec::HealthCheck;
+use dockswap_core::spec::{HealthCheck, RestartPolicy};
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use std::time::Duration;
@@ -75,6 +75,15 @@ impl Engine for World {
         self.call(Call::Run, about, lost, |state, fault| state.run(group, fault)).await
     }
 
+    async fn ensure_started(
+        &self,
+        selector: &Selector,
+        restart: RestartPolicy,
+    ) -> Result<Vec<Container>, EngineError> {
+        let about = format!("{} again", brief(selector));
+        self.call(Call::Run, about, lost, |state, fault| state.start_again(selector, restart, fault)).await
+    }
+
     async fn ensure_stopped(&self, selector: &Selector, _: Duration) -> Result<(), EngineError> {
         self.call(Call::Stop, brief(selector), lost, |state, _| {
             state.stop(selector);
@@ -87,6 +96,9 @@ impl Engine for World {
         self.hand(&selector.app, 1);
         let result = self
             .call(Call::Remove, brief(selector), lost, |state, fault| {
+                if fault == Some(Fault::Refused) {
+                    return Err(refused("stop container", "it does not end"));
+                }
                 state.stop(selector);
                 if fault == Some(Fault::HalfDone) {
                     return Err(refused("remove container", "removal is already in progress"));

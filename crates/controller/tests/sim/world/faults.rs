@@ -56,6 +56,8 @@ pub(crate) enum Fault {
     LostReply,
     /// Docker: containers are made and not started. Elsewhere as `Unavailable`.
     HalfDone,
+    /// Removing: nothing is done, and Docker says so. Elsewhere nothing goes wrong.
+    Refused,
     /// It is done at once, and the answer (as of then) takes this long.
     Late(Duration),
     /// It is done only after this long.
@@ -176,7 +178,7 @@ impl Faults {
             Some(Fault::Slow(time)) => before = time,
             Some(Fault::Late(time)) => after = time,
             Some(Fault::Hang) => before = call.side().deadline(),
-            Some(Fault::Unavailable | Fault::LostReply | Fault::HalfDone) | None => {}
+            Some(Fault::Unavailable | Fault::LostReply | Fault::HalfDone | Fault::Refused) | None => {}
         }
         if self.absence(call.side(), now) == Some(Absence::Hung) {
             before = call.side().deadline();

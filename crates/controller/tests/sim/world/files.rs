@@ -76,6 +76,11 @@ impl Version {
         self.with("strategy", &"recreate")
     }
 
+    /// How many good probes in a row the gate asks for, a second apart.
+    pub(crate) fn threshold(self, probes: u8) -> Self {
+        self.with("threshold", &probes)
+    }
+
     pub(crate) fn only_recorded(self) -> Self {
         self.with("regression", &"record")
     }
@@ -133,7 +138,7 @@ pub(crate) fn read(app: &AppName, bytes: &[u8]) -> AppSpec {
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(2),
             retries: 2,
-            success_threshold: 1,
+            success_threshold: u32::try_from(number("threshold", 1)).unwrap_or(1),
         },
         deployment: DeploymentPolicy {
             startup_delay: Duration::ZERO,

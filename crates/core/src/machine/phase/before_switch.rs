@@ -2,11 +2,12 @@
 
 use super::{
     Attempt, AwaitingPromotion, Candidate, Cause, Draining, Ground, HealthCheck, Holding, Phase, Pulling,
-    RollingBack, Starting, Switching, Taken, UndoStage,
+    Readiness, RollingBack, Starting, Switching, Taken, UndoStage,
 };
 use crate::machine::release::{Plan, Release, Serving, Standby, Warmth};
 use crate::name::{Color, DeploymentId, ImageId};
 use crate::ports::Image;
+use crate::spec::Promotion;
 use crate::time::Timestamp;
 
 impl Ground {
@@ -50,6 +51,11 @@ impl Pulling {
         attempt.ground.take_standby();
         let candidate = Release { origin: attempt.deployment, color, image_id: image.id, plan };
         match attempt.ground.excluded_by(&candidate) {
+            // A rollback does not wait for a promotion: somebody has just asked for it.
+            Some(_) if candidate.plan.policy.promotion == Promotion::Manual && attempt.undoes.is_none() => {
+                let readiness = Readiness::Pulled;
+                Phase::AwaitingPromotion(AwaitingPromotion { attempt, candidate, readiness })
+            }
             Some(live) => Phase::Holding(Holding::begin(attempt, candidate, &live, now)),
             None => Phase::Starting(Starting { attempt, candidate }),
         }
@@ -74,7 +80,7 @@ impl Pulling {
 
 impl Starting {
     pub(in crate::machine) fn resume(self, now: Timestamp) -> Self {
-        Self { attempt: self.attempt.resume(&self.candidate, now), ..self }
+        Self { attempt: self.attempt.resume(now), ..self }
     }
 
     pub(in crate::machine) fn started(self, now: Timestamp) -> HealthCheck {
@@ -85,7 +91,8 @@ impl Starting {
 
 impl HealthCheck {
     pub(in crate::machine) fn await_promotion(self) -> AwaitingPromotion {
-        AwaitingPromotion { attempt: self.attempt, candidate: self.candidate }
+        let readiness = Readiness::Proven;
+        AwaitingPromotion { attempt: self.attempt, candidate: self.candidate, readiness }
     }
 
     pub(in crate::machine) fn switch(self) -> Switching {
@@ -95,7 +102,7 @@ impl HealthCheck {
     /// The gate begins anew: nobody probed while the controller was away.
     pub(in crate::machine) fn resume(self, now: Timestamp) -> Self {
         let until = now + self.candidate.plan.policy.startup_timeout;
-        Self { until, attempt: self.attempt.resume(&self.candidate, now), ..self }
+        Self { until, attempt: self.attempt.resume(now), ..self }
     }
 
     pub(in crate::machine) const fn until(&self) -> Timestamp {
@@ -104,8 +111,23 @@ impl HealthCheck {
 }
 
 impl AwaitingPromotion {
-    pub(in crate::machine) fn promoted(self) -> Switching {
-        Switching { attempt: self.attempt, candidate: self.candidate }
+    pub(in crate::machine) fn promoted(self, now: Timestamp) -> Phase {
+        match (self.readiness, self.attempt.ground.excluded_by(&self.candidate)) {
+            (Readiness::Pulled, Some(live)) => {
+                Phase::Holding(Holding::begin(self.attempt, self.candidate, &live, now))
+            }
+            (Readiness::Pulled, None) => {
+                Phase::Starting(Starting { attempt: self.attempt, candidate: self.candidate })
+            }
+            (Readiness::Proven, _) => {
+                Phase::Switching(Switching { attempt: self.attempt, candidate: self.candidate })
+            }
+        }
+    }
+
+    /// What runs and waits.
+    pub(in crate::machine) fn running(&self) -> Option<&Release> {
+        self.readiness.is_proven().then_some(&self.candidate)
     }
 }
 
@@ -129,6 +151,10 @@ macro_rules! before_the_switch {
 before_the_switch!(Starting, HealthCheck, AwaitingPromotion);
 
 impl Switching {
+    pub(in crate::machine) fn resume(self, now: Timestamp) -> Self {
+        Self { attempt: self.attempt.resume(now), ..self }
+    }
+
     /// The proxy has confirmed: the candidate is live, what was live is its standby.
     pub(in crate::machine) fn switched(self, now: Timestamp) -> Draining {
         let Self { attempt, candidate } = self;

@@ -30,7 +30,7 @@ pub enum Phase {
     Starting(Starting),
     /// The candidate is at its gate.
     HealthCheck(HealthCheck),
-    /// The candidate is healthy and waits for an operator.
+    /// The candidate waits for an operator.
     AwaitingPromotion(AwaitingPromotion),
     /// The route is being moved to the candidate.
     Switching(Switching),
@@ -209,11 +209,30 @@ pub struct HealthCheck {
     until: Timestamp,
 }
 
-/// The candidate is healthy and waits for an operator.
+/// The candidate waits for an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AwaitingPromotion {
     attempt: Attempt,
     candidate: Release,
+    #[serde(default)]
+    readiness: Readiness,
+}
+
+/// How much of a candidate is there when it waits for an operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Readiness {
+    /// It runs, and is healthy.
+    #[default]
+    Proven,
+    /// Its image: it may not run beside what serves, and requests would wait as long as the operator.
+    Pulled,
+}
+
+impl Readiness {
+    pub(super) const fn is_proven(self) -> bool {
+        matches!(self, Self::Proven)
+    }
 }
 
 /// The route is being moved to the candidate.

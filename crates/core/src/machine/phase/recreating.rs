@@ -6,6 +6,7 @@ use super::{
     UndoStage, Watching,
 };
 use crate::machine::event::Failure;
+use crate::machine::owed::RouteIntent;
 use crate::machine::release::{Release, Serving, Standby, Warmth};
 use crate::routes::Hold;
 use crate::spec::DeploymentPolicy;
@@ -26,7 +27,12 @@ fn over(from: &Release, to: &Release) -> Duration {
 
 /// There and back again.
 fn hold(live: &Release, candidate: &Release, now: Timestamp) -> Hold {
-    Hold { until: now + over(live, candidate) + over(candidate, live), queue: QUEUE }
+    Hold::begin(over(live, candidate) + over(candidate, live), QUEUE, now)
+}
+
+/// After a restart it lasts no longer than it was to. One that is over has let go who waited, and is needed still.
+fn resumed(hold: Hold, now: Timestamp) -> Hold {
+    if hold.until > now { hold.resume(now) } else { Hold::begin(hold.limit, hold.queue, now) }
 }
 
 impl Holding {
@@ -52,12 +58,11 @@ impl Holding {
         Starting { attempt, candidate: self.candidate }
     }
 
-    /// After a restart: the drain begins anew, and the hold with it.
+    /// After a restart: the drain begins anew.
     pub(in crate::machine) fn resume(self, now: Timestamp) -> Self {
         let ground = self.attempt.ground.resume(now);
         let attempt = Attempt { ground, ..self.attempt };
-        let hold = attempt.ground.serving().map_or(self.hold, |live| hold(&live.live, &self.candidate, now));
-        let holding = Self { attempt, hold, ..self };
+        let holding = Self { attempt, hold: resumed(self.hold, now), ..self };
         match holding.stage {
             HoldStage::Draining { .. } => holding.routed(now),
             HoldStage::Routing | HoldStage::Stopping => holding,
@@ -84,8 +89,18 @@ impl Holding {
     /// What has the traffic, as far as the proxy has confirmed.
     pub(in crate::machine) const fn serving(&self) -> Option<&Serving> {
         match self.stage {
-            HoldStage::Routing => self.attempt.ground.serving(),
-            HoldStage::Draining { .. } | HoldStage::Stopping => None,
+            HoldStage::Routing | HoldStage::Draining { .. } => self.attempt.ground.serving(),
+            HoldStage::Stopping => None,
+        }
+    }
+
+    /// Requests wait. As long as what serves is not being stopped it is where they go at the hold's end.
+    pub(in crate::machine) fn route(&self) -> RouteIntent<'_> {
+        match self.stage {
+            HoldStage::Routing | HoldStage::Draining { .. } => {
+                RouteIntent { hold: Some(self.hold), ..self.attempt.ground.route(&[]) }
+            }
+            HoldStage::Stopping => self.attempt.ground.held(self.hold),
         }
     }
 
@@ -105,19 +120,12 @@ impl Holding {
     pub(in crate::machine) const fn stage(&self) -> HoldStage {
         self.stage
     }
-
-    pub(in crate::machine) const fn hold(&self) -> Hold {
-        self.hold
-    }
 }
 
 impl Attempt {
-    /// After a restart: the hold begins anew, as the gate does.
-    pub(super) fn resume(mut self, candidate: &Release, now: Timestamp) -> Self {
-        if let (Some(held), Some(serving)) = (&mut self.hold, self.ground.serving()) {
-            *held = hold(&serving.live, candidate, now);
-        }
-        self
+    /// After a restart.
+    pub(super) fn resume(self, now: Timestamp) -> Self {
+        Self { hold: self.hold.map(|hold| resumed(hold, now)), ..self }
     }
 }
 
@@ -170,17 +178,11 @@ impl RollingBack {
     }
 
     /// After a restart, of what a way back has besides: the hold, and what must prove itself.
-    pub(super) fn resume_recreating(mut self, now: Timestamp) -> Self {
-        if let (Some(held), Some(back)) = (&mut self.hold, self.ground.serving()) {
-            let from = match &self.candidate {
-                Candidate::Release(release) => release,
-                Candidate::Nothing { .. } => &back.live,
-            };
-            held.until = now + over(from, &back.live);
-        }
-        match self.stage {
-            UndoStage::Proving { .. } => self.restarted(now),
-            _ => self,
+    pub(super) fn resume_recreating(self, now: Timestamp) -> Self {
+        let undoing = Self { hold: self.hold.map(|hold| resumed(hold, now)), ..self };
+        match undoing.stage {
+            UndoStage::Proving { .. } => undoing.restarted(now),
+            _ => undoing,
         }
     }
 
@@ -202,7 +204,7 @@ impl Serving {
     /// For how long requests wait when the standby has to be started again.
     pub(super) fn hold_back(&self, now: Timestamp) -> Option<Hold> {
         let standby = self.standby.as_ref().filter(|_| self.recreates())?;
-        Some(Hold { until: now + over(&self.live, &standby.release), queue: QUEUE })
+        Some(Hold::begin(over(&self.live, &standby.release), QUEUE, now))
     }
 }
 

@@ -98,6 +98,8 @@ pub struct Past {
     pub trusted: BTreeSet<ReleaseId>,
     /// Harmed from outside, and not started since.
     pub harmed: BTreeSet<ReleaseId>,
+    /// Must run alone, and its containers may still be there.
+    pub alone: BTreeSet<ReleaseId>,
     /// Stopped by the last action.
     pub stops: Vec<Stop>,
     /// The proxy had confirmed traffic since the app was last out of service.
@@ -178,6 +180,7 @@ impl World {
         let running = self.docker.keys().copied().filter(|release| self.runs(*release)).collect();
         question(&View {
             running: &running,
+            alone: &self.past.alone,
             machine: &self.disk.machine,
             replayed: &self.disk.replayed,
             current: self.disk.current.as_ref(),
@@ -229,6 +232,8 @@ impl World {
             let back = controller.machine.route().to.map(release_id);
             self.past.harmed.extend(back.filter(|back| self.docker.get(back) != Some(&Container::Healthy)));
         }
+        let releases = controller.machine.releases();
+        self.past.alone.extend(releases.iter().filter(|r| r.runs_alone()).map(|r| release_id(r)));
         match controller.machine.phase() {
             Phase::Retiring(_) => self.past.has_served = false,
             _ => {
@@ -255,6 +260,7 @@ impl World {
         self.docker.remove(&release);
         self.past.trusted.remove(&release);
         self.past.harmed.remove(&release);
+        self.past.alone.remove(&release);
     }
 
     fn start(&mut self, release: ReleaseId) {

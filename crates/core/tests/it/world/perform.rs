@@ -5,6 +5,7 @@ use super::fixture::{failure, image};
 use super::{Answer, Container, World, release_id};
 use dockswap_core::invariants::ReleaseId;
 use dockswap_core::machine::{Effect, Event, Machine, Phase, Release};
+use dockswap_core::spec::Strategy;
 
 /// How an effect ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +45,11 @@ impl World {
                 vec![Outcome::Fails]
             }
             // Traffic is only ever sent to where something runs.
-            // (Unless nobody is to wait for it any longer.)
+            // (Unless nobody is to wait for it any longer, or everybody is to wait.)
             Effect::Route | Effect::Stop(_)
-                if !machine.has_surrendered() && !self.reachable(brain.route(machine)) =>
+                if !machine.has_surrendered()
+                    && machine.route().hold.is_none()
+                    && !self.reachable(brain.route(machine)) =>
             {
                 vec![Outcome::Fails]
             }
@@ -159,7 +162,7 @@ impl World {
             }
             if other.0 == id.0 {
                 self.vacate(brain, other);
-            } else if release.runs_alone() {
+            } else if release.runs_alone() || self.runs_alone(other) {
                 self.finish_requests(brain, other);
                 self.stop(other);
             }
@@ -183,8 +186,16 @@ impl World {
     /// Whether something else is in the slot of `release`.
     fn occupied(&self, release: &Release) -> bool {
         let id = release_id(release);
-        let in_the_way = |other: &ReleaseId| other.0 == id.0 || (release.runs_alone() && self.runs(*other));
+        let beside = |other| self.runs(other) && (release.runs_alone() || self.runs_alone(other));
+        let in_the_way = |other: &ReleaseId| other.0 == id.0 || beside(*other);
         self.docker.keys().any(|other| *other != id && in_the_way(other))
+    }
+
+    /// Whether a release must run alone, by the records: the machine may know of it no more.
+    fn runs_alone(&self, release: ReleaseId) -> bool {
+        let config = self.disk.deployments.get(&release.1).map(|(config, _)| *config);
+        let plan = self.disk.configs.iter().find(|plan| Some(plan.config) == config);
+        plan.is_some_and(|plan| plan.policy.strategy == Strategy::Recreate)
     }
 
     /// Whether the proxy can be told to send traffic there.
@@ -232,10 +243,10 @@ impl World {
             .map(release_id)
             .filter(|cold| settled && self.runs(*cold) && self.is_out_of_traffic(*cold))
             .collect();
-        // What must run alone waits until everything else is gone.
+        // Nothing is started beside what must run alone, whichever of the two it is.
         let crowded = machine.upkeep().live.is_some_and(|live| {
-            live.runs_alone()
-                && self.docker.keys().any(|other| *other != release_id(&live) && self.runs(*other))
+            let mut others = self.docker.keys().filter(|other| **other != release_id(&live));
+            others.any(|other| self.runs(*other) && (live.runs_alone() || self.runs_alone(*other)))
         });
         let heal = ill.filter(|_| !crowded).map(|live| (live, Container::Healthy));
         heal.into_iter().chain(awake.into_iter().map(|cold| (cold, Container::Stopped)))
