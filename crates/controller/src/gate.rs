@@ -16,6 +16,9 @@ use std::time::Duration;
 /// The first wait between two probes; it grows by half up to the check's interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
+/// The longest wait between two probes while requests wait: each is one that they wait for too.
+const HELD_PAUSE: Duration = Duration::from_millis(100);
+
 /// How often Docker is looked at when it gives no hint: its events are dropped under load.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -77,6 +80,7 @@ async fn one(
 ) {
     let check = &release.plan.health_check;
     let mut pause = FIRST_PAUSE.min(check.interval);
+    let longest = if work.machine.is_held() { check.interval.min(HELD_PAUSE) } else { check.interval };
     let threshold = if is_started(work, release) { check.success_threshold } else { 1 };
     let mut passed = 0;
     loop {
@@ -108,7 +112,7 @@ async fn one(
         tracing::debug!(app = %work.app(), container = container.name, probe = count, seen, "not passed yet");
         (work.show)(Progress::Probing { probes: count, last: seen });
         tokio::time::sleep(pause).await;
-        pause = pause.mul_f64(1.5).min(check.interval);
+        pause = pause.mul_f64(1.5).min(longest);
     }
 }
 

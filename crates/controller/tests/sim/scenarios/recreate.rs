@@ -8,6 +8,7 @@ use dockswap_core::machine::Refusal;
 use dockswap_core::records::DeploymentStatus::{Cancelled, Failed, RolledBack, Success};
 use dockswap_core::routes::Gate;
 use dockswap_core::spec::RestartPolicy;
+use std::time::Duration;
 
 fn version(image: &str) -> Version {
     Version::of(image).recreate()
@@ -240,6 +241,18 @@ fn what_is_started_again_passes_its_whole_gate() {
         });
     sim.expect(started >= Some(secs(3)), &format!("{started:?} for four good probes"));
     sim.rest();
+}
+
+#[test]
+fn requests_do_not_wait_for_a_probe_that_is_long_in_coming() {
+    let mut sim = serving();
+    sim.deploy("web", &version("slow:2"));
+    let history = sim.history("web");
+    let at = |event| history.iter().rev().find(|(name, _)| *name == event).map(|(_, at)| *at);
+    let (started, passed) = (at("container_started"), at("health_check_passed"));
+    let took = passed.zip(started).map(|(passed, started)| passed.saturating_since(started));
+    // It boots four seconds.
+    sim.expect(took < Some(Duration::from_millis(4_200)), &format!("{took:?}"));
 }
 
 #[test]
