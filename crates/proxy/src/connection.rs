@@ -109,12 +109,15 @@ async fn begin(
 
 async fn speak(proxy: &Proxy, door: Door, stream: ClientStream) -> io::Result<Begun> {
     match stream {
-        ClientStream::Tcp(stream) if proxy.table().is_secure(door) => match shake(stream, proxy).await? {
-            Shaken::Client(stream, spoken, secured) => {
-                Ok(Begun::Secured(ClientStream::Tls(stream), spoken, secured))
+        // On the heap: a connection would keep its room to its end, and a plain one as well.
+        ClientStream::Tcp(stream) if proxy.table().is_secure(door) => {
+            match Box::pin(shake(stream, proxy)).await? {
+                Shaken::Client(stream, spoken, secured) => {
+                    Ok(Begun::Secured(ClientStream::Tls(stream), spoken, secured))
+                }
+                Shaken::AcmeServer => Ok(Begun::Over),
             }
-            Shaken::AcmeServer => Ok(Begun::Over),
-        },
+        }
         mut stream => {
             let (spoken, early) = sniff(&mut stream, &proxy.limits).await?;
             Ok(Begun::Plainly(stream, spoken, early.freeze()))

@@ -42,9 +42,9 @@ pub(crate) enum Exchange {
     /// An answer has begun.
     Answered(Incame, InFlight),
     /// This upstream accepted no connection: the request is whole, and in flight nowhere.
-    Refused(Outgoing, Arc<Upstream>),
-    /// A connection that had been used before broke, and the request may be sent again.
-    Again(Outgoing, Entry),
+    Refused(Arc<Upstream>),
+    /// A connection that had been used before broke, and the request, whole as it is, may be sent again.
+    Again(Entry),
     /// There will be no answer.
     Failed(Page),
 }
@@ -52,18 +52,17 @@ pub(crate) enum Exchange {
 /// What came of sending a request.
 enum Sent {
     Answered(Incame),
-    /// It never left: the request is whole.
-    Unsent(Outgoing),
-    /// The connection broke before an answer, and the upstream may have seen the request; that again, if it may
-    /// be sent once more.
-    Broken(Option<Outgoing>),
+    /// The connection broke before an answer. The request is whole, and was not seen, or may be seen twice.
+    Whole,
+    /// The connection broke before an answer, and the request may not be sent once more.
+    Broken,
     /// What came is no answer, or only a part of one.
     Nonsense,
     TimedOut,
 }
 
-/// Sends `request` to where `entry` leads.
-pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: Outgoing, over: Over) -> Exchange {
+/// Sends `request` to where `entry` leads. What is left of it is only of use when it is said to be whole.
+pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: &mut Outgoing, over: Over) -> Exchange {
     let upstream = Arc::clone(entry.in_flight.upstream());
     let terms = &entry.app.terms;
     let (sender, was_reused) = match reach(proxy, &upstream, entry.closings, over, terms.connect_time).await {
@@ -71,7 +70,7 @@ pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: Outgoing, ove
         Err(error) => {
             tracing::debug!(addr = %upstream.addr(), %error, "an upstream refused a connection");
             upstream.note_refusal();
-            return Exchange::Refused(request, upstream);
+            return Exchange::Refused(upstream);
         }
     };
     let was_closed = || upstream.closings() != entry.closings;
@@ -82,7 +81,8 @@ pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: Outgoing, ove
     let progress = request.body().progress();
     let sent = match sender {
         Sender::Http1(connection) => over_http1(&entry, connection, request).await,
-        Sender::Http2(share) => over_http2(terms.answer_time, share, request).await,
+        // On the heap: less usual, and large.
+        Sender::Http2(share) => Box::pin(over_http2(terms.answer_time, share, request)).await,
     };
     if !matches!(sent, Sent::Answered(_))
         && let Some(fault) = progress.and_then(|progress| progress.fault())
@@ -92,29 +92,27 @@ pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: Outgoing, ove
     match sent {
         Sent::Answered(answer) => Exchange::Answered(answer, entry.in_flight),
         Sent::TimedOut => Exchange::Failed(Page::GatewayTimeout),
-        Sent::Unsent(_) | Sent::Broken(_) if was_closed() => Exchange::Failed(Page::Unavailable),
-        Sent::Unsent(request) | Sent::Broken(Some(request)) if was_reused => Exchange::Again(request, entry),
-        Sent::Unsent(_) | Sent::Broken(_) | Sent::Nonsense => Exchange::Failed(Page::BadGateway),
+        Sent::Whole | Sent::Broken if was_closed() => Exchange::Failed(Page::Unavailable),
+        Sent::Whole if was_reused => Exchange::Again(entry),
+        Sent::Whole | Sent::Broken | Sent::Nonsense => Exchange::Failed(Page::BadGateway),
     }
 }
 
-async fn over_http1(entry: &Entry, mut connection: http1::Connection, mut request: Outgoing) -> Sent {
+async fn over_http1(entry: &Entry, mut connection: http1::Connection, request: &mut Outgoing) -> Sent {
     let answer_time = entry.app.terms.answer_time;
     let progress = request.body().progress();
-    let is_repeatable = is_repeatable(&request);
-    let mut outbox = Outbox::new(&request);
+    let is_repeatable = is_repeatable(request);
+    let mut outbox = Outbox::new(request);
     let mut alarm = mem::take(connection.alarm());
-    let asked = |cx: &mut Context<'_>| connection.poll_ask(cx, &mut outbox, &mut request);
+    let asked = |cx: &mut Context<'_>| connection.poll_ask(cx, &mut outbox, request);
     let answered = in_time(answer_time, &mut alarm, progress.as_deref(), asked).await;
     *connection.alarm() = alarm;
     let http1::Head { answer, extent, keeps_alive } = match answered {
         Some(Ok(head)) => head,
-        Some(Err(Unanswered::Gone | Unanswered::Closed)) if outbox.is_untouched() => {
-            return Sent::Unsent(request);
+        Some(Err(Unanswered::Gone | Unanswered::Closed)) if is_repeatable || outbox.is_untouched() => {
+            return Sent::Whole;
         }
-        Some(Err(Unanswered::Gone | Unanswered::Closed)) => {
-            return Sent::Broken(is_repeatable.then_some(request));
-        }
+        Some(Err(Unanswered::Gone | Unanswered::Closed)) => return Sent::Broken,
         Some(Err(error)) => {
             tracing::debug!(addr = %entry.in_flight.upstream().addr(), %error, "no answer");
             return Sent::Nonsense;
@@ -124,24 +122,33 @@ async fn over_http1(entry: &Entry, mut connection: http1::Connection, mut reques
     let keeps_alive = keeps_alive && outbox.is_sent();
     if !outbox.is_over() {
         let rest;
-        (connection, rest) = connection.with_rest_sent(outbox, request.into_body(), answer_time);
+        (connection, rest) = connection.with_rest_sent(outbox, mem::take(request.body_mut()), answer_time);
         entry.in_flight.upstream().hold(Hold::Task(rest), entry.closings);
     }
     Sent::Answered(answer.map(|()| Delivery::Http1(http1::Delivery::new(connection, extent, keeps_alive))))
 }
 
-async fn over_http2(answer_time: Duration, mut share: Share, request: Outgoing) -> Sent {
+async fn over_http2(answer_time: Duration, mut share: Share, request: &mut Outgoing) -> Sent {
     let progress = request.body().progress();
-    let second = is_repeatable(&request).then(|| copy(&request));
-    let mut answered = pin!(share.send(form::for_http2(request)));
+    let second = is_repeatable(request).then(|| copy(request));
+    let mut answered = pin!(share.send(form::for_http2(mem::take(request))));
     let mut alarm = Alarm::default();
     match in_time(answer_time, &mut alarm, progress.as_deref(), |cx| answered.as_mut().poll(cx)).await {
         Some(Ok(answer)) => {
             Sent::Answered(answer.map(|incoming| Delivery::Http2 { incoming, _share: share }))
         }
         Some(Err(mut error)) => match error.take_message() {
-            Some(request) => Sent::Unsent(form::for_http1(request)),
-            None if broke_without_answer(&error.into_error()) => Sent::Broken(second),
+            Some(unsent) => {
+                *request = form::for_http1(unsent);
+                Sent::Whole
+            }
+            None if broke_without_answer(&error.into_error()) => match second {
+                Some(second) => {
+                    *request = second;
+                    Sent::Whole
+                }
+                None => Sent::Broken,
+            },
             None => Sent::Nonsense,
         },
         None => Sent::TimedOut,

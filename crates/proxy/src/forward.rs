@@ -186,7 +186,7 @@ impl Order {
         loop {
             let closings = entry.closings;
             notes.ending.sent();
-            let exchanged = exchange(proxy, entry, request, over).await;
+            let exchanged = exchange(proxy, entry, &mut request, over).await;
             notes.ending.heard();
             match exchanged {
                 Exchange::Answered(answer, in_flight)
@@ -202,9 +202,8 @@ impl Order {
                     return Ok(Carried::Answer(answer, in_flight.counted_as(Kind::EventStream)));
                 }
                 Exchange::Answered(answer, in_flight) => return Ok(Carried::Answer(answer, in_flight)),
-                Exchange::Refused(whole, upstream) => {
+                Exchange::Refused(upstream) => {
                     tried.push(upstream);
-                    request = whole;
                     let app = &mut notes.app;
                     entry = match route.find(&tried, app) {
                         Err(NoEntry::Held(_) | NoEntry::Closed(_)) => {
@@ -214,8 +213,7 @@ impl Order {
                     };
                 }
                 // Once: a fresh connection that breaks is no reason to try again.
-                Exchange::Again(whole, same) => {
-                    request = whole;
+                Exchange::Again(same) => {
                     entry = same;
                     over = Over::Fresh;
                 }

@@ -63,9 +63,10 @@ impl Progress {
 }
 
 /// A request body.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) enum RequestBody {
     /// None: such a request can be sent again.
+    #[default]
     Empty,
     /// What the client sends. (Apart: requests without a body are moved about a lot.)
     Streamed(Box<Streamed>),
