@@ -101,9 +101,10 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// For `limit` from now on.
+    /// For `limit` from now on, in whole milliseconds, as it is stored.
     #[must_use]
     pub fn begin(limit: Duration, queue: u32, now: Timestamp) -> Self {
+        let limit = Duration::from_millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         Self { until: now + limit, limit, queue }
     }
 
