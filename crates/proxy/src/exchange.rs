@@ -50,6 +50,10 @@ pub(crate) enum Exchange {
 }
 
 /// What came of sending a request.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "taken apart where it is made, and the large one is the usual one"
+)]
 enum Sent {
     Answered(Incame),
     /// The connection broke before an answer. The request is whole, and was not seen, or may be seen twice.

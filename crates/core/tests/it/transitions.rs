@@ -532,7 +532,7 @@ fn the_diagram_shows_the_real_machine() {
 fn a_hold_is_read_again_as_it_was_stored_however_long() {
     for limit in [Duration::MAX, Duration::from_micros(1_500), Duration::ZERO] {
         let hold = Hold::begin(limit, 1, Timestamp::default());
-        let stored = serde_json::to_string(&hold).unwrap();
-        assert_eq!(serde_json::from_str::<Hold>(&stored).unwrap(), hold);
+        let stored = serde_json::to_string(&hold).expect("a hold is plain data");
+        assert_eq!(serde_json::from_str::<Hold>(&stored).ok(), Some(hold));
     }
 }
