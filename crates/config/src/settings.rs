@@ -3,7 +3,7 @@
 
 use crate::acme::{self, AcmeSettings};
 use crate::clash::ReservedPort;
-use crate::data_plane::{self, ProxyProtocol, ProxySettings};
+use crate::data_plane::{self, AccessLogForm, ProxyProtocol, ProxySettings};
 use crate::fields::{Field, Fields, Item, Shape};
 use crate::policy::{HostPortRule, Policy, normal};
 use crate::problem::{Problem, Report};
@@ -162,17 +162,23 @@ impl Settings {
             settings.overlay(&root, &mut report);
             problems.extend(report.into_problems());
         }
-        if settings.proxy.proxy_protocol == ProxyProtocol::Required
-            && settings.proxy.trusted_proxies.is_empty()
-        {
+        let mut vain = |path: &str, message: &str| {
             problems.push(Problem {
                 file: file.map_or_else(|| PathBuf::from("environment"), |(path, _)| path.to_owned()),
                 position: None,
-                path: "proxy.proxy_protocol".to_owned(),
-                message:
-                    "nobody's header would be believed: name the load balancers in proxy.trusted_proxies"
-                        .to_owned(),
+                path: path.to_owned(),
+                message: message.to_owned(),
             });
+        };
+        let proxy = &settings.proxy;
+        if proxy.proxy_protocol == ProxyProtocol::Required && proxy.trusted_proxies.is_empty() {
+            vain(
+                "proxy.proxy_protocol",
+                "nobody's header would be believed: name the load balancers in proxy.trusted_proxies",
+            );
+        }
+        if proxy.access_log == AccessLogForm::Off && proxy.access_log_file.is_some() {
+            vain("proxy.access_log_file", "nothing would be written there: say access_log: text or json");
         }
         if let Some(socket) = settings.docker_host.as_deref().and_then(|host| host.strip_prefix("unix://")) {
             settings.policy.protected.push(PathBuf::from(socket));

@@ -66,6 +66,7 @@ impl Shared {
     pub(crate) fn begin(self: &Arc<Self>) -> (Busy, Trust) {
         let request = self.requests.fetch_add(1, Ordering::Relaxed);
         self.busy.fetch_add(1, Ordering::Relaxed);
+        self.stall_millis.store(0, Ordering::Relaxed);
         let trusted = request < self.untrusted_from.load(Ordering::Relaxed);
         (Busy(Arc::clone(self)), if trusted { Trust::Sound } else { Trust::Ambiguous })
     }

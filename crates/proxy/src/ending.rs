@@ -11,8 +11,8 @@ use std::sync::Arc;
 /// What is let go when a request is over. Where there is no access log, what is noted here costs nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Ending {
-    /// Its places among those that are numbered: in its app, and with its client.
-    pub(crate) seats: [Option<Seat>; 2],
+    /// Its places among those that are numbered: in its app, with its client, and as what it asks to become.
+    pub(crate) seats: [Option<Seat>; 3],
     /// Its line in the access log.
     pub(crate) record: Option<Box<Record>>,
 }

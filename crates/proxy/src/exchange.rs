@@ -11,7 +11,7 @@ use crate::proxy::{Entry, Proxy};
 use crate::reach::{Over, reach};
 use crate::request_body::{Progress, RequestBody};
 use crate::upstream::{Hold, InFlight, Upstream};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use std::future::{Future, poll_fn};
 use std::mem;
@@ -106,6 +106,7 @@ async fn over_http1(entry: &Entry, mut connection: http1::Connection, request: &
     let answer_time = entry.app.terms.answer_time;
     let progress = request.body().progress();
     let is_repeatable = is_repeatable(request);
+    form::frame(request);
     let mut outbox = Outbox::new(request);
     let mut alarm = mem::take(connection.alarm());
     let asked = |cx: &mut Context<'_>| connection.poll_ask(cx, &mut outbox, request);
@@ -123,6 +124,10 @@ async fn over_http1(entry: &Entry, mut connection: http1::Connection, request: &
         }
         None => return Sent::TimedOut,
     };
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS && !outbox.is_sent() {
+        // Nobody may change the protocol before the request has ended (RFC 9110, section 7.8).
+        return Sent::Nonsense;
+    }
     let keeps_alive = keeps_alive && outbox.is_sent();
     if !outbox.is_over() {
         let rest;
@@ -176,7 +181,8 @@ async fn in_time<A, E>(
         }
         while alarm.poll(cx).is_ready() {
             let now = come_so_far();
-            if now == before {
+            // A client that takes its time has clocks of its own.
+            if now == before && !progress.is_some_and(Progress::waits_for_client) {
                 return Poll::Ready(None);
             }
             before = now;

@@ -1,9 +1,10 @@
 //! The form of a request in each protocol. [`crate::forward`] makes it as HTTP/1.1 has it; what goes to an upstream
 //! that speaks HTTP/2 is turned round here, and back when it could not be sent.
 
-use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Parts, Scheme, Uri};
 use http::{HeaderValue, Request, Version};
+use hyper::body::Body;
 
 /// As HTTP/2 has it: who is asked stands in the target, and no field is about the connection (RFC 9113, section
 /// 8.2.2). A host that fits into no target stays out of it, and nobody sends that.
@@ -34,6 +35,15 @@ pub(crate) fn for_http1<B>(mut request: Request<B>) -> Request<B> {
     }
     *request.version_mut() = Version::HTTP_11;
     request
+}
+
+/// Says how a body is framed, where nothing says it: what was made for HTTP/2 may go over HTTP/1.1 in the end.
+pub(crate) fn frame<B: Body>(request: &mut Request<B>) {
+    let fields = request.headers();
+    let framed = fields.contains_key(TRANSFER_ENCODING) || fields.contains_key(CONTENT_LENGTH);
+    if !framed && !request.body().is_end_stream() {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
 }
 
 #[cfg(test)]

@@ -166,7 +166,6 @@ impl Order {
         let proxy = &client.proxy;
         let kind = headers::is_grpc(request.headers()).then_some(Kind::Call);
         let route = Route { client, host: host.clone(), target: request.uri().clone(), kind };
-        notes.kind = kind;
         let mut entry = match route.enter(&[], &mut notes.app).await {
             Ok(entry) => entry,
             Err(Turned::Away(page)) => return Err(page),
@@ -175,8 +174,13 @@ impl Order {
             }
         };
         notes.hsts = entry.hsts.take();
-        let sort = if upgrade.is_some() { Sort::Upgrade } else { Sort::Request };
-        notes.ending.seats[0] = entry.app.admit(sort)?;
+        // Its own patience is for calls where they can be: elsewhere nobody's word for it counts.
+        let kind = kind.filter(|_| entry.is_for_calls());
+        notes.kind = kind;
+        notes.ending.seats[0] = entry.app.admit(Sort::Request)?;
+        if upgrade.is_some() {
+            notes.ending.seats[2] = entry.app.admit(Sort::Upgrade)?;
+        }
         entry.app.terms.check_length(request.body())?;
         let (asked, on_upgrade) = upgrade.unzip();
         let mut request = prepare(client, request, host, asked, &entry, kind)?;
@@ -382,6 +386,8 @@ fn switch(
     let Delivery::Http1(delivery) = delivery else { return Err(Page::BadGateway) };
     let protocol = Protocol::of(&head.headers);
     let mut ending = std::mem::take(&mut notes.ending);
+    // The request is over; what it became has a place of its own.
+    ending.seats[0] = None;
     ending.answered(notes.app.as_ref(), By::App, head.status, None);
     let silence_time = notes.app.as_ref().and_then(|app| app.terms.stream_silence_time);
     let terms = Held { in_flight, ending, silence_time };

@@ -55,7 +55,7 @@ pub(crate) enum Unanswered {
     /// The request itself broke off.
     #[error(transparent)]
     Request(Unsent),
-    /// The connection ended before the first byte of one.
+    /// The connection ended before there was a whole head.
     #[error("the connection ended before an answer")]
     Gone,
     /// What came is none.
@@ -117,8 +117,7 @@ impl Connection {
             }
             match self.poll_read(cx, READ) {
                 Poll::Ready(Ok(count)) if count > 0 => {}
-                Poll::Ready(_) if self.read.is_empty() => return Poll::Ready(Err(Unanswered::Gone)),
-                Poll::Ready(_) => return Poll::Ready(Err(Nonsense::Incomplete.into())),
+                Poll::Ready(_) => return Poll::Ready(Err(Unanswered::Gone)),
                 Poll::Pending => return self.closing.poll(cx).map(|()| Err(Unanswered::Closed)),
             }
         }
@@ -138,13 +137,15 @@ impl Connection {
         };
         let polled = poll_read_buf(Pin::new(&mut self.stream), cx, &mut buffer);
         if !buffer.is_empty() {
-            self.read = buffer.freeze();
+            // A little of much room would keep all of it, for as long as its client does not take it.
+            let is_little = buffer.len() < buffer.capacity() / 8;
+            self.read = if is_little { Bytes::copy_from_slice(&buffer) } else { buffer.freeze() };
         }
         polled
     }
 
     /// The answer came before all of the request was sent: what is left goes on its way in a task of its own, for as
-    /// long as some of it moves within each `patience`. There is no other exchange on such a connection.
+    /// long as the upstream takes some of what there is within each `patience`. There is no other exchange on such a connection.
     pub(crate) fn with_rest_sent(
         self,
         mut outbox: Outbox,
@@ -162,7 +163,8 @@ impl Connection {
                     return Poll::Ready(sent.ok());
                 }
                 while alarm.poll(cx).is_ready() {
-                    if mem::replace(&mut before, outbox.sent()) == outbox.sent() {
+                    // Whether the client goes on is not this one's business.
+                    if mem::replace(&mut before, outbox.sent()) == outbox.sent() && outbox.has_more() {
                         return Poll::Ready(None);
                     }
                     alarm.set(patience);

@@ -3,6 +3,7 @@
 
 use crate::sync::lock;
 use prometheus_client::metrics::counter::Counter;
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -79,9 +80,10 @@ impl Journal {
         let queue = Arc::new(Queue { waiting: Mutex::default(), news: Condvar::new(), dropped });
         let (tell, ended) = oneshot::channel();
         let mut writer = Writer { queue: Arc::clone(&queue), sink: Sink::of(file), state: State::Works };
-        let opened = writer.sink.ready();
-        writer.note(opened);
         thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+            // Here, for it may take as long as it likes: a pipe waits for its reader.
+            let opened = writer.sink.ready();
+            writer.note(opened);
             writer.run();
             // Whoever wanted to know may have given up.
             let _told = tell.send(());
@@ -184,7 +186,8 @@ impl Writer {
         };
         match (self.state, done) {
             (State::Works, Err(error)) => {
-                tracing::error!(%error, "cannot write the access log; its lines are dropped until that is mended");
+                let to = &self.sink;
+                tracing::error!(%error, %to, "cannot write the access log; its lines are dropped until that is mended");
             }
             (State::Broken, Ok(())) => tracing::info!("the access log is written again"),
             _ => {}
@@ -197,6 +200,15 @@ impl Writer {
 enum Sink {
     Stdout,
     File { path: PathBuf, open: Option<(File, Place)> },
+}
+
+impl fmt::Display for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("standard output"),
+            Self::File { path, .. } => path.display().fmt(f),
+        }
+    }
 }
 
 /// Which file it is: device and number.

@@ -15,7 +15,7 @@ use crate::table::{Barrier, Door, Entrance, Table};
 use crate::upstream::{InFlight, Upstream, Upstreams};
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
-use dockswap_core::spec::HostPattern;
+use dockswap_core::spec::{HostPattern, Protocol};
 use http::HeaderValue;
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
@@ -73,6 +73,13 @@ pub(crate) struct Entry {
     pub(crate) app: Arc<App>,
     /// What the answer says of HTTPS.
     pub(crate) hsts: Option<HeaderValue>,
+}
+
+impl Entry {
+    /// Whether it leads where gRPC can be spoken.
+    pub(crate) fn is_for_calls(&self) -> bool {
+        self.in_flight.upstream().protocol() == Protocol::H2c
+    }
 }
 
 impl Proxy {
@@ -186,7 +193,7 @@ mod tests {
     use dockswap_core::limits::TrafficLimits;
     use dockswap_core::name::{Color, ContainerId, DeploymentId};
     use dockswap_core::routes::{self, AppRoutes, Gate, RouteTable, Target, UpstreamId};
-    use dockswap_core::spec::{HostPattern, Protocol, Route};
+    use dockswap_core::spec::{HostPattern, Route};
     use dockswap_core::time::Timestamp;
     use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -17,6 +17,8 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     moves: AtomicU64,
+    /// The client has not sent what comes next.
+    waits: AtomicBool,
     fault: OnceLock<Fault>,
     answered: AtomicBool,
     over: AtomicBool,
@@ -39,6 +41,11 @@ impl Progress {
     /// How far the body has come: any other number than before means that it moved.
     pub(crate) fn moves(&self) -> u64 {
         self.moves.load(Ordering::Relaxed)
+    }
+
+    /// Whether what comes next is the client's to send.
+    pub(crate) fn waits_for_client(&self) -> bool {
+        self.waits.load(Ordering::Relaxed)
     }
 
     /// The answer has begun: from now on its sender knows what it waits for.
@@ -148,7 +155,9 @@ impl Body for RequestBody {
                 return Poll::Ready(Some(Err(BrokenRequest::Over)));
             }
         }
-        let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
+        let polled = Pin::new(&mut *incoming).poll_frame(cx);
+        progress.waits.store(polled.is_pending(), Ordering::Relaxed);
+        let Poll::Ready(frame) = polled else {
             if let Some(silence) = silence.as_mut().filter(|_| !progress.is_answered()) {
                 ready!(silence.poll(cx));
                 progress.fault.get_or_init(|| Fault::Stalled);

@@ -103,6 +103,7 @@ impl Sim {
                 clock: world.clone(),
             };
             let started = tokio::select! {
+                biased;
                 () = world.died.notified() => None,
                 started = Controller::start(ports, settings, CancellationToken::new()) => started.ok(),
             };
@@ -145,6 +146,7 @@ impl Sim {
             let done = runtime.block_on(async {
                 self.world.thaw();
                 let done = tokio::select! {
+                    biased;
                     () = self.world.died.notified() => true,
                     done = tokio::time::timeout(secs(120), controller.shutdown()) => done.is_ok(),
                 };

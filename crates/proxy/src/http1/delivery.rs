@@ -37,6 +37,10 @@ impl Delivery {
     }
 
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        // Also where there is always more to read, because the client is the slower one.
+        if self.connection.closing.is_given() && !self.is_over() {
+            return Poll::Ready(Some(Err(Broken::Closed)));
+        }
         match self.poll_part(cx) {
             Poll::Ready(Ok(part)) => Poll::Ready(part.map(|part| {
                 Ok(match part {

@@ -97,7 +97,8 @@ impl Outbox {
         self.given_up || self.is_sent()
     }
 
-    fn has_more(&self) -> bool {
+    /// Whether there is something to write.
+    pub(crate) fn has_more(&self) -> bool {
         self.front_sent < self.front.len() || !self.data.is_empty() || !self.back.is_empty()
     }
 

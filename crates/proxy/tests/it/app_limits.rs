@@ -287,6 +287,32 @@ async fn upgraded_connections_are_capped_by_themselves() {
 }
 
 #[tokio::test]
+async fn to_ask_for_an_upgrade_is_no_way_round_the_cap_of_requests() {
+    let (web, other) = (silent().await, App::start("other").await);
+    let limits = TrafficLimits { max_requests: Some(1), ..TrafficLimits::default() };
+    let (_dir, proxy) = stage(Limits::default(), limits, &web, &other).await;
+    let asks = "GET / HTTP/1.1\r\nHost: web\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+    let (mut first, mut second) = (proxy.connect().await, proxy.connect().await);
+    first.send(asks).await;
+    eventually("one waits", || async { proxy.in_flight().await == (1, 0) }).await;
+    second.send(asks).await;
+    assert_eq!(second.message().await.status(), 503);
+}
+
+#[tokio::test]
+async fn an_app_is_not_blamed_for_a_client_that_takes_its_time() {
+    let (web, other) = (App::start("web").await, App::start("other").await);
+    let limits = TrafficLimits { response_timeout: Some(SHORT / 10), ..TrafficLimits::default() };
+    let (_dir, proxy) = stage(Limits::default(), limits, &web, &other).await;
+    let mut wire = proxy.connect().await;
+    wire.send("POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 6\r\n\r\nabc").await;
+    tokio::time::sleep(SHORT).await;
+    wire.send("def").await;
+    let answer = wire.message().await;
+    assert_eq!((answer.status(), answer.text()), (200, "webabcdef"));
+}
+
+#[tokio::test]
 async fn a_change_of_limits_touches_no_connection() {
     let (web, other) = (echo("web").await, App::start("other").await);
     let (_dir, proxy) = stage(Limits::default(), TrafficLimits::default(), &web, &other).await;

@@ -192,6 +192,28 @@ async fn what_does_not_drain_can_be_closed() {
 }
 
 #[tokio::test]
+async fn an_answer_whose_client_is_the_slower_one_can_be_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = Running::start(&dir).await;
+    let app = App::start_with(|mut wire| async move {
+        wire.head().await.unwrap();
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n").await;
+        let chunk = vec![b'x'; 65_536];
+        while tokio::io::AsyncWriteExt::write_all(&mut wire.stream, &chunk).await.is_ok() {}
+    })
+    .await;
+    proxy.lead_to([&app.upstream]).await;
+    let mut wire = proxy.connect().await;
+    wire.request("GET", "/", "a").await;
+    assert_eq!(wire.head().await.unwrap().status(), 200);
+    let reader = tokio::spawn(async move { while wire.exactly(4096).await.is_some() {} });
+    let ids = [app.upstream.id.clone()];
+    proxy.control.close(&ids).await.unwrap();
+    assert_eq!(proxy.control.drained(&ids, PATIENCE).await.unwrap(), []);
+    crate::support::soon(reader).await.unwrap();
+}
+
+#[tokio::test]
 async fn nothing_is_in_flight_on_what_the_proxy_does_not_know() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;

@@ -9,6 +9,7 @@ mod case;
 mod handshakes;
 mod idle;
 mod load;
+mod neighbor;
 mod peer;
 mod process;
 mod report;
@@ -16,6 +17,7 @@ mod report;
 use anstream::{eprintln, println};
 use case::{CASES, Case};
 use clap::{Parser, Subcommand};
+use neighbor::{Neighbor, SWITCHES};
 use peer::{Kind, Peer, Running};
 use report::{Figures, Memory, Results};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -36,7 +38,8 @@ struct Args {
     /// Three rounds of one second: for a first look.
     #[arg(long)]
     quick: bool,
-    /// Only cases whose name contains this; `idle` stands for the memory of resting connections.
+    /// Only cases whose name contains this; `idle` stands for the memory of resting connections, `neighbor` for an
+    /// app beside one that is switched.
     #[arg(long)]
     only: Vec<String>,
     /// Only these proxies, by name.
@@ -103,6 +106,12 @@ fn main() {
             }
         }
     }
+    if wanted("neighbor") {
+        for peer in peers.iter().filter(|peer| peer.kind == Kind::Dockswap) {
+            let rounds = neighbor(&args, peer, port, dir);
+            results.neighbor.insert(peer.name.clone(), rounds);
+        }
+    }
     results.print(&peers);
     let versions: Vec<String> = peers.iter().map(|peer| format!("{} {}", peer.name, peer.version)).collect();
     println!("Medians of {} rounds of {} s each: {}.", args.rounds, args.seconds, versions.join(", "));
@@ -154,6 +163,16 @@ fn one(contender: &Contender<'_>, case: Case, time: Duration, dir: &Path) -> Opt
         p99_micros: load.p99_micros,
         rss_mib: running.process.rss_mib(),
     })
+}
+
+/// What an app's clients notice of another app's switches, round by round; the first one finds things cold.
+fn neighbor(args: &Args, peer: &Peer, upstream: u16, dir: &Path) -> Vec<Neighbor> {
+    let running = peer.start(1, upstream, dir);
+    let table = |revision| peer::switched(neighbor::HOSTS, upstream, revision);
+    let rounds = u32::try_from(args.rounds).expect("few rounds");
+    let each = (SWITCHES.div_ceil(rounds), Duration::from_secs(args.seconds));
+    let measured = (0..=rounds).map(|round| neighbor::measure(&running, table, round, each, dir));
+    measured.skip(1).collect()
 }
 
 /// The memory of a proxy that has just been started, and with connections that rest.

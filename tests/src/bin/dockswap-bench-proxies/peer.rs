@@ -43,7 +43,14 @@ pub(crate) struct Doors {
 pub(crate) struct Running {
     pub(crate) process: Process,
     pub(crate) doors: Doors,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
+}
+
+impl Running {
+    /// Where it keeps what it has; dockswap's control socket too.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
 }
 
 impl Peer {
@@ -139,7 +146,7 @@ impl Peer {
             }
         }
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, http));
-        Running { process: Process::start(command, at.join("log"), address), doors, _dir: dir }
+        Running { process: Process::start(command, at.join("log"), address), doors, dir }
     }
 }
 
@@ -179,6 +186,14 @@ fn hosts(count: usize) -> Vec<String> {
         1 => vec!["localhost".to_owned()],
         _ => (0..count).map(|number| format!("app-{number}.test")).collect(),
     }
+}
+
+/// A table of `revision` with two apps; the second one's container is another one in each.
+pub(crate) fn switched(hosts: [&str; 2], upstream: u16, revision: u32) -> String {
+    let mut table = table(&hosts.map(str::to_owned), upstream, None);
+    table["revision"] = json!(revision);
+    table["apps"][1]["target"]["upstreams"][0]["id"]["started_at"] = json!(revision);
+    table.to_string()
 }
 
 /// An app for each host, all in the same container; over TLS too when `keys` says where its certificate is.

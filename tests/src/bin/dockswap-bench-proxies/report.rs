@@ -1,6 +1,7 @@
 //! The tables, and what they say about the bars.
 
 use crate::case::{CASES, KEEP_ALIVE, LARGE, MANY_ROUTES, ONE_ROUTE, ONE_SHOT, TLS_KEEP_ALIVE, TLS_ONE_SHOT};
+use crate::neighbor::{Neighbor, SWITCHES};
 use crate::peer::{Kind, Peer};
 use anstream::println;
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ pub(crate) struct Results {
     /// By case and by proxy, one for each round.
     pub(crate) figures: BTreeMap<(&'static str, String), Vec<Figures>>,
     pub(crate) memory: BTreeMap<String, Vec<Memory>>,
+    pub(crate) neighbor: BTreeMap<String, Vec<Neighbor>>,
 }
 
 /// The median; of an even number the mean of the two in the middle.
@@ -125,6 +127,14 @@ impl Results {
             println!(
                 "| RSS at 1,000 resting connections, more than HAProxy | {more:.1} MiB | 10 MiB | {} |",
                 verdict(more <= 10.0)
+            );
+        }
+        if let Some(rounds) = self.neighbor.get(name) {
+            let ratios = rounds.iter().map(|round| round.switched_micros / round.calm_micros).collect();
+            let ratio = median(ratios).unwrap_or_default();
+            println!(
+                "| p99 of an app while another one is switched {SWITCHES} times, beside without | {ratio:.2} | 1.10 | {} |",
+                verdict(ratio < 1.1)
             );
         }
         println!();
