@@ -198,9 +198,6 @@ impl Order {
                 {
                     return switch(proxy, answer, on_upgrade, (in_flight, closings), notes);
                 }
-                Exchange::Answered(answer, _) if !headers::has_known_encoding(answer.headers()) => {
-                    return Err(Page::BadGateway);
-                }
                 Exchange::Answered(answer, in_flight) if headers::is_event_stream(answer.headers()) => {
                     notes.kind = Some(Kind::EventStream);
                     return Ok(Carried::Answer(answer, in_flight.counted_as(Kind::EventStream)));

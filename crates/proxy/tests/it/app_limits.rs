@@ -195,9 +195,7 @@ async fn an_app_has_its_own_patience_with_clients_that_stand_still() {
             wire.rest().await;
             return;
         }
-        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").await;
-        let chunk = vec![b'x'; 64 * 1024];
-        while tokio::io::AsyncWriteExt::write_all(&mut wire.stream, &chunk).await.is_ok() {}
+        wire.send_endlessly().await;
     })
     .await;
     let (_dir, proxy) = start(Limits { stall_time: LONG, ..Limits::default() }).await;

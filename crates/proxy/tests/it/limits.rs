@@ -101,13 +101,7 @@ async fn px_slow_a_body_that_stalls_is_given_up() {
 async fn px_slow_a_client_that_reads_nothing_is_given_up() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start_with(&dir, Limits { stall_time: SHORT, ..Limits::default() }).await;
-    let app = App::start_with(|mut wire| async move {
-        wire.try_message().await;
-        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").await;
-        let chunk = vec![b'x'; 64 * 1024];
-        while tokio::io::AsyncWriteExt::write_all(&mut wire.stream, &chunk).await.is_ok() {}
-    })
-    .await;
+    let app = App::endless().await;
     proxy.lead_to([&app.upstream]).await;
     let mut wire = proxy.connect().await;
     wire.request("GET", "/", "a").await;

@@ -285,6 +285,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
+    /// Sends an answer with more than anybody takes, until nobody does.
+    pub(crate) async fn send_endlessly(&mut self) {
+        self.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n").await;
+        let chunk = vec![b'x'; 64 * 1024];
+        while self.stream.write_all(&chunk).await.is_ok() {}
+    }
+
     /// Sends a request without a body.
     pub(crate) async fn request(&mut self, method: &str, target: &str, host: &str) {
         self.send(format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;

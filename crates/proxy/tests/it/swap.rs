@@ -195,13 +195,7 @@ async fn what_does_not_drain_can_be_closed() {
 async fn an_answer_whose_client_is_the_slower_one_can_be_closed() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start(&dir).await;
-    let app = App::start_with(|mut wire| async move {
-        wire.head().await.unwrap();
-        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n").await;
-        let chunk = vec![b'x'; 65_536];
-        while tokio::io::AsyncWriteExt::write_all(&mut wire.stream, &chunk).await.is_ok() {}
-    })
-    .await;
+    let app = App::endless().await;
     proxy.lead_to([&app.upstream]).await;
     let mut wire = proxy.connect().await;
     wire.request("GET", "/", "a").await;

@@ -40,6 +40,15 @@ impl App {
         Self::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), serve)
     }
 
+    /// Answers a request with more than anybody takes.
+    pub(crate) async fn endless() -> Self {
+        Self::start_with(|mut wire| async move {
+            wire.try_message().await;
+            wire.send_endlessly().await;
+        })
+        .await
+    }
+
     fn serve<F>(listener: TcpListener, serve: impl Fn(Wire) -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
