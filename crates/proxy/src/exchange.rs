@@ -3,8 +3,10 @@
 
 use crate::alarm::Alarm;
 use crate::form;
+use crate::headers;
 use crate::http1::{self, Outbox, Unanswered};
 use crate::meter::Reached;
+use crate::notable::Notable;
 use crate::pages::Page;
 use crate::pool::{Sender, Share};
 use crate::proxy::{Entry, Proxy};
@@ -23,7 +25,7 @@ use std::time::Duration;
 /// A request as an upstream gets it.
 pub(crate) type Outgoing = Request<RequestBody>;
 
-/// An answer as an upstream gives it.
+/// An upstream's answer, its fields fit for a client; those of a change of protocol as they came.
 pub(crate) type Incame = Response<Delivery>;
 
 /// The body of an answer on its way from an upstream, with what it comes over.
@@ -112,7 +114,7 @@ async fn over_http1(entry: &Entry, mut connection: http1::Connection, request: &
     let asked = |cx: &mut Context<'_>| connection.poll_ask(cx, &mut outbox, request);
     let answered = in_time(answer_time, &mut alarm, progress.as_deref(), asked).await;
     *connection.alarm() = alarm;
-    let http1::Head { answer, extent, keeps_alive } = match answered {
+    let http1::Head { mut answer, notable, extent, keeps_alive } = match answered {
         Some(Ok(head)) => head,
         Some(Err(Unanswered::Gone | Unanswered::Closed)) if is_repeatable || outbox.is_untouched() => {
             return Sent::Whole;
@@ -124,7 +126,9 @@ async fn over_http1(entry: &Entry, mut connection: http1::Connection, request: &
         }
         None => return Sent::TimedOut,
     };
-    if answer.status() == StatusCode::SWITCHING_PROTOCOLS && !outbox.is_sent() {
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        headers::prepare_answer(answer.headers_mut(), notable);
+    } else if !outbox.is_sent() {
         // Nobody may change the protocol before the request has ended (RFC 9110, section 7.8).
         return Sent::Nonsense;
     }
@@ -143,7 +147,9 @@ async fn over_http2(answer_time: Duration, mut share: Share, request: &mut Outgo
     let mut answered = pin!(share.send(form::for_http2(mem::take(request))));
     let mut alarm = Alarm::default();
     match in_time(answer_time, &mut alarm, progress.as_deref(), |cx| answered.as_mut().poll(cx)).await {
-        Some(Ok(answer)) => {
+        Some(Ok(mut answer)) => {
+            let notable = Notable::of(answer.headers());
+            headers::prepare_answer(answer.headers_mut(), notable);
             Sent::Answered(answer.map(|incoming| Delivery::Http2 { incoming, _share: share }))
         }
         Some(Err(mut error)) => match error.take_message() {

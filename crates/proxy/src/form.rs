@@ -39,9 +39,12 @@ pub(crate) fn for_http1<B>(mut request: Request<B>) -> Request<B> {
 
 /// Says how a body is framed, where nothing says it: what was made for HTTP/2 may go over HTTP/1.1 in the end.
 pub(crate) fn frame<B: Body>(request: &mut Request<B>) {
+    if request.body().is_end_stream() {
+        return;
+    }
     let fields = request.headers();
     let framed = fields.contains_key(TRANSFER_ENCODING) || fields.contains_key(CONTENT_LENGTH);
-    if !framed && !request.body().is_end_stream() {
+    if !framed {
         request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
 }

@@ -12,6 +12,7 @@ use crate::headers::{self, BodyFraming, Origin};
 use crate::hold::InQueue;
 use crate::host;
 use crate::meter::By;
+use crate::notable::Notable;
 use crate::pages::Page;
 use crate::proxy::{Entry, NoEntry, Proxy};
 use crate::reach::Over;
@@ -67,7 +68,6 @@ pub(crate) async fn answer(client: &Client, request: Request<Incoming>, busy: Bu
         Ok(Carried::Answer(answer, in_flight)) => {
             let (mut head, body) = answer.into_parts();
             head.version = Version::HTTP_11;
-            headers::prepare_answer(&mut head.headers);
             let silence = app.and_then(|app| app.terms.silence_of(kind));
             let body = AnswerBody::upstream(body, in_flight, busy, silence);
             Answer::from_parts(head, if on_stream { body.on_stream(request_body) } else { body })
@@ -128,6 +128,8 @@ struct Order {
     /// `Host`, or the authority of an absolute target, which wins.
     host: Option<HeaderValue>,
     upgrade: Option<(HeaderValue, OnUpgrade)>,
+    /// What there is among its fields.
+    notable: Notable,
 }
 
 impl Order {
@@ -152,19 +154,20 @@ impl Order {
                 return Err(Page::Misdirected);
             }
         }
-        let upgrade = match headers::requested_upgrade(request.headers()) {
+        let notable = Notable::of(request.headers());
+        let upgrade = match headers::requested_upgrade(request.headers(), notable) {
             Some(protocol) if request.version() == Version::HTTP_11 => {
                 Some((protocol, hyper::upgrade::on(&mut request)))
             }
             _ => None,
         };
-        Ok(Self { request, host, upgrade })
+        Ok(Self { request, host, upgrade, notable })
     }
 
     async fn carry_out(self, client: &Client, notes: &mut Notes) -> Result<Carried, Page> {
-        let Self { request, host, upgrade } = self;
+        let Self { request, host, upgrade, notable } = self;
         let proxy = &client.proxy;
-        let kind = headers::is_grpc(request.headers()).then_some(Kind::Call);
+        let kind = headers::is_grpc(request.headers(), notable).then_some(Kind::Call);
         let route = Route { client, host: host.clone(), target: request.uri().clone(), kind };
         let mut entry = match route.enter(&[], &mut notes.app).await {
             Ok(entry) => entry,
@@ -183,7 +186,7 @@ impl Order {
         }
         entry.app.terms.check_length(request.body())?;
         let (asked, on_upgrade) = upgrade.unzip();
-        let mut request = prepare(client, request, host, asked, &entry, kind)?;
+        let mut request = prepare(client, (request, notable), host, asked, &entry, kind)?;
         notes.request_body = request.body().progress();
         let mut tried = Vec::new();
         let mut over = Over::Any;
@@ -302,7 +305,7 @@ impl Route<'_> {
 /// The request as the upstream gets it.
 fn prepare(
     client: &Client,
-    request: Request<Incoming>,
+    (request, notable): (Request<Incoming>, Notable),
     host: Option<HeaderValue>,
     upgrade: Option<HeaderValue>,
     entry: &Entry,
@@ -320,7 +323,8 @@ fn prepare(
         0 => None,
         length => Some(HeaderValue::from_str(&path[..length]).map_err(|_| Page::BadRequest)?),
     };
-    if head.uri.authority().is_some() || entry.strip > 0 {
+    let has_authority = head.uri.authority().is_some();
+    if has_authority || entry.strip > 0 {
         head.uri = origin_form(&head.uri, entry.strip).ok_or(Page::BadRequest)?;
     }
     let terms = &entry.app.terms;
@@ -342,13 +346,19 @@ fn prepare(
         host: said.host.or_else(|| host.clone()),
         stripped_prefix,
     };
-    headers::prepare_request(&mut head.headers, upgrade, framing, origin);
+    headers::prepare_request(&mut head.headers, notable, upgrade, framing, origin);
     let host = match host {
-        Some(host) => host,
-        None => HeaderValue::from_str(&entry.in_flight.upstream().addr().to_string())
-            .map_err(|_| Page::BadRequest)?,
+        // It is what the field says.
+        Some(_) if !has_authority => None,
+        None => Some(
+            HeaderValue::from_str(&entry.in_flight.upstream().addr().to_string())
+                .map_err(|_| Page::BadRequest)?,
+        ),
+        named => named,
     };
-    head.headers.insert(HOST, host);
+    if let Some(host) = host {
+        head.headers.insert(HOST, host);
+    }
     let body = if body.is_end_stream() {
         RequestBody::Empty
     } else {

@@ -1,6 +1,7 @@
 //! Which header fields pass from one side to the other (RFC 9110, section 7.6.1), and which the
 //! proxy sets itself. Pure functions over header maps.
 
+use crate::notable::{Field, Notable};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
     PROXY_AUTHENTICATE, TE, TRANSFER_ENCODING, UPGRADE,
@@ -32,7 +33,10 @@ pub(crate) enum BodyFraming {
 /// The protocol that a request asks to change to, when it really does: by `Upgrade` and a
 /// `Connection` that names it. HTTP/2 by upgrade is not offered: inside such a tunnel a client could
 /// reach what no route leads to.
-pub(crate) fn requested_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+pub(crate) fn requested_upgrade(headers: &HeaderMap, notable: Notable) -> Option<HeaderValue> {
+    if !notable.has(Field::Upgrade) {
+        return None;
+    }
     let protocol = headers.get(UPGRADE)?;
     let h2c = tokens(protocol).any(|token| token.eq_ignore_ascii_case("h2c"));
     let asked = headers
@@ -43,27 +47,32 @@ pub(crate) fn requested_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     (asked && !h2c).then(|| protocol.clone())
 }
 
-/// Makes a client's header fields fit for an upstream.
+/// Makes a client's header fields fit for an upstream. `notable`: what there is among them.
 pub(crate) fn prepare_request(
     headers: &mut HeaderMap,
+    notable: Notable,
     upgrade: Option<HeaderValue>,
     framing: BodyFraming,
     origin: Origin<'_>,
 ) {
-    let trailers =
-        headers.get_all(TE).iter().flat_map(tokens).any(|token| token.eq_ignore_ascii_case("trailers"));
-    remove_named_by_connection(headers);
+    let trailers = notable.has(Field::Te)
+        && headers.get_all(TE).iter().flat_map(tokens).any(|token| token.eq_ignore_ascii_case("trailers"));
+    remove_hop_by_hop(headers, notable);
     // Over HTTP/1.1 the proxy itself answers an expectation, as soon as the upstream wants the body. Over HTTP/2 nobody
     // does, and nobody has to: a client does not wait for it for long (RFC 9110, section 10.1.1). Trailers do not pass.
-    remove_where(headers, |name| {
-        let stays_here =
-            matches!(name.as_str(), "proxy-authorization" | "http2-settings" | "expect" | "trailer");
-        stays_here || is_hop_by_hop(name) || is_claim_about_origin(name)
-    });
+    if notable.has(Field::Doubtful) {
+        remove_where(headers, |name| {
+            let stays_here =
+                matches!(name.as_str(), "proxy-authorization" | "http2-settings" | "expect" | "trailer");
+            stays_here || is_claim_about_origin(name)
+        });
+    }
     if framing == BodyFraming::Chunked {
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    say_length_once(headers);
+    if notable.has(Field::ContentLength) {
+        say_length_once(headers);
+    }
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.append(CONNECTION, HeaderValue::from_static("te"));
@@ -93,8 +102,8 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// Whether a request is a gRPC call.
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    has_type(headers, b"application/grpc")
+pub(crate) fn is_grpc(headers: &HeaderMap, notable: Notable) -> bool {
+    notable.has(Field::ContentType) && has_type(headers, b"application/grpc")
 }
 
 /// Whether an answer is a stream of server-sent events.
@@ -117,15 +126,19 @@ pub(crate) fn has_known_encoding(headers: &HeaderMap) -> bool {
     known && encodings.next().is_none()
 }
 
-/// Makes an upstream's header fields fit for a client.
-pub(crate) fn prepare_answer(headers: &mut HeaderMap) {
-    if headers.contains_key(TRANSFER_ENCODING) {
+/// Makes an upstream's header fields fit for a client. `notable`: what there is among them.
+pub(crate) fn prepare_answer(headers: &mut HeaderMap, notable: Notable) {
+    if notable.has(Field::TransferEncoding) {
         // The body was read by its chunks; a length beside them says something else or nothing.
         headers.remove(CONTENT_LENGTH);
     }
-    say_length_once(headers);
-    remove_named_by_connection(headers);
-    remove_where(headers, |name| name == PROXY_AUTHENTICATE || is_hop_by_hop(name));
+    if notable.has(Field::ContentLength) {
+        say_length_once(headers);
+    }
+    remove_hop_by_hop(headers, notable);
+    if notable.has(Field::Doubtful) {
+        headers.remove(PROXY_AUTHENTICATE);
+    }
 }
 
 /// A length that was said twice, in two fields or in one (`3, 3`), may be taken by whom it is sent to, and
@@ -151,7 +164,7 @@ fn say_length_once(headers: &mut HeaderMap) {
 /// Makes the header fields of a 101 fit for a client.
 pub(crate) fn prepare_switch(headers: &mut HeaderMap) {
     let protocol = headers.get(UPGRADE).cloned();
-    remove_hop_by_hop(headers);
+    remove_hop_by_hop(headers, Notable::of(headers));
     headers.remove(CONTENT_LENGTH);
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     if let Some(protocol) = protocol {
@@ -159,9 +172,23 @@ pub(crate) fn prepare_switch(headers: &mut HeaderMap) {
     }
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    remove_named_by_connection(headers);
-    remove_where(headers, is_hop_by_hop);
+fn remove_hop_by_hop(headers: &mut HeaderMap, notable: Notable) {
+    if notable.has(Field::Connection) {
+        remove_named_by_connection(headers);
+    }
+    for (field, name) in [
+        (Field::Connection, CONNECTION),
+        (Field::Te, TE),
+        (Field::TransferEncoding, TRANSFER_ENCODING),
+        (Field::Upgrade, UPGRADE),
+    ] {
+        if notable.has(field) {
+            headers.remove(name);
+        }
+    }
+    if notable.has(Field::Doubtful) {
+        remove_where(headers, |name| matches!(name.as_str(), "keep-alive" | "proxy-connection"));
+    }
 }
 
 /// Removes what `Connection` says is only for the next one.
@@ -185,15 +212,7 @@ fn remove_named_by_connection(headers: &mut HeaderMap) {
     }
 }
 
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade"
-    )
-}
-
-/// Removes the fields that are `doomed`. To look at each name once costs less than to ask for each that there
-/// may be: most messages have none of them.
+/// Removes the fields that are `doomed`.
 fn remove_where(headers: &mut HeaderMap, doomed: impl Fn(&HeaderName) -> bool) {
     let names: Vec<HeaderName> = headers.keys().filter(|name| doomed(name)).cloned().collect();
     for name in names {
@@ -235,7 +254,8 @@ mod tests {
         for &(name, value) in fields {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let upgrade = requested_upgrade(&headers);
+        let notable = Notable::of(&headers);
+        let upgrade = requested_upgrade(&headers, notable);
         let peer = HeaderValue::from_static("192.0.2.1");
         let origin = Origin {
             chain: &peer,
@@ -243,7 +263,7 @@ mod tests {
             host: Some(HeaderValue::from_static("example.com")),
             stripped_prefix: None,
         };
-        prepare_request(&mut headers, upgrade, BodyFraming::Length, origin);
+        prepare_request(&mut headers, notable, upgrade, BodyFraming::Length, origin);
         for set in ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"] {
             assert_eq!(headers.get_all(set).iter().count(), 1);
         }
@@ -330,7 +350,8 @@ mod tests {
             ("transfer-encoding", "chunked"),
             ("x-hop", "1"),
         ]);
-        prepare_answer(&mut headers);
+        let notable = Notable::of(&headers);
+        prepare_answer(&mut headers, notable);
         assert_eq!(headers, map(&[("date", "today"), ("set-cookie", "a")]));
     }
 
@@ -341,7 +362,8 @@ mod tests {
             for value in values {
                 headers.append(CONTENT_LENGTH, HeaderValue::from_static(value));
             }
-            prepare_answer(&mut headers);
+            let notable = Notable::of(&headers);
+            prepare_answer(&mut headers, notable);
             headers
                 .get_all(CONTENT_LENGTH)
                 .iter()

@@ -8,7 +8,7 @@ pub(crate) type HostBuffer = [u8; LONGEST];
 
 /// The host in `authority` (`host`, `host:port`, `[v6]:port`): lower case, without port and without
 /// the trailing dot. `None`: it is no host, and the request must be refused.
-pub(crate) fn normalize<'a>(authority: &str, buffer: &'a mut HostBuffer) -> Option<&'a str> {
+pub(crate) fn normalize<'a>(authority: &'a str, buffer: &'a mut HostBuffer) -> Option<&'a str> {
     let (host, port) = split_port(authority)?;
     if !port.bytes().all(|b| b.is_ascii_digit()) || port.len() > 5 {
         return None;
@@ -18,6 +18,11 @@ pub(crate) fn normalize<'a>(authority: &str, buffer: &'a mut HostBuffer) -> Opti
         return None;
     }
     let host = host.strip_suffix('.').unwrap_or(host);
+    // As it is written nearly always.
+    let is_plain = |b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~');
+    if (1..=LONGEST).contains(&host.len()) && host.bytes().all(is_plain) {
+        return Some(host);
+    }
     let lower = buffer.get_mut(..host.len()).filter(|lower| !lower.is_empty())?;
     for (to, from) in lower.iter_mut().zip(host.bytes()) {
         let valid = from.is_ascii_alphanumeric() || matches!(from, b'-' | b'.' | b'_' | b'~');

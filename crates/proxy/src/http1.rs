@@ -18,6 +18,7 @@ use crate::request_body::RequestBody;
 use crate::upstream_stream::UpstreamStream;
 use bytes::{Bytes, BytesMut};
 use outbox::Unsent;
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::mem;
@@ -31,6 +32,11 @@ use tokio_util::io::poll_read_buf;
 
 /// Room for a read, in bytes, where nothing is known of what comes: a head with a small page behind it.
 const READ: usize = 16 * 1024;
+
+thread_local! {
+    /// Room for the next read on this thread: what is read is little in most cases, and copied out of it.
+    static ROOM: Cell<BytesMut> = Cell::default();
+}
 
 /// What makes no sense in an answer, or could be read in two ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -128,18 +134,18 @@ impl Connection {
         // Many wait at the same time: room is only made for what is there.
         ready!(self.stream.poll_readable(cx))?;
         let mut buffer = match mem::take(&mut self.read) {
-            read if read.is_empty() => BytesMut::with_capacity(room),
-            read => {
-                let mut buffer = read.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
-                buffer.reserve(room);
-                buffer
-            }
+            read if read.is_empty() => ROOM.take(),
+            read => read.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref())),
         };
+        buffer.reserve(room);
         let polled = poll_read_buf(Pin::new(&mut self.stream), cx, &mut buffer);
-        if !buffer.is_empty() {
-            // A little of much room would keep all of it, for as long as its client does not take it.
-            let is_little = buffer.len() < buffer.capacity() / 8;
-            self.read = if is_little { Bytes::copy_from_slice(&buffer) } else { buffer.freeze() };
+        // A little of much room would keep all of it, for as long as its client does not take it.
+        if buffer.len() < buffer.capacity() / 8 {
+            self.read = Bytes::copy_from_slice(&buffer);
+            buffer.clear();
+            ROOM.set(buffer);
+        } else {
+            self.read = buffer.freeze();
         }
         polled
     }

@@ -40,6 +40,7 @@ mod listeners;
 #[cfg(feature = "in-memory")]
 pub mod memory;
 mod meter;
+mod notable;
 mod pages;
 mod pool;
 mod predecessor;

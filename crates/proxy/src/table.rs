@@ -11,7 +11,7 @@ use dockswap_core::AppName;
 use dockswap_core::routes::{Gate, RouteTable, Waiting};
 use dockswap_core::spec::{HostPattern, Route};
 use http::HeaderValue;
-use std::collections::hash_map::Entry;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +31,7 @@ pub(crate) enum Door {
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     source: RouteTable,
-    doors: HashMap<Door, Hosts>,
+    doors: BTreeMap<Door, Hosts>,
     apps: BTreeMap<AppName, Arc<App>>,
     /// Where requests wait, by app.
     holds: BTreeMap<AppName, Arc<Hold>>,
@@ -66,7 +66,7 @@ struct Hosts {
 /// The routes of one host pattern, by path prefix without its trailing slash.
 #[derive(Debug, Default)]
 struct Paths {
-    by_prefix: HashMap<Box<str>, Place>,
+    by_prefix: BTreeMap<Box<str>, Place>,
     longest: usize,
 }
 

@@ -4,8 +4,9 @@
 use super::Nonsense;
 use super::extent::{Chunk, Extent};
 use crate::headers::has_known_encoding;
+use crate::notable::{Field, Notable};
 use bytes::{Buf, Bytes};
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode, Version};
 use httparse::{ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
@@ -21,6 +22,8 @@ const MOST_FIELDS: usize = 100;
 #[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) answer: Response<()>,
+    /// What there is among its fields.
+    pub(crate) notable: Notable,
     pub(crate) extent: Extent,
     /// Another exchange may follow on the connection.
     pub(crate) keeps_alive: bool,
@@ -53,8 +56,9 @@ pub(crate) fn take(read: &mut Bytes, method: &Method) -> Result<Option<Head>, No
         }
         *answer.headers_mut() = fields(read, parsed.headers)?;
         read.advance(length);
-        let keeps_alive = keeps_alive(&answer);
-        return Ok(Some(Head { extent: extent(&answer, method)?, keeps_alive, answer }));
+        let notable = Notable::of(answer.headers());
+        let keeps_alive = keeps_alive(&answer, notable);
+        return Ok(Some(Head { extent: extent(&answer, notable, method)?, keeps_alive, notable, answer }));
     }
 }
 
@@ -71,9 +75,10 @@ pub(super) fn fields(read: &Bytes, found: &[httparse::Header<'_>]) -> Result<Hea
 }
 
 /// How far the body goes (RFC 9112, section 6.3).
-fn extent(answer: &Response<()>, method: &Method) -> Result<Extent, Nonsense> {
+fn extent(answer: &Response<()>, notable: Notable, method: &Method) -> Result<Extent, Nonsense> {
     let fields = answer.headers();
-    if !has_known_encoding(fields) {
+    let has_encoding = notable.has(Field::TransferEncoding);
+    if has_encoding && !has_known_encoding(fields) {
         return Err(Nonsense::Encoding);
     }
     let status = answer.status();
@@ -82,7 +87,7 @@ fn extent(answer: &Response<()>, method: &Method) -> Result<Extent, Nonsense> {
     if bare || method == Method::HEAD {
         return Ok(Extent::Sized(0));
     }
-    if fields.contains_key(TRANSFER_ENCODING) {
+    if has_encoding {
         // HTTP/1.0 has none: who says it nevertheless may mean anything.
         let known = answer.version() == Version::HTTP_11;
         return if known { Ok(Extent::Chunked(Chunk::Size)) } else { Err(Nonsense::Encoding) };
@@ -107,15 +112,15 @@ fn length(text: &[u8]) -> Result<u64, Nonsense> {
 }
 
 /// Whether another exchange may follow (RFC 9112, section 9.3).
-fn keeps_alive(answer: &Response<()>) -> bool {
+fn keeps_alive(answer: &Response<()>, notable: Notable) -> bool {
     let fields = answer.headers();
     let says = |wanted: &str| {
         let values = fields.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
     };
     // Who says both a length and chunks has been made to say one of them (RFC 9112, section 6.1).
-    let contradicts = fields.contains_key(TRANSFER_ENCODING) && fields.contains_key(CONTENT_LENGTH);
-    let asked = fields.contains_key(CONNECTION);
+    let contradicts = notable.has(Field::TransferEncoding) && notable.has(Field::ContentLength);
+    let asked = notable.has(Field::Connection);
     match answer.version() {
         _ if contradicts || answer.status() == StatusCode::SWITCHING_PROTOCOLS => false,
         Version::HTTP_11 => !(asked && says("close")),
@@ -148,7 +153,7 @@ mod tests {
             assert_eq!(head.is_some(), cut >= whole, "cut at {cut}");
             assert!(cut < whole || read.len() == cut - whole);
         }
-        let Head { answer, extent, keeps_alive } = head(text).unwrap().unwrap();
+        let Head { answer, extent, keeps_alive, .. } = head(text).unwrap().unwrap();
         assert_eq!((answer.status().as_u16(), extent, keeps_alive), (404, Extent::Sized(3), true));
         assert_eq!(answer.headers().get_all("a").iter().collect::<Vec<_>>(), ["1", "2"]);
         let reason = answer.extensions().get::<ReasonPhrase>().unwrap();

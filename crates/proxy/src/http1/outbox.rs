@@ -59,10 +59,13 @@ impl Outbox {
     /// All of `request`.
     pub(crate) fn new(request: &Outgoing) -> Self {
         let fields = request.headers();
-        let length = fields.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        let framing = match length {
-            _ if fields.contains_key(TRANSFER_ENCODING) => Framing::Chunked,
-            length => Framing::Sized(length.unwrap_or(0)),
+        let framing = if request.body().is_end_stream() {
+            Framing::Sized(0)
+        } else if fields.contains_key(TRANSFER_ENCODING) {
+            Framing::Chunked
+        } else {
+            let length = fields.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+            Framing::Sized(length.unwrap_or(0))
         };
         Self {
             front: head(request),

@@ -1,0 +1,92 @@
+//! Which of the fields that matter to a proxy a message has. To look at each name once costs less than to ask for each
+//! field that there may be: most messages have few of them. What is done with them is the business of [`crate::headers`].
+
+use http::header::{HeaderMap, HeaderName};
+
+/// A field, or several that are treated alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    Connection,
+    ContentLength,
+    ContentType,
+    Te,
+    TransferEncoding,
+    Upgrade,
+    /// One that may have to stay behind, for another reason than those above.
+    Doubtful,
+}
+
+/// Those that a message has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Notable(u8);
+
+impl Notable {
+    /// Those among `headers`.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        headers.keys().filter_map(field).fold(Self::default(), |found, field| Self(found.0 | bit(field)))
+    }
+
+    pub(crate) const fn has(self, field: Field) -> bool {
+        self.0 & bit(field) != 0
+    }
+}
+
+const fn bit(field: Field) -> u8 {
+    1 << field as u8
+}
+
+fn field(name: &HeaderName) -> Option<Field> {
+    let name = name.as_str();
+    Some(match name {
+        "connection" => Field::Connection,
+        "content-length" => Field::ContentLength,
+        "content-type" => Field::ContentType,
+        "te" => Field::Te,
+        "transfer-encoding" => Field::TransferEncoding,
+        "upgrade" => Field::Upgrade,
+        "expect"
+        | "forwarded"
+        | "http2-settings"
+        | "keep-alive"
+        | "proxy-authenticate"
+        | "proxy-authorization"
+        | "proxy-connection"
+        | "trailer" => Field::Doubtful,
+        // Also in spellings that some servers take for the same.
+        _ if name.starts_with("x-") || name.starts_with("x_") => Field::Doubtful,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn what_a_message_has_is_found_and_nothing_else() {
+        let found = |names: &[&'static str]| {
+            let fields =
+                names.iter().map(|name| (HeaderName::from_static(name), HeaderValue::from_static("")));
+            let found = Notable::of(&fields.collect());
+            let all = [
+                Field::Connection,
+                Field::ContentLength,
+                Field::ContentType,
+                Field::Te,
+                Field::TransferEncoding,
+                Field::Upgrade,
+                Field::Doubtful,
+            ];
+            all.into_iter().filter(|&field| found.has(field)).collect::<Vec<_>>()
+        };
+        assert!(found(&["accept", "host", "date", "xylophone"]).is_empty());
+        assert_eq!(found(&["content-length", "date"]), [Field::ContentLength]);
+        assert_eq!(found(&["upgrade", "host", "connection"]), [Field::Connection, Field::Upgrade]);
+        assert_eq!(found(&["te", "content-type"]), [Field::ContentType, Field::Te]);
+        assert_eq!(found(&["transfer-encoding", "keep-alive"]), [Field::TransferEncoding, Field::Doubtful]);
+        for doubtful in ["forwarded", "x-forwarded-for", "x_real-ip", "expect", "proxy-authorization"] {
+            assert_eq!(found(&[doubtful]), [Field::Doubtful], "{doubtful}");
+        }
+    }
+}
