@@ -17,7 +17,7 @@ mod report;
 use anstream::{eprintln, println};
 use case::{CASES, Case};
 use clap::{Parser, Subcommand};
-use neighbor::{Neighbor, SWITCHES};
+use neighbor::{Neighbor, ROUNDS};
 use peer::{Kind, Peer, Running};
 use report::{Figures, Memory, Results};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -108,7 +108,7 @@ fn main() {
     }
     if wanted("neighbor") {
         for peer in peers.iter().filter(|peer| peer.kind == Kind::Dockswap) {
-            let rounds = neighbor(&args, peer, port, dir);
+            let rounds = neighbor(peer, port, dir);
             results.neighbor.insert(peer.name.clone(), rounds);
         }
     }
@@ -166,12 +166,10 @@ fn one(contender: &Contender<'_>, case: Case, time: Duration, dir: &Path) -> Opt
 }
 
 /// What an app's clients notice of another app's switches, round by round; the first one finds things cold.
-fn neighbor(args: &Args, peer: &Peer, upstream: u16, dir: &Path) -> Vec<Neighbor> {
+fn neighbor(peer: &Peer, upstream: u16, dir: &Path) -> Vec<Neighbor> {
     let running = peer.start(1, upstream, dir);
     let table = |revision| peer::switched(neighbor::HOSTS, upstream, revision);
-    let rounds = u32::try_from(args.rounds).expect("few rounds");
-    let each = (SWITCHES.div_ceil(rounds), Duration::from_secs(args.seconds));
-    let measured = (0..=rounds).map(|round| neighbor::measure(&running, table, round, each, dir));
+    let measured = (0..=ROUNDS).map(|round| neighbor::measure(&running, table, round, dir));
     measured.skip(1).collect()
 }
 

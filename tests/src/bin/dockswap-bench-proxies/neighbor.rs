@@ -3,7 +3,7 @@
 use crate::load;
 use crate::load::{Each, Tool};
 use crate::peer::Running;
-use crate::process::{Core, pinned};
+use crate::process::{Core, pin, pinned};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -13,6 +13,13 @@ use std::time::{Duration, Instant};
 
 /// How often it is switched, in all rounds of one proxy together.
 pub(crate) const SWITCHES: u32 = 1000;
+
+/// How often in a second: far more often than anybody deploys, and seldom enough that it is not the processor time of the
+/// switches themselves that is measured.
+pub(crate) const SWITCHES_PER_SECOND: u32 = 20;
+
+/// Rounds of one proxy, besides the one that finds things cold.
+pub(crate) const ROUNDS: u32 = 10;
 
 /// The app whose clients are listened to, and the one that is switched.
 pub(crate) const HOSTS: [&str; 2] = ["localhost", "switched.test"];
@@ -26,15 +33,17 @@ pub(crate) struct Neighbor {
     pub(crate) switched_micros: f64,
 }
 
-/// One round of `time` each. `table` is the table with a revision, its second app's target being another one each time.
+/// One round, with switches first where `round` is odd. `table` is the table with a revision, its second app's target being another one each time.
 pub(crate) fn measure(
     running: &Running,
     table: impl Fn(u32) -> String + Send + Sync,
     round: u32,
-    (switches, time): (u32, Duration),
     dir: &Path,
 ) -> Neighbor {
     let control = running.dir().join("proxy.sock");
+    let switches = SWITCHES / ROUNDS;
+    let gap = Duration::from_secs(1) / SWITCHES_PER_SECOND;
+    let time = gap * switches;
     let first = 2 + round * (switches + 1);
     apply(&control, &table(first));
     let p99 = || {
@@ -43,17 +52,26 @@ pub(crate) fn measure(
         drop(busy);
         measured.p99_micros
     };
-    let calm_micros = p99();
-    let switched_micros = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let began = Instant::now();
-            for switch in 1..=switches {
-                apply(&control, &table(first + switch));
-                sleep((time * switch / switches).saturating_sub(began.elapsed()));
-            }
-        });
-        p99()
-    });
+    let disturbed = || {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Who switches is no load on the proxy's core.
+                pin(Core::Load);
+                let began = Instant::now();
+                for switch in 1..=switches {
+                    apply(&control, &table(first + switch));
+                    sleep((gap * switch).saturating_sub(began.elapsed()));
+                }
+            });
+            p99()
+        })
+    };
+    let (calm_micros, switched_micros) = if round.is_multiple_of(2) {
+        (p99(), disturbed())
+    } else {
+        let disturbed = disturbed();
+        (p99(), disturbed)
+    };
     Neighbor { calm_micros, switched_micros }
 }
 

@@ -1,5 +1,6 @@
 //! A process on one core: started, watched, ended with this one whatever happens. Knows nothing of proxies.
 
+use rustix::thread::{CpuSet, sched_setaffinity};
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -13,14 +14,27 @@ pub(crate) enum Core {
     Load,
 }
 
+impl Core {
+    const fn number(self) -> usize {
+        match self {
+            Self::Measured => 0,
+            Self::Load => 1,
+        }
+    }
+}
+
+/// Keeps the thread that calls it on one core.
+pub(crate) fn pin(core: Core) {
+    let mut cores = CpuSet::new();
+    cores.set(core.number());
+    sched_setaffinity(None, &cores).expect("a core of this machine");
+}
+
 /// `program` on one core. The kernel ends it when this process dies, however it dies.
 pub(crate) fn pinned(core: Core, program: impl AsRef<Path>) -> Command {
-    let core = match core {
-        Core::Measured => "0",
-        Core::Load => "1",
-    };
+    let core = core.number().to_string();
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "taskset", "--cpu-list", core]).arg(program.as_ref());
+    command.args(["--pdeathsig", "KILL", "taskset", "--cpu-list", &core]).arg(program.as_ref());
     command.stdin(Stdio::null());
     command
 }

@@ -1,7 +1,7 @@
 //! The tables, and what they say about the bars.
 
 use crate::case::{CASES, KEEP_ALIVE, LARGE, MANY_ROUTES, ONE_ROUTE, ONE_SHOT, TLS_KEEP_ALIVE, TLS_ONE_SHOT};
-use crate::neighbor::{Neighbor, SWITCHES};
+use crate::neighbor::{Neighbor, SWITCHES, SWITCHES_PER_SECOND};
 use crate::peer::{Kind, Peer};
 use anstream::println;
 use std::collections::BTreeMap;
@@ -133,7 +133,7 @@ impl Results {
             let ratios = rounds.iter().map(|round| round.switched_micros / round.calm_micros).collect();
             let ratio = median(ratios).unwrap_or_default();
             println!(
-                "| p99 of an app while another one is switched {SWITCHES} times, beside without | {ratio:.2} | 1.10 | {} |",
+                "| p99 of an app while another one is switched {SWITCHES} times, {SWITCHES_PER_SECOND} a second, beside without | {ratio:.2} | 1.10 | {} |",
                 verdict(ratio < 1.1)
             );
         }
