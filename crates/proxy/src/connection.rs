@@ -8,6 +8,7 @@ use crate::framing::Framing;
 use crate::handshake::{Secured, Shaken, shake};
 use crate::http2::{self, Parting};
 use crate::proxy::Proxy;
+use crate::record::Record;
 use crate::room::Room;
 use crate::sniff::{Spoken, sniff};
 use crate::stall;
@@ -125,6 +126,22 @@ async fn speak(proxy: &Proxy, door: Door, stream: ClientStream) -> io::Result<Be
     }
 }
 
+/// Counts a request whose head hyper did not understand: it has answered by itself.
+fn count_unreadable(client: &Client, error: &hyper::Error) {
+    if !error.is_parse() {
+        return;
+    }
+    let status = if error.is_parse_too_large() {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    } else {
+        StatusCode::BAD_REQUEST
+    };
+    client.proxy.meter.unrouted(status);
+    if let Some(journal) = &client.proxy.journal {
+        Record::unreadable(journal, client, status);
+    }
+}
+
 /// Serves a client whose protocol is known, to the end of its connection; `None`: it was cut.
 async fn serve(
     client: Client,
@@ -168,7 +185,11 @@ async fn serve(
                 .with_upgrades();
             let finish =
                 |connection: Pin<&mut _>| http1::UpgradeableConnection::graceful_shutdown(connection);
-            run_until(pin!(connection), [listener, &proxy.draining], &proxy.ending, finish).await
+            let ended = run_until(pin!(connection), [listener, &proxy.draining], &proxy.ending, finish).await;
+            if let Some(Err(error)) = &ended {
+                count_unreadable(&client, error);
+            }
+            ended
         }
         Spoken::Http2 => {
             let connection = http2::builder(&proxy.limits).serve_connection(io, service);

@@ -18,6 +18,13 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
+    /// It is for `app`.
+    pub(crate) fn found(&mut self, app: &Arc<App>) {
+        if let Some(record) = &mut self.record {
+            record.found(app);
+        }
+    }
+
     /// It is sent to an upstream.
     pub(crate) fn sent(&mut self) {
         if let Some(record) = &mut self.record {

@@ -180,6 +180,7 @@ impl Order {
         // Its own patience is for calls where they can be: elsewhere nobody's word for it counts.
         let kind = kind.filter(|_| entry.is_for_calls());
         notes.kind = kind;
+        notes.ending.found(&entry.app);
         notes.ending.seats[0] = entry.app.admit(Sort::Request)?;
         if upgrade.is_some() {
             notes.ending.seats[2] = entry.app.admit(Sort::Upgrade)?;

@@ -28,9 +28,10 @@ pub(crate) struct Record {
     at: SystemTime,
     begun: Instant,
     client: Box<str>,
-    method: Method,
+    /// `None`, as the path: its head could not be read.
+    method: Option<Method>,
     host: Option<Box<[u8]>>,
-    path: Box<[u8]>,
+    path: Option<Box<[u8]>>,
     version: Version,
     scheme: &'static str,
     agent: Option<Box<[u8]>>,
@@ -67,28 +68,48 @@ impl Record {
             Some(authority) => Some(authority.as_str().as_bytes()),
             None => request.headers().get(HOST).map(HeaderValue::as_bytes),
         };
-        let client_ip = match client.is_front {
-            Some(ip) => client.proxy.front.client(request.headers(), ip).to_string(),
-            None => client.peer.to_str().unwrap_or_default().to_owned(),
-        };
-        Box::new(Self {
+        let mut record = Self::new(journal, client, request.version());
+        if let Some(ip) = client.is_front {
+            record.client = client.proxy.front.client(request.headers(), ip).to_string().into();
+        }
+        record.method = Some(request.method().clone());
+        record.host = host.map(|host| short(without_user(host)));
+        record.path = Some(short(uri.path().as_bytes()));
+        record.agent = request.headers().get(USER_AGENT).map(|agent| short(agent.as_bytes()));
+        Box::new(record)
+    }
+
+    /// Writes down a request whose head could not be read, and that was answered with `status`.
+    pub(crate) fn unreadable(journal: &Arc<Journal>, client: &Client, status: StatusCode) {
+        let mut record = Self::new(journal, client, Version::HTTP_11);
+        record.answered(None, By::Proxy, status, Some("unreadable"));
+        record.whole();
+    }
+
+    fn new(journal: &Arc<Journal>, client: &Client, version: Version) -> Self {
+        Self {
             journal: Arc::clone(journal),
             at: SystemTime::now(),
             begun: Instant::now(),
-            client: client_ip.into(),
-            method: request.method().clone(),
-            host: host.map(|host| short(without_user(host))),
-            path: short(uri.path().as_bytes()),
-            version: request.version(),
+            client: client.peer.to_str().unwrap_or_default().into(),
+            method: None,
+            host: None,
+            path: None,
+            version,
             scheme: if client.secured.is_some() { "https" } else { "http" },
-            agent: request.headers().get(USER_AGENT).map(|agent| short(agent.as_bytes())),
+            agent: None,
             app: None,
             answer: None,
             sent: None,
             upstream: None,
             bytes: 0,
             extent: Extent::Cut,
-        })
+        }
+    }
+
+    /// It is for `app`.
+    pub(crate) fn found(&mut self, app: &Arc<App>) {
+        self.app = Some(Arc::clone(app));
     }
 
     /// It is sent to an upstream; the last time counts.
@@ -129,10 +150,13 @@ impl Record {
         Line {
             time: DateTime::<Utc>::from(self.at).to_rfc3339_opts(SecondsFormat::Micros, true),
             client: &self.client,
-            method: self.method.as_str().get(..LONGEST_METHOD).unwrap_or(self.method.as_str()),
+            method: self
+                .method
+                .as_ref()
+                .map(|method| method.as_str().get(..LONGEST_METHOD).unwrap_or_else(|| method.as_str())),
             scheme: self.scheme,
             host: self.host.as_deref().map(Bytes),
-            path: Bytes(&self.path),
+            path: self.path.as_deref().map(Bytes),
             protocol: match self.version {
                 Version::HTTP_10 => "HTTP/1.0",
                 Version::HTTP_2 => "HTTP/2",
@@ -141,7 +165,8 @@ impl Record {
             status: self.answer.as_ref().map(|said| said.status.as_u16()),
             body_bytes: self.bytes,
             took_us: micros(self.begun.elapsed()),
-            upstream_us: self.upstream.map(micros),
+            // Its client may have left before.
+            upstream_us: self.upstream.or_else(|| self.sent.map(|sent| sent.elapsed())).map(micros),
             app: app.map(|app| app.name.as_str()),
             color: app.and_then(|app| app.color).map(dockswap_core::Color::as_str),
             deployment: app.and_then(|app| app.deployment).map(|deployment| deployment.0),
@@ -182,11 +207,13 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     deployment: Option<i64>,
     client: &'a str,
-    method: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
     scheme: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<Bytes<'a>>,
-    path: Bytes<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<Bytes<'a>>,
     protocol: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
@@ -266,13 +293,16 @@ impl Line<'_> {
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = |micros: u64| format!("{}.{:03}ms", micros / 1_000, micros % 1_000);
-        write!(f, "{} {} {} {}://", self.time, self.client, self.method, self.scheme)?;
+        write!(f, "{} {} {} {}://", self.time, self.client, self.method.unwrap_or("-"), self.scheme)?;
         match self.host {
             // A space in it would make fields of what a client wrote.
             Some(host) => f.write_str(&host.to_string().replace(' ', "\\x20"))?,
             None => f.write_char('-')?,
         }
-        write!(f, "{} {} ", self.path, self.protocol)?;
+        if let Some(path) = self.path {
+            write!(f, "{path}")?;
+        }
+        write!(f, " {} ", self.protocol)?;
         match self.status {
             Some(status) => write!(f, "{status}")?,
             None => f.write_char('-')?,
@@ -316,10 +346,10 @@ mod tests {
             color: Some("blue"),
             deployment: Some(7),
             client: "192.0.2.7",
-            method: "GET",
+            method: Some("GET"),
             scheme: "https",
             host: Some(Bytes(b"example.com")),
-            path: Bytes(path),
+            path: Some(Bytes(path)),
             protocol: "HTTP/2",
             status: Some(200),
             body_bytes: 12,

@@ -127,4 +127,31 @@ async fn an_answer_that_was_not_taken_to_its_end_is_cut_and_a_client_that_left_h
         (&gone["status"], &gone["by"], &gone["why"]),
         (&Value::Null, &"nobody".into(), &"client_gone".into())
     );
+    assert_eq!(gone["app"], "web");
+    assert!(gone["upstream_us"].is_u64());
+}
+
+#[tokio::test]
+async fn a_head_that_cannot_be_read_is_a_line_and_counts() {
+    let (_dir, file, proxy) = start().await;
+    let mut wire = proxy.connect().await;
+    wire.send("GET / HTTP/1.1\r\nHost: a\r\nno field\r\n\r\n").await;
+    assert_eq!(wire.message().await.status(), 400);
+    let mut wire = proxy.connect().await;
+    wire.send(format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(256 * 1024))).await;
+    assert_eq!(wire.message().await.status(), 431);
+    drop(wire);
+    eventually("both are counted", || async {
+        let metrics = proxy.control.metrics().await.unwrap();
+        metrics.contains(r#"unrouted_requests_total{class="4xx"} 2"#)
+    })
+    .await;
+    proxy.stopped().await;
+    let lines = lines(&file);
+    // Each when its connection is over.
+    let mut statuses: Vec<_> =
+        lines.iter().map(|line| (line["status"].as_u64(), line["why"].as_str().unwrap())).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [(Some(400), "unreadable"), (Some(431), "unreadable")]);
+    assert!(lines.iter().all(|line| line.get("path").is_none() && line.get("method").is_none()));
 }
