@@ -6,7 +6,7 @@ use crate::limits::Limits;
 use crate::room::Room;
 use crate::sync::lock;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 
 /// Counts the connections of clients.
@@ -21,7 +21,17 @@ pub(crate) struct Admission {
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
+    /// By [`network`].
     by_ip: HashMap<IpAddr, Of>,
+}
+
+/// What counts as one address: with IPv6 the whole network of a host, for whoever has one address there has 2⁶⁴ of them
+/// (RFC 4291, section 2.5.4).
+fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        ip @ IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+    }
 }
 
 /// What there is of one address.
@@ -67,7 +77,7 @@ impl Admission {
 impl Counts {
     /// Counts one from `ip`, if there are less than `most`.
     fn add(&mut self, ip: IpAddr, most: usize) -> bool {
-        let from_ip = self.by_ip.entry(ip).or_default();
+        let from_ip = self.by_ip.entry(network(ip)).or_default();
         let has_room = from_ip.connections < most;
         if has_room {
             from_ip.connections += 1;
@@ -76,10 +86,11 @@ impl Counts {
     }
 
     fn remove(&mut self, ip: IpAddr) {
-        if let Some(from_ip) = self.by_ip.get_mut(&ip) {
+        let network = network(ip);
+        if let Some(from_ip) = self.by_ip.get_mut(&network) {
             from_ip.connections -= 1;
             if from_ip.connections == 0 {
-                self.by_ip.remove(&ip);
+                self.by_ip.remove(&network);
             }
         }
     }
@@ -102,7 +113,7 @@ impl Admitted {
     /// What the address may have in flight on its HTTP/2 connections, all together; `None`: it stands for many.
     pub(crate) fn streams(&self) -> Option<Arc<Room>> {
         let counts = lock(&self.admission.counts);
-        let of_ip = counts.by_ip.get(&self.ip).filter(|_| self.admission.is_counted(self.ip));
+        let of_ip = counts.by_ip.get(&network(self.ip)).filter(|_| self.admission.is_counted(self.ip));
         of_ip.map(|of| Arc::clone(&of.streams))
     }
 }
@@ -120,6 +131,7 @@ impl Drop for Admitted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     #[test]
     fn each_address_and_all_together_are_capped_and_loopback_only_together() {
@@ -143,6 +155,22 @@ mod tests {
         assert!(streams(&again).is_some_and(|seat| seat.is_none()));
         assert!(streams(other).is_some_and(|seat| seat.is_some()));
         dockswap_proof::kept("T14", "caps of one address and of all together, without sockets");
+    }
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_address() {
+        let limits = Limits { connections: 10, connections_per_ip: 1, ..Limits::default() };
+        let admission = Arc::new(Admission::new(&limits, Arc::default()));
+        let ip = |last| IpAddr::from(Ipv6Addr::from([0x2001, 0xdb8, 0, last, 0, 0, 0, last]));
+        let neighbor = IpAddr::from(Ipv6Addr::from([0x2001, 0xdb8, 0, 1, 9, 9, 9, 9]));
+        let first = admission.admit(ip(1));
+        assert!(first.is_some() && admission.admit(neighbor).is_none() && admission.admit(ip(2)).is_some());
+        drop(first);
+        assert!(admission.admit(neighbor).is_some());
+        // IPv4 by way of a socket for both is told apart.
+        let mapped = |last| IpAddr::from(Ipv4Addr::new(192, 0, 2, last).to_ipv6_mapped());
+        let one = admission.admit(mapped(1));
+        assert!(one.is_some() && admission.admit(mapped(2)).is_some());
     }
 
     #[test]
