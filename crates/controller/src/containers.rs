@@ -2,7 +2,9 @@
 
 use dockswap_core::machine::Release;
 use dockswap_core::ports::{Container, ContainerState, DeploymentFilter, Engine, EngineError, Selector};
+use dockswap_core::routes::UpstreamId;
 use dockswap_core::{AppName, Color, DeploymentId};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The containers of one app as they were last seen. Shared by the app's task, its upkeep and its
@@ -26,6 +28,41 @@ struct Seen {
     by: u64,
     /// The last question that was asked.
     last: u64,
+    /// Whose new lives get no traffic before they have proven themselves.
+    guard: Option<Guard>,
+}
+
+/// What stands between a release that serves and the lives of its containers.
+#[derive(Debug)]
+struct Guard {
+    color: Color,
+    deployment: DeploymentId,
+    /// The lives that may have traffic.
+    admitted: BTreeSet<UpstreamId>,
+}
+
+impl Guard {
+    fn keeps_out(&self, container: &Container) -> bool {
+        let is_whose = container.color == self.color && container.deployment == self.deployment;
+        is_whose && container.upstream.as_ref().is_some_and(|upstream| !self.admitted.contains(&upstream.id))
+    }
+}
+
+impl Seen {
+    /// A container that is gone does not come back. One that is paused, or off its network, goes on with its life; one
+    /// that is started again begins another.
+    fn forget_ended(&mut self) {
+        let Self { containers, guard, .. } = self;
+        if let Some(guard) = guard {
+            let is_over = |life: &UpstreamId, container: &Container| {
+                container.upstream.as_ref().is_some_and(|upstream| upstream.id != *life)
+                    || matches!(container.state, ContainerState::Exited(_) | ContainerState::Restarting(_))
+            };
+            guard.admitted.retain(|life| {
+                containers.iter().any(|container| container.id == life.container && !is_over(life, container))
+            });
+        }
+    }
 }
 
 /// A question to Docker that is under way.
@@ -35,7 +72,7 @@ pub(crate) struct Question(u64);
 impl Containers {
     /// What was seen before anybody looked.
     pub(crate) fn new(containers: Vec<Container>) -> Self {
-        let seen = Mutex::new(Seen { containers, by: 0, last: 0 });
+        let seen = Mutex::new(Seen { containers, by: 0, last: 0, guard: None });
         Self(Arc::new(Known { seen, ..Known::default() }))
     }
 
@@ -52,6 +89,56 @@ impl Containers {
     /// All of them.
     pub(crate) fn all(&self) -> Vec<Container> {
         self.seen().containers.clone()
+    }
+
+    /// All of them, as far as traffic may go to them.
+    pub(crate) fn routable(&self) -> Vec<Container> {
+        let seen = self.seen();
+        let mut containers = seen.containers.clone();
+        if let Some(guard) = &seen.guard {
+            for container in containers.iter_mut().filter(|container| guard.keeps_out(container)) {
+                container.upstream = None;
+            }
+        }
+        containers
+    }
+
+    /// Has every life that begins from now on in `release` prove itself before it gets traffic. What runs of it now
+    /// has done so, if it was not guarded before.
+    pub(crate) fn guard(&self, release: Option<&Release>) {
+        let mut seen = self.seen();
+        let is_guarded = |release: &Release, guard: &Guard| {
+            (guard.color, guard.deployment) == (release.color, release.origin)
+        };
+        seen.guard = match (release, seen.guard.take()) {
+            (None, _) => None,
+            (Some(release), Some(guard)) if is_guarded(release, &guard) => Some(guard),
+            (Some(release), _) => {
+                let own = seen.containers.iter().filter(|container| belongs(container, release));
+                let admitted = own.filter_map(|container| Some(container.upstream.as_ref()?.id.clone()));
+                let admitted = admitted.collect();
+                Some(Guard { color: release.color, deployment: release.origin, admitted })
+            }
+        };
+    }
+
+    /// Those whose present life has yet to prove itself.
+    pub(crate) fn unproven(&self) -> Vec<Container> {
+        let seen = self.seen();
+        let kept_out = |container: &&Container| seen.guard.as_ref().is_some_and(|g| g.keeps_out(container));
+        seen.containers.iter().filter(kept_out).cloned().collect()
+    }
+
+    /// Whether traffic goes to any container of what is guarded.
+    pub(crate) fn admits_any(&self) -> bool {
+        self.seen().guard.as_ref().is_some_and(|guard| !guard.admitted.is_empty())
+    }
+
+    /// A life has proven itself.
+    pub(crate) fn admit(&self, life: &UpstreamId) {
+        if let Some(guard) = &mut self.seen().guard {
+            guard.admitted.insert(life.clone());
+        }
     }
 
     /// Those of one release.
@@ -76,6 +163,7 @@ impl Containers {
         if question.0 > seen.by {
             seen.by = question.0;
             seen.containers = containers;
+            seen.forget_ended();
         }
         Ok(seen.containers.clone())
     }
@@ -116,6 +204,7 @@ impl Containers {
         seen.by = now.0;
         seen.containers.retain(|container| !belongs(container, release));
         seen.containers.extend(containers);
+        seen.forget_ended();
     }
 }
 

@@ -3,6 +3,7 @@
 //! the probes are handed in.
 
 use crate::api;
+use crate::run::facts::Facts;
 use crate::run::intake::{Intake, Rules};
 use crate::run::state::State;
 use anyhow::{Context, Result};
@@ -49,6 +50,7 @@ impl MemoryApi {
         let url = format!("sqlite://{}", dir.join("dockswap.db").display());
         let database = Arc::new(dockswap_store::connect(&url, &Holder::this_process(clock.now())).await?);
         let files = Arc::new(StoredFiles::new(apps.clone(), Policy::default()));
+        let facts = Facts::new(clock.clone());
         let ports = Ports { engine, router, store: database.clone(), files, prober, clock };
         let stop = CancellationToken::new();
         let settings = ControllerSettings { max_concurrent: 4 };
@@ -60,6 +62,7 @@ impl MemoryApi {
             database,
             docker: Arc::new(Docker::connect(Some(NO_DOCKER))?),
             proxy: Arc::new(ProxyClient::new(dir.join("proxy.sock"))),
+            facts,
             intake: intake.handle(),
             certificates: None,
             stop: stop.clone(),

@@ -134,6 +134,7 @@ impl App {
         let routes = held.routes(&seen, machine.gate());
         let routes = routes.or_else(|| AppRoutes::of(&machine, &seen));
         let containers = Containers::new(seen);
+        containers.guard(machine.guarded().as_ref());
         let (view, view_receiver) = watch::channel(AppView::of(&machine, routes.as_ref()));
         let machine = Arc::new(machine);
         let (published, machine_receiver) = watch::channel(machine.clone());

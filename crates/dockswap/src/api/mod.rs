@@ -5,7 +5,9 @@
 //! but a stream has a deadline.
 
 mod apps;
+mod drift;
 mod error;
+mod facts;
 mod files;
 mod gates;
 mod logs;
@@ -55,6 +57,8 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/v1/apps/{app}/why", get(apps::why))
         .route("/v1/apps/{app}/health", get(apps::health))
         .route("/v1/apps/{app}/docker-run", get(apps::docker_run))
+        .route("/v1/apps/{app}/drift", get(drift::app))
+        .route("/v1/drift", get(drift::all))
         .route("/v1/apps/{app}/deployments", get(records::deployments).post(orders::deploy))
         .route("/v1/apps/{app}/configs", get(records::configs))
         .route("/v1/apps/{app}/events", get(records::app_events))
@@ -72,6 +76,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/v1/configs/{id}", get(records::config))
         .route("/v1/deployments/{id}", get(records::deployment))
         .route("/v1/deployments/{id}/events", get(records::deployment_events))
+        .route("/v1/facts", get(facts::all))
         .route("/v1/files", get(files::list))
         .route("/v1/certificates", get(system::certificates))
         .route("/v1/reload", post(files::reload))

@@ -42,6 +42,9 @@ pub(crate) struct Checker {
     trusted: BTreeMap<AppName, BTreeSet<ReleaseId>>,
     /// By release, with the time of the last harm.
     harmed: BTreeMap<AppName, BTreeMap<ReleaseId, Timestamp>>,
+    /// When a release was set right that goes on with the life that was harmed: what was seen before may still come
+    /// into force.
+    set_right: BTreeMap<AppName, BTreeMap<ReleaseId, Timestamp>>,
     served: BTreeSet<AppName>,
     /// Apps that the world itself keeps from being served.
     pub(crate) excused: BTreeSet<AppName>,
@@ -93,6 +96,16 @@ impl State {
             self.checker.harmed.entry(shell.shown.app.clone()).or_default().insert(release, now);
             let upstream = shell.shown.upstream.as_ref().map(|upstream| upstream.id.clone());
             self.proxy.requests.retain(|request| Some(&request.upstream) != upstream.as_ref());
+        }
+    }
+
+    /// What somebody kept from answering answers again, in the same life.
+    pub(crate) fn goes_on(&mut self, name: &str) {
+        self.harm(name);
+        let now = self.now();
+        if let Some(shell) = self.docker.containers.get(name) {
+            let release = (shell.shown.color, shell.shown.deployment);
+            self.checker.set_right.entry(shell.shown.app.clone()).or_default().insert(release, now);
         }
     }
 
@@ -322,11 +335,14 @@ impl State {
         let known = self.checker.trusted.entry(app.clone()).or_default();
         known.extend(trusted.difference(&wanting));
         known.retain(|release| matters.contains(release));
+        let none = BTreeMap::new();
+        let set_right = self.checker.set_right.get(app).unwrap_or(&none);
         if let Some(harmed) = self.checker.harmed.get_mut(app) {
             // It is whole again when traffic has found it again; out of traffic, when it must have been seen.
             harmed.retain(|release, since| {
                 let unseen = routed != Some(*release) && now.saturating_since(*since) < UNSEEN;
-                matters.contains(release) && (!healthy.contains(release) || unseen)
+                let late = set_right.get(release).is_some_and(|since| now.saturating_since(*since) < UNSEEN);
+                matters.contains(release) && (!healthy.contains(release) || unseen || late)
             });
         }
         healthy

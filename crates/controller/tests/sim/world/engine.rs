@@ -84,6 +84,14 @@ impl Engine for World {
         self.call(Call::Run, about, lost, |state, fault| state.start_again(selector, restart, fault)).await
     }
 
+    async fn ensure_as_asked(&self, container: &ContainerId) -> Result<(), EngineError> {
+        self.call(Call::Run, format!("{container} as asked"), lost, |state, _| {
+            state.set_back(container);
+            Ok(())
+        })
+        .await
+    }
+
     async fn ensure_stopped(&self, selector: &Selector, _: Duration) -> Result<(), EngineError> {
         self.call(Call::Stop, brief(selector), lost, |state, _| {
             state.stop(selector);
