@@ -148,3 +148,14 @@ fn one_replica_that_dies_again_and_again_does_not_stop_the_others() {
     sim.pass(secs(70));
     assert_eq!(sim.routed("web"), ["web-blue-1", "web-blue-1-2"]);
 }
+
+/// What is not to run beside another is stopped for it, and proven again where that fails: then it has the traffic.
+#[test]
+fn what_was_given_up_serves_again_where_a_deploy_that_stopped_it_fails() {
+    let mut sim = crash_looping();
+    sim.edit("web", &Version::of("crash:3").recreate());
+    sim.until_that("it was undone", |sim| {
+        sim.events("web").contains(&"container_failed") || told(sim, "rollback_complete") > 0
+    });
+    sim.until_that("what served has the traffic", |sim| !sim.routed("web").is_empty());
+}

@@ -127,6 +127,14 @@ impl Ground {
         }
     }
 
+    /// With what has the traffic healed again.
+    fn looked_after(self) -> Self {
+        match self {
+            Self::Failed(failed) => Self::Failed(Failed { healing: Healing::GoesOn, ..failed }),
+            other @ (Self::Serving(_) | Self::Pending(_) | Self::Retired { .. }) => other,
+        }
+    }
+
     /// The deployment that it is about.
     #[must_use]
     pub fn deployment(&self) -> Option<DeploymentId> {

@@ -158,7 +158,12 @@ impl RollingBack {
 
     /// It can serve.
     pub(in crate::machine) fn proven(self) -> Self {
-        Self { stage: UndoStage::Releasing { fault: None, tries: 0 }, ..self }
+        // Also what was given up: it has the traffic again, and is looked after.
+        Self {
+            stage: UndoStage::Releasing { fault: None, tries: 0 },
+            ground: self.ground.looked_after(),
+            ..self
+        }
     }
 
     /// It cannot, or nobody knows: who waits is not to wait any longer.
