@@ -137,6 +137,7 @@ impl Shell {
     fn end(&mut self, code: i64) {
         self.shown.state = ContainerState::Exited(Exit { code, ..Exit::default() });
         self.shown.upstream = None;
+        self.paused = None;
     }
 }
 
@@ -207,12 +208,12 @@ impl Docker {
         self.containers.insert(name.to_owned(), shell);
     }
 
-    /// The lowest address that nobody has: what was freed is given away at once.
+    /// The lowest address that nobody has: what was freed is given away at once. Whoever is paused keeps its own.
     fn address(&self) -> SocketAddr {
         let taken: BTreeSet<SocketAddr> = self
             .containers
             .values()
-            .filter_map(|shell| shell.shown.upstream.as_ref())
+            .filter_map(|shell| shell.shown.upstream.as_ref().or(shell.paused.as_ref()))
             .map(|u| u.addr)
             .collect();
         (2..=u8::MAX)

@@ -122,7 +122,10 @@ impl Engine for World {
     }
 
     async fn observe(&self, app: Option<&AppName>) -> Result<Vec<Container>, EngineError> {
-        self.call(Call::Observe, "", lost, |state, _| {
+        self.call(Call::Observe, "", lost, |state, fault| {
+            if fault != Some(Fault::LostReply) {
+                state.shown(app);
+            }
             let ours = state.docker.containers.values().filter(|shell| !shell.foreign);
             let mut seen: Vec<Container> = ours
                 .map(|shell| shell.shown.clone())
