@@ -23,7 +23,16 @@ pub(crate) struct Notable(u8);
 impl Notable {
     /// Those among `headers`.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        headers.keys().filter_map(field).fold(Self::default(), |found, field| Self(found.0 | bit(field)))
+        let mut found = Self::default();
+        headers.keys().for_each(|name| found.note(name));
+        found
+    }
+
+    /// There is one of this name.
+    pub(crate) fn note(&mut self, name: &HeaderName) {
+        if let Some(field) = field(name) {
+            self.0 |= bit(field);
+        }
     }
 
     pub(crate) const fn has(self, field: Field) -> bool {

@@ -5,7 +5,6 @@ use crate::pages::Page;
 use http::header::HOST;
 use http::uri::Uri;
 use http::{HeaderValue, Method, Request, Version};
-use hyper::body::Incoming;
 
 /// How many bytes there are of it.
 pub(crate) fn length(uri: &Uri) -> usize {
@@ -14,7 +13,7 @@ pub(crate) fn length(uri: &Uri) -> usize {
 }
 
 /// The one host that a request names; HTTP/1.0 may name none.
-pub(crate) fn host(request: &Request<Incoming>) -> Result<Option<HeaderValue>, Page> {
+pub(crate) fn host<B>(request: &Request<B>) -> Result<Option<HeaderValue>, Page> {
     let mut fields = request.headers().get_all(HOST).iter();
     let (field, second) = (fields.next(), fields.next());
     let authority = request.uri().authority();
@@ -45,7 +44,7 @@ pub(crate) fn host(request: &Request<Incoming>) -> Result<Option<HeaderValue>, P
 }
 
 /// Whether the target names a resource, or, for `OPTIONS`, the server as a whole.
-pub(crate) fn is_valid(request: &Request<Incoming>) -> bool {
+pub(crate) fn is_valid<B>(request: &Request<B>) -> bool {
     let path = request.uri().path();
     path.starts_with('/') || (path == "*" && request.method() == Method::OPTIONS)
 }

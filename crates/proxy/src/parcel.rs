@@ -1,0 +1,101 @@
+//! Bytes on their way out of a message that is sent piece by piece: what stands before a piece of its body, the piece,
+//! and what stands behind. Knows nothing of what they say.
+
+use bytes::{Buf, Bytes};
+use std::io::{self, IoSlice, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::AsyncWrite;
+
+/// What was not written yet.
+#[derive(Debug, Default)]
+pub(crate) struct Parcel {
+    /// Goes before `data`: a head, or what begins a chunk.
+    front: Vec<u8>,
+    /// How much of it was written.
+    front_sent: usize,
+    data: Bytes,
+    /// Goes behind `data`.
+    back: &'static [u8],
+}
+
+impl Parcel {
+    /// Begins with `head`.
+    pub(crate) const fn new(head: Vec<u8>) -> Self {
+        Self { front: head, front_sent: 0, data: Bytes::new(), back: b"" }
+    }
+
+    /// The room of its head, once that was written.
+    pub(crate) fn into_room(self) -> Vec<u8> {
+        self.front
+    }
+
+    /// What stands before the next piece.
+    #[cfg(test)]
+    pub(crate) fn front(&self) -> &[u8] {
+        &self.front
+    }
+
+    /// Whether there is something to write.
+    pub(crate) fn has_more(&self) -> bool {
+        self.front_sent < self.front.len() || !self.data.is_empty() || !self.back.is_empty()
+    }
+
+    /// Whether the next piece can be added: there is none.
+    pub(crate) fn has_room(&self) -> bool {
+        self.data.is_empty() && self.back.is_empty()
+    }
+
+    /// Adds `data`.
+    pub(crate) fn add(&mut self, data: Bytes) {
+        self.data = data;
+    }
+
+    /// Adds `data`, which is not empty, as a chunk; `back` ends it.
+    pub(crate) fn add_chunk(&mut self, data: Bytes, back: &'static [u8]) -> io::Result<()> {
+        write!(self.front, "{:x}\r\n", data.len())?;
+        (self.data, self.back) = (data, back);
+        Ok(())
+    }
+
+    /// Adds the end of a body in chunks, with `trailers`, each with its line break.
+    pub(crate) fn add_end(&mut self, trailers: &[u8]) {
+        for part in [b"0\r\n", trailers, b"\r\n"] {
+            self.front.extend_from_slice(part);
+        }
+    }
+
+    /// Writes some of it to `stream`; how much. To write nothing is an error.
+    pub(crate) fn poll_write<S: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+    ) -> Poll<io::Result<usize>> {
+        let front = &self.front[self.front_sent..];
+        let written = if self.has_room() {
+            Pin::new(stream).poll_write(cx, front)
+        } else {
+            let slices = [front, &self.data, self.back].map(IoSlice::new);
+            Pin::new(stream).poll_write_vectored(cx, &slices)
+        };
+        written.map(|written| written.and_then(|count| self.take(count)))
+    }
+
+    /// So many bytes were written.
+    fn take(&mut self, count: usize) -> io::Result<usize> {
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        let of_front = count.min(self.front.len() - self.front_sent);
+        self.front_sent += of_front;
+        if self.front_sent == self.front.len() {
+            self.front.clear();
+            self.front_sent = 0;
+        }
+        let behind = count - of_front;
+        let of_data = behind.min(self.data.len());
+        self.data.advance(of_data);
+        self.back = &self.back[behind - of_data..];
+        Ok(count)
+    }
+}
