@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -11,6 +11,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(crate) struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
     due: Option<Instant>,
+    /// Whom it wakes when it rings.
+    wakes: Option<Waker>,
 }
 
 impl Alarm {
@@ -19,7 +21,10 @@ impl Alarm {
         let due = Instant::now() + after;
         self.due = Some(due);
         match &mut self.sleep {
-            Some(sleep) if sleep.deadline() > due => sleep.as_mut().reset(due),
+            Some(sleep) if sleep.deadline() > due => {
+                sleep.as_mut().reset(due);
+                self.wakes = None;
+            }
             Some(_) => {}
             None => self.sleep = Some(Box::pin(sleep_until(due))),
         }
@@ -30,8 +35,16 @@ impl Alarm {
         let (Some(sleep), Some(due)) = (&mut self.sleep, self.due) else {
             return Poll::Pending;
         };
+        // Nothing has changed, as nearly always: cheaper than to have it say so.
+        if !sleep.is_elapsed() && self.wakes.as_ref().is_some_and(|wakes| wakes.will_wake(cx.waker())) {
+            return Poll::Pending;
+        }
         loop {
-            ready!(sleep.as_mut().poll(cx));
+            if sleep.as_mut().poll(cx).is_pending() {
+                self.wakes = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            self.wakes = None;
             if sleep.deadline() >= due {
                 return Poll::Ready(());
             }

@@ -134,6 +134,7 @@ async fn serve(
     listener: &Stop,
 ) -> Option<Result<(), Broken>> {
     let proxy = Arc::clone(&client.proxy);
+    let client = Arc::new(client);
     match spoken {
         Spoken::Http1 => {
             let connection = pin!(inbound::serve(&client, stream, early, listener));
@@ -145,14 +146,13 @@ async fn serve(
         Spoken::Http2 => {
             let shared = Arc::clone(&client.shared);
             let io = TokioIo::new(ClientIo::new(stream, early, shared, Arc::clone(&proxy.limits)));
-            let client = Arc::new(client);
             let asked = Arc::clone(&client);
             let service = service_fn(move |request: Request<hyper::body::Incoming>| {
                 let client = Arc::clone(&asked);
                 // On the heap: it is large, moved about, and a connection that rests would keep its room.
                 Box::pin(async move {
                     let (busy, notable) = (client.shared.begin(), Notable::of(request.headers()));
-                    let answer = forward::answer(&client, request.map(Incoming::Http2), notable, busy).await;
+                    let answer = forward::answer(client, request.map(Incoming::Http2), notable, busy).await;
                     // From now on it is the client's turn, also before the first piece.
                     stall::handed_over();
                     Ok::<_, Infallible>(answer)

@@ -5,7 +5,7 @@ use crate::answer::{Answer, AnswerBody};
 use crate::client_io::Busy;
 use crate::connection::Client;
 use crate::handshake::Secured;
-use crate::host;
+use crate::host::Named;
 use crate::pages::Page;
 use crate::proxy::Proxy;
 use crate::table::Door;
@@ -31,9 +31,9 @@ pub(crate) fn acme(client: &Client, method: &Method, uri: &Uri, busy: Busy) -> R
 }
 
 /// The same request over HTTPS on `port`.
-pub(crate) fn to_https(host: Option<&HeaderValue>, uri: &Uri, port: u16) -> Result<HeaderValue, Page> {
+pub(crate) fn to_https(host: Option<&Named>, uri: &Uri, port: u16) -> Result<HeaderValue, Page> {
     let mut buffer = [0; _];
-    let host = host.and_then(|host| host::normalize(host.to_str().ok()?, &mut buffer));
+    let host = host.and_then(|host| host.normalized(&mut buffer));
     let host = host.ok_or(Page::BadRequest)?;
     let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let target = if target.starts_with('/') { target } else { "/" };

@@ -4,14 +4,17 @@ use crate::notable::Notable;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+/// Room for the fields that the proxy adds to a message.
+const ADDED: usize = 5;
+
 /// The fields that were `found` in `read`, and what there is among them; `None`: one has a name or a value that none
 /// can have.
 pub(crate) fn fields(read: &Bytes, found: &[httparse::Header<'_>]) -> Option<(HeaderMap, Notable)> {
-    let (mut fields, mut notable) = (HeaderMap::with_capacity(found.len()), Notable::default());
+    let (mut fields, mut notable) = (HeaderMap::with_capacity(found.len() + ADDED), Notable::default());
     for field in found {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         let value = HeaderValue::from_maybe_shared(read.slice_ref(field.value)).ok()?;
-        notable.note(&name);
+        notable.note(&name, &value);
         fields.append(name, value);
     }
     Some((fields, notable))
@@ -25,6 +28,12 @@ pub(crate) fn has_bare_line_feed(bytes: &[u8]) -> bool {
         bare |= byte == b'\n' && before != b'\r';
     }
     bare
+}
+
+/// Whether one of the fields of this `name` has `wanted` in its list.
+pub(crate) fn says(fields: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
+    let tokens = fields.get_all(name).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    tokens.map(<[u8]>::trim_ascii).any(|token| token.eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
 /// The number that `text` is in decimal digits, and nothing else.
@@ -45,6 +54,16 @@ mod tests {
         for bad in ["\n", "\na", "a\n", "a\r\n\n", "a\r\nb\nc\r\n"] {
             assert!(has_bare_line_feed(bad.as_bytes()), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_token_is_found_in_any_list_of_its_field() {
+        let mut fields = HeaderMap::new();
+        for value in ["keep-alive", "x , Close"] {
+            fields.append("connection", HeaderValue::from_static(value));
+        }
+        let says = |wanted| says(&fields, &http::header::CONNECTION, wanted);
+        assert!(says("close") && says("KEEP-alive") && says("x") && !says("clos") && !says(""));
     }
 
     #[test]

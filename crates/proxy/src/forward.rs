@@ -10,7 +10,7 @@ use crate::ending::Ending;
 use crate::exchange::{Delivery, Exchange, Incame, Outgoing, exchange};
 use crate::headers::{self, BodyFraming, Origin};
 use crate::hold::InQueue;
-use crate::host;
+use crate::host::Named;
 use crate::meter::By;
 use crate::notable::Notable;
 use crate::pages::Page;
@@ -33,11 +33,12 @@ use tokio::sync::oneshot;
 
 /// Answers `request`, whatever happens. `notable`: what there is among its fields.
 pub(crate) async fn answer(
-    client: &Client,
+    client: Arc<Client>,
     request: Request<Incoming>,
     notable: Notable,
     busy: Busy,
 ) -> Answer {
+    let client = &*client;
     let on_stream = request.version() == Version::HTTP_2;
     let is_head = request.method() == Method::HEAD;
     let begun = Instant::now();
@@ -52,9 +53,9 @@ pub(crate) async fn answer(
         }
         Err(busy) => busy,
     };
-    let order = seat(client, &mut notes).and_then(|()| Order::read(client, request, notable));
+    let order = seat(client, &mut notes).and_then(|()| Order::read(client, &request, notable));
     let carried = match order {
-        Ok(order) => order.carry_out(client, &mut notes).await,
+        Ok(order) => order.carry_out(client, request, &mut notes).await,
         Err(page) => Err(page),
     };
     let Notes { request_body, hsts, app, kind, mut ending } = notes;
@@ -129,9 +130,8 @@ enum Carried {
 
 /// A request that was understood.
 struct Order {
-    request: Request<Incoming>,
     /// `Host`, or the authority of an absolute target, which wins.
-    host: Option<HeaderValue>,
+    host: Option<Named>,
     /// The protocol that it asks to change to.
     upgrade: Option<HeaderValue>,
     /// What there is among its fields.
@@ -139,39 +139,44 @@ struct Order {
 }
 
 impl Order {
-    fn read(client: &Client, request: Request<Incoming>, notable: Notable) -> Result<Self, Page> {
+    fn read(client: &Client, request: &Request<Incoming>, notable: Notable) -> Result<Self, Page> {
         if request.method() == Method::CONNECT {
             return Err(Page::MethodNotAllowed);
         }
         if target::length(request.uri()) > client.proxy.limits.uri_bytes {
             return Err(Page::UriTooLong);
         }
-        if !target::is_valid(&request) {
+        if !target::is_valid(request) {
             return Err(Page::BadRequest);
         }
-        let host = target::host(&request)?;
+        let host = target::host(request)?;
         if let Some(secured) = &client.secured {
             let mut buffer = [0; _];
-            let host = host.as_ref().and_then(|host| host::normalize(host.to_str().ok()?, &mut buffer));
+            let host = host.as_ref().and_then(|host| host.normalized(&mut buffer));
             if detour::is_misdirected(&client.proxy, secured, host) {
                 return Err(Page::Misdirected);
             }
         }
         let upgrade = headers::requested_upgrade(request.headers(), notable);
         let upgrade = upgrade.filter(|_| request.version() == Version::HTTP_11);
-        Ok(Self { request, host, upgrade, notable })
+        Ok(Self { host, upgrade, notable })
     }
 
-    async fn carry_out(self, client: &Client, notes: &mut Notes) -> Result<Carried, Page> {
-        let Self { request, host, upgrade, notable } = self;
+    async fn carry_out(
+        self,
+        client: &Client,
+        request: Request<Incoming>,
+        notes: &mut Notes,
+    ) -> Result<Carried, Page> {
+        let Self { host, upgrade, notable } = self;
         let proxy = &client.proxy;
         let kind = headers::is_grpc(request.headers(), notable).then_some(Kind::Call);
-        let route = Route { client, host: host.clone(), target: request.uri().clone(), kind };
+        let route = Route { client, host, target: request.uri().clone(), kind };
         let mut entry = match route.enter(&[], &mut notes.app).await {
             Ok(entry) => entry,
             Err(Turned::Away(page)) => return Err(page),
             Err(Turned::ToHttps(port)) => {
-                return detour::to_https(host.as_ref(), request.uri(), port).map(Carried::Moved);
+                return detour::to_https(route.host.as_ref(), request.uri(), port).map(Carried::Moved);
             }
         };
         notes.hsts = entry.hsts.take();
@@ -185,6 +190,7 @@ impl Order {
         }
         entry.app.terms.check_length(request.body())?;
         let may_switch = upgrade.is_some();
+        let host = route.host.as_ref().map(|host| host.authority().clone());
         let mut request = prepare(client, (request, notable), host, upgrade, &entry, kind)?;
         notes.request_body = request.body().progress();
         let mut tried = Vec::new();
@@ -254,7 +260,7 @@ impl Turned {
 /// What decides where a request goes.
 struct Route<'a> {
     client: &'a Client,
-    host: Option<HeaderValue>,
+    host: Option<Named>,
     target: Uri,
     /// What it is known to be from the beginning.
     kind: Option<Kind>,
@@ -292,7 +298,7 @@ impl Route<'_> {
 
     fn find(&self, tried: &[Arc<Upstream>], app: &mut Option<Arc<App>>) -> Result<Entry, NoEntry> {
         let mut buffer = [0; _];
-        let host = self.host.as_ref().and_then(|host| host::normalize(host.to_str().ok()?, &mut buffer));
+        let host = self.host.as_ref().and_then(|host| host.normalized(&mut buffer));
         let path = match self.target.path() {
             "*" => "/",
             path => path,

@@ -70,7 +70,7 @@ pub(crate) fn prepare_request(
     if framing == BodyFraming::Chunked {
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    if notable.has(Field::ContentLength) {
+    if notable.has(Field::DoubtfulLength) {
         say_length_once(headers);
     }
     if trailers {
@@ -132,7 +132,7 @@ pub(crate) fn prepare_answer(headers: &mut HeaderMap, notable: Notable) {
         // The body was read by its chunks; a length beside them says something else or nothing.
         headers.remove(CONTENT_LENGTH);
     }
-    if notable.has(Field::ContentLength) {
+    if notable.has(Field::DoubtfulLength) {
         say_length_once(headers);
     }
     remove_hop_by_hop(headers, notable);

@@ -2,6 +2,7 @@
 //! ([`head`]), lends the socket to a request's body while there is one ([`line`]), writes the answers ([`reply`]), and
 //! keeps to the limits on the way. What a request is answered is the business of [`crate::forward`].
 
+mod answering;
 mod body;
 mod date;
 mod head;
@@ -22,14 +23,16 @@ use crate::reading::READ;
 use crate::record::Record;
 use crate::request_body::Incoming;
 use crate::stop::Stop;
+use answering::Answering;
 use bytes::Bytes;
 use head::{Asked, Head, Refusal};
 use http::{StatusCode, Version};
 use hyper::body::Body as _;
 use line::{Reader, Shared};
 use reply::{Reply, Step, Then, Unsent};
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// For how many bytes a closing connection listens on, so that a client that still sends gets to
@@ -49,7 +52,7 @@ pub(crate) enum Broken {
 
 /// A client's connection.
 struct Connection<'a> {
-    client: &'a Client,
+    client: &'a Arc<Client>,
     listener: &'a Stop,
     line: Shared,
     /// For who is to send a head.
@@ -72,7 +75,7 @@ enum Phase {
 /// Serves `client` on `stream`, of which `early` was read, to the end of the connection. It ends after the request that
 /// it is at once `listener` or the proxy says so.
 pub(crate) async fn serve(
-    client: &Client,
+    client: &Arc<Client>,
     stream: ClientStream,
     early: Bytes,
     listener: &Stop,
@@ -156,7 +159,7 @@ impl Connection<'_> {
             let before = line.read.len();
             match line.poll_read(cx, READ) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Next::None)),
-                Poll::Ready(Ok(_)) => has_news = line.read[before..].contains(&b'\n'),
+                Poll::Ready(Ok(_)) => has_news = before == 0 || line.read[before..].contains(&b'\n'),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => break,
             }
@@ -187,9 +190,10 @@ impl Connection<'_> {
         };
         let (client, line) = (self.client, &self.line);
         client.shared.begin_alone();
-        // On the heap: it is large, moved about, and a connection that rests would keep its room.
-        let mut answering = Box::pin(forward::answer(client, request.map(|()| body), notable, Busy::alone()));
-        poll_fn(|cx| match answering.as_mut().poll(cx) {
+        let request = request.map(|()| body);
+        let mut answering =
+            Answering::new(forward::answer(Arc::clone(client), request, notable, Busy::alone()));
+        poll_fn(|cx| match answering.poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Ok(answer)),
             Poll::Pending => {
                 let mut line = line.lock();

@@ -2,13 +2,23 @@
 //! and what stands behind. Knows nothing of what they say.
 
 use bytes::{Buf, Bytes};
+use std::cell::Cell;
 use std::io::{self, IoSlice, Write};
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
 
+/// The room for a head that a thread keeps, in bytes; a longer one's is given back.
+const ROOM: usize = 4 * 1024;
+
+thread_local! {
+    /// Room for the next head on this thread.
+    static HEAD: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// What was not written yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Parcel {
     /// Goes before `data`: a head, or what begins a chunk.
     front: Vec<u8>,
@@ -20,20 +30,19 @@ pub(crate) struct Parcel {
 }
 
 impl Parcel {
-    /// Begins with `head`.
-    pub(crate) const fn new(head: Vec<u8>) -> Self {
-        Self { front: head, front_sent: 0, data: Bytes::new(), back: b"" }
+    /// Begins with what `write` writes.
+    pub(crate) fn new(write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut front = HEAD.take();
+        write(&mut front);
+        Self { front, front_sent: 0, data: Bytes::new(), back: b"" }
     }
 
-    /// The room of its head, once that was written.
-    pub(crate) fn into_room(self) -> Vec<u8> {
-        self.front
-    }
-
-    /// What stands before the next piece.
-    #[cfg(test)]
-    pub(crate) fn front(&self) -> &[u8] {
-        &self.front
+    /// What stands before the next piece, in the thread's room where there is none yet.
+    pub(crate) fn front(&mut self) -> &mut Vec<u8> {
+        if self.front.capacity() == 0 {
+            self.front = HEAD.take();
+        }
+        &mut self.front
     }
 
     /// Whether there is something to write.
@@ -53,7 +62,7 @@ impl Parcel {
 
     /// Adds `data`, which is not empty, as a chunk; `back` ends it.
     pub(crate) fn add_chunk(&mut self, data: Bytes, back: &'static [u8]) -> io::Result<()> {
-        write!(self.front, "{:x}\r\n", data.len())?;
+        write!(self.front(), "{:x}\r\n", data.len())?;
         (self.data, self.back) = (data, back);
         Ok(())
     }
@@ -61,7 +70,7 @@ impl Parcel {
     /// Adds the end of a body in chunks, with `trailers`, each with its line break.
     pub(crate) fn add_end(&mut self, trailers: &[u8]) {
         for part in [b"0\r\n", trailers, b"\r\n"] {
-            self.front.extend_from_slice(part);
+            self.front().extend_from_slice(part);
         }
     }
 
@@ -91,6 +100,10 @@ impl Parcel {
         if self.front_sent == self.front.len() {
             self.front.clear();
             self.front_sent = 0;
+            // Whoever comes next needs it sooner.
+            if (1..=ROOM).contains(&self.front.capacity()) {
+                HEAD.set(mem::take(&mut self.front));
+            }
         }
         let behind = count - of_front;
         let of_data = behind.min(self.data.len());

@@ -3,7 +3,7 @@
 
 use super::Nonsense;
 use crate::extent::{Chunk, Extent};
-use crate::fields::{decimal, fields};
+use crate::fields::{decimal, fields, says};
 use crate::headers::has_known_encoding;
 use crate::notable::{Field, Notable};
 use bytes::{Buf, Bytes};
@@ -81,12 +81,14 @@ fn extent(answer: &Response<()>, notable: Notable, method: &Method) -> Result<Ex
         let known = answer.version() == Version::HTTP_11;
         return if known { Ok(Extent::Chunked(Chunk::Size)) } else { Err(Nonsense::Encoding) };
     }
+    if !notable.has(Field::ContentLength) {
+        return Ok(Extent::ToEnd);
+    }
     let mut lengths =
         fields.get_all(CONTENT_LENGTH).iter().flat_map(|value| value.as_bytes().split(|&b| b == b','));
-    let Some(first) = lengths.next() else { return Ok(Extent::ToEnd) };
-    let length = length(first)?;
+    let length = length(lengths.next().unwrap_or_default())?;
     // Said twice, it is still the same (RFC 9110, section 8.6).
-    if lengths.any(|other| self::length(other) != Ok(length)) {
+    if notable.has(Field::DoubtfulLength) && lengths.any(|other| self::length(other) != Ok(length)) {
         return Err(Nonsense::Length);
     }
     Ok(Extent::Sized(length))
@@ -99,10 +101,7 @@ fn length(text: &[u8]) -> Result<u64, Nonsense> {
 /// Whether another exchange may follow (RFC 9112, section 9.3).
 fn keeps_alive(answer: &Response<()>, notable: Notable) -> bool {
     let fields = answer.headers();
-    let says = |wanted: &str| {
-        let values = fields.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
-    };
+    let says = |wanted: &str| says(fields, &CONNECTION, wanted);
     // Who says both a length and chunks has been made to say one of them (RFC 9112, section 6.1).
     let contradicts = notable.has(Field::TransferEncoding) && notable.has(Field::ContentLength);
     let asked = notable.has(Field::Connection);

@@ -62,7 +62,7 @@ impl Outbox {
             Framing::Sized(length.unwrap_or(0))
         };
         Self {
-            parcel: Parcel::new(head(request)),
+            parcel: Parcel::new(|to| head(to, request)),
             framing,
             ended: false,
             given_up: false,
@@ -160,21 +160,16 @@ impl Outbox {
     }
 }
 
-/// The head of `request`. That no part of it holds a line break is in the types of its parts.
-fn head(request: &Outgoing) -> Vec<u8> {
+/// Writes the head of `request`. That no part of it holds a line break is in the types of its parts.
+fn head(to: &mut Vec<u8>, request: &Outgoing) {
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    let fields = request.headers();
-    let length: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    let method = request.method().as_str();
-    let mut head = Vec::with_capacity(method.len() + target.len() + length + 16);
-    for part in [method, " ", target, " HTTP/1.1\r\n"] {
-        head.extend_from_slice(part.as_bytes());
+    for part in [request.method().as_str(), " ", target, " HTTP/1.1\r\n"] {
+        to.extend_from_slice(part.as_bytes());
     }
-    for (name, value) in fields {
+    for (name, value) in request.headers() {
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            head.extend_from_slice(part);
+            to.extend_from_slice(part);
         }
     }
-    head.extend_from_slice(b"\r\n");
-    head
+    to.extend_from_slice(b"\r\n");
 }

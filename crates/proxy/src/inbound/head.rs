@@ -2,7 +2,7 @@
 //! things is refused here, and never repaired. Pure functions over bytes that were read: knows no sockets.
 
 use crate::extent::{Chunk, Extent};
-use crate::fields::{decimal, fields, has_bare_line_feed};
+use crate::fields::{decimal, fields, has_bare_line_feed, says};
 use crate::limits::Limits;
 use crate::notable::{Field, Notable};
 use bytes::{Buf, Bytes};
@@ -152,12 +152,6 @@ fn keeps_alive(version: Version, fields: &HeaderMap, notable: Notable) -> bool {
 
 fn expects(fields: &HeaderMap) -> bool {
     fields.get_all(EXPECT).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-}
-
-/// Whether one of the fields of this `name` has `wanted` in its list.
-fn says(fields: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
-    let values = fields.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
 }
 
 #[cfg(test)]

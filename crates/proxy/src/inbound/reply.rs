@@ -12,17 +12,8 @@ use http::header::{
 };
 use http::{StatusCode, Version, response};
 use hyper::body::Body;
-use std::cell::Cell;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-
-/// The room for a head that a thread keeps, in bytes; a longer one's is given back.
-const ROOM: usize = 4 * 1024;
-
-thread_local! {
-    /// Room for the next head on this thread.
-    static HEAD: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
 
 /// What of an answer has not been written.
 #[derive(Debug)]
@@ -99,12 +90,14 @@ impl Reply {
         };
         let closes = then == Then::Close || framing == Framing::ToEnd || says_close(&head.headers);
         let then = if closes && !is_switch { Then::Close } else { Then::Next };
-        let mut room = HEAD.take();
-        room.extend_from_slice(before);
-        let trailers = reply_head::write(&mut room, head, asked, length, then);
+        let mut trailers = None;
+        let parcel = Parcel::new(|to| {
+            to.extend_from_slice(before);
+            trailers = reply_head::write(to, head, asked, length, then);
+        });
         let trailers = trailers.filter(|_| framing == Framing::Chunked && asked.takes_trailers);
         let ended = framing == Framing::Sized(0);
-        (Self { parcel: Parcel::new(room), framing, trailers, ended }, then)
+        (Self { parcel, framing, trailers, ended }, then)
     }
 
     /// Takes what there is of `body`, if there is room for it.
@@ -167,16 +160,6 @@ impl Reply {
         }
         self.ended = true;
         Ok(())
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        let mut room = std::mem::take(&mut self.parcel).into_room();
-        if room.capacity() <= ROOM {
-            room.clear();
-            HEAD.set(room);
-        }
     }
 }
 
@@ -452,8 +435,8 @@ mod tests {
             let mut said = answer(200, date);
             said.extensions_mut().insert(ReasonPhrase::from_static(b"Fine"));
             let (head, ()) = said.into_parts();
-            let (reply, _) = Reply::new(&head, Some(0), ASKED, Then::Next, b"");
-            String::from_utf8(reply.parcel.front().to_vec()).unwrap()
+            let (mut reply, _) = Reply::new(&head, Some(0), ASKED, Then::Next, b"");
+            String::from_utf8(reply.parcel.front().clone()).unwrap()
         };
         assert_eq!(
             head(&[("date", "today")]),
