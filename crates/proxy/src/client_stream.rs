@@ -48,6 +48,18 @@ macro_rules! whichever {
     };
 }
 
+impl ClientStream {
+    /// Ready when a read may find something. It need not: then the read itself waits.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Tls(_) => Poll::Ready(Ok(())),
+            #[cfg(feature = "in-memory")]
+            Self::Memory(_) => Poll::Ready(Ok(())),
+        }
+    }
+}
+
 impl AsyncRead for ClientStream {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -20,9 +20,9 @@ const ACME: &str = "/.well-known/acme-challenge/";
 /// The answer to an ACME server; `None`: the request is no such question, or nobody waits for it.
 pub(crate) fn acme(client: &Client, method: &Method, uri: &Uri, busy: Busy) -> Result<Answer, Busy> {
     let asked = client.door == Door::Common && method == Method::GET;
-    let token = asked.then(|| uri.path().strip_prefix(ACME)).flatten();
+    let Some(token) = asked.then(|| uri.path().strip_prefix(ACME)).flatten() else { return Err(busy) };
     let certificates = client.proxy.certificates();
-    let Some(text) = token.and_then(|token| certificates.answer(token)) else { return Err(busy) };
+    let Some(text) = certificates.answer(token) else { return Err(busy) };
     let mut answer = Response::new(AnswerBody::page(text.clone(), busy));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));

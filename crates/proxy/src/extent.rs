@@ -193,7 +193,7 @@ fn trailers(read: &mut Bytes) -> Result<Option<HeaderMap>, Malformed> {
     let (length, trailers) = match httparse::parse_headers(read, &mut found) {
         Ok(Status::Complete((length, found))) if length <= LONGEST_LINE => {
             let sound = !has_bare_line_feed(&read[..length]);
-            let (trailers, _) = fields(read, found).filter(|_| sound).ok_or(Malformed::Chunk)?;
+            let (trailers, _) = fields(read, found, 0).filter(|_| sound).ok_or(Malformed::Chunk)?;
             (length, trailers)
         }
         Ok(Status::Partial) if read.len() <= LONGEST_LINE => return Ok(None),

@@ -4,13 +4,14 @@ use crate::notable::Notable;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// Room for the fields that the proxy adds to a message.
-const ADDED: usize = 5;
-
-/// The fields that were `found` in `read`, and what there is among them; `None`: one has a name or a value that none
-/// can have.
-pub(crate) fn fields(read: &Bytes, found: &[httparse::Header<'_>]) -> Option<(HeaderMap, Notable)> {
-    let (mut fields, mut notable) = (HeaderMap::with_capacity(found.len() + ADDED), Notable::default());
+/// The fields that were `found` in `read`, with room for so `many_more`, and what there is among them; `None`: one has a
+/// name or a value that none can have.
+pub(crate) fn fields(
+    read: &Bytes,
+    found: &[httparse::Header<'_>],
+    many_more: usize,
+) -> Option<(HeaderMap, Notable)> {
+    let (mut fields, mut notable) = (HeaderMap::with_capacity(found.len() + many_more), Notable::default());
     for field in found {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         let value = HeaderValue::from_maybe_shared(read.slice_ref(field.value)).ok()?;
@@ -24,7 +25,7 @@ pub(crate) fn fields(read: &Bytes, found: &[httparse::Header<'_>]) -> Option<(He
 pub(crate) fn has_bare_line_feed(bytes: &[u8]) -> bool {
     let mut bare = bytes.first() == Some(&b'\n');
     // To the end, whatever is found: so it is done for many bytes at once.
-    for (&before, &byte) in bytes.iter().zip(bytes.iter().skip(1)) {
+    for (&before, &byte) in bytes.iter().zip(bytes.get(1..).unwrap_or_default()) {
         bare |= byte == b'\n' && before != b'\r';
     }
     bare

@@ -47,7 +47,7 @@ pub(crate) struct Named {
 impl Named {
     /// What `authority` names; `None`: it names no host.
     pub(crate) fn new(authority: HeaderValue) -> Option<Self> {
-        let text = std::str::from_utf8(authority.as_bytes()).ok()?;
+        let text = authority.to_str().ok()?;
         let mut buffer = [0; _];
         let host = normalize(text, &mut buffer)?;
         let plain = std::ptr::eq(host.as_ptr(), text.as_ptr()).then_some(host.len());
@@ -61,7 +61,7 @@ impl Named {
 
     /// Its comparable form.
     pub(crate) fn normalized<'a>(&'a self, buffer: &'a mut HostBuffer) -> Option<&'a str> {
-        let text = std::str::from_utf8(self.authority.as_bytes()).ok()?;
+        let text = self.authority.to_str().ok()?;
         match self.plain {
             Some(length) => text.get(..length),
             None => normalize(text, buffer),

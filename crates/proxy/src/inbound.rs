@@ -17,7 +17,6 @@ use crate::answer::{Answer, AnswerBody};
 use crate::client_io::Busy;
 use crate::client_stream::ClientStream;
 use crate::connection::Client;
-use crate::forward;
 use crate::pages::Page;
 use crate::reading::READ;
 use crate::record::Record;
@@ -99,7 +98,8 @@ pub(crate) async fn serve(
             }
         };
         let asked = head.asked;
-        let answer = connection.answer(head).await?;
+        let mut answering = connection.ask(head);
+        let answer = poll_fn(|cx| connection.poll_answer(cx, &mut answering)).await?;
         let status = answer.status();
         let (mut body, then) = connection.write(asked, answer).await?;
         if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -177,34 +177,31 @@ impl Connection<'_> {
         })
     }
 
-    /// Has the request answered, as long as its client waits for it.
-    async fn answer(&mut self, head: Head) -> Result<Answer, Broken> {
-        let Head { request, notable, extent, expects, .. } = head;
-        let body = if extent.is_over() {
+    /// Begins to have a request answered.
+    fn ask(&self, head: Head) -> Answering {
+        let Head { mut request, notable, extent, expects, .. } = head;
+        if extent.is_over() {
             self.line.lock().begin(Reader::Connection);
-            Incoming::None
         } else {
             self.line.lock().begin(Reader::Body);
             let body = Body::new(self.line.clone(), extent);
-            Incoming::Http1(Box::new(if expects { body.expected() } else { body }))
-        };
-        let (client, line) = (self.client, &self.line);
-        client.shared.begin_alone();
-        let request = request.map(|()| body);
-        let mut answering =
-            Answering::new(forward::answer(Arc::clone(client), request, notable, Busy::alone()));
-        poll_fn(|cx| match answering.poll(cx) {
-            Poll::Ready(answer) => Poll::Ready(Ok(answer)),
-            Poll::Pending => {
-                let mut line = line.lock();
-                // With a body that nobody reads yet its end would not be seen.
-                if client.shared.is_waiting() && line.stream.has_ended() {
-                    return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()));
-                }
-                line.poll_gone(cx).map(|error| Err(error.into()))
-            }
-        })
-        .await
+            *request.body_mut() = Incoming::Http1(Box::new(if expects { body.expected() } else { body }));
+        }
+        self.client.shared.begin_alone();
+        Answering::new(Arc::clone(self.client), request, notable)
+    }
+
+    /// The answer, as long as its client waits for it.
+    fn poll_answer(&self, cx: &mut Context<'_>, answering: &mut Answering) -> Poll<io::Result<Answer>> {
+        if let Poll::Ready(answer) = answering.poll(cx) {
+            return Poll::Ready(Ok(answer));
+        }
+        let mut line = self.line.lock();
+        // With a body that nobody reads yet its end would not be seen.
+        if self.client.shared.is_waiting() && line.stream.has_ended() {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        line.poll_gone(cx).map(Err)
     }
 
     /// Writes all of `answer`; what is left of its body, and whether another request may follow.

@@ -7,7 +7,7 @@ use crate::fields::{decimal, fields, says};
 use crate::headers::has_known_encoding;
 use crate::notable::{Field, Notable};
 use bytes::{Buf, Bytes};
-use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use http::{Method, Response, StatusCode, Version};
 use httparse::{ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
@@ -56,7 +56,7 @@ pub(crate) fn take(read: &mut Bytes, method: &Method) -> Result<Option<Head>, No
             answer.extensions_mut().insert(reason);
         }
         let notable;
-        (*answer.headers_mut(), notable) = fields(read, parsed.headers).ok_or(Nonsense::Head)?;
+        (*answer.headers_mut(), notable) = fields(read, parsed.headers, 0).ok_or(Nonsense::Head)?;
         read.advance(length);
         let keeps_alive = keeps_alive(&answer, notable);
         return Ok(Some(Head { extent: extent(&answer, notable, method)?, keeps_alive, notable, answer }));
@@ -84,11 +84,15 @@ fn extent(answer: &Response<()>, notable: Notable, method: &Method) -> Result<Ex
     if !notable.has(Field::ContentLength) {
         return Ok(Extent::ToEnd);
     }
+    if !notable.has(Field::DoubtfulLength) {
+        let length = fields.get(CONTENT_LENGTH).map(HeaderValue::as_bytes).unwrap_or_default();
+        return self::length(length).map(Extent::Sized);
+    }
     let mut lengths =
         fields.get_all(CONTENT_LENGTH).iter().flat_map(|value| value.as_bytes().split(|&b| b == b','));
     let length = length(lengths.next().unwrap_or_default())?;
     // Said twice, it is still the same (RFC 9110, section 8.6).
-    if notable.has(Field::DoubtfulLength) && lengths.any(|other| self::length(other) != Ok(length)) {
+    if lengths.any(|other| self::length(other) != Ok(length)) {
         return Err(Nonsense::Length);
     }
     Ok(Extent::Sized(length))

@@ -5,6 +5,7 @@ use crate::extent::{Chunk, Extent};
 use crate::fields::{decimal, fields, has_bare_line_feed, says};
 use crate::limits::Limits;
 use crate::notable::{Field, Notable};
+use crate::request_body::Incoming;
 use bytes::{Buf, Bytes};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
@@ -17,6 +18,9 @@ use std::mem::MaybeUninit;
 /// How many fields it may have.
 const MOST_FIELDS: usize = 100;
 
+/// Room for the fields that the proxy adds.
+const ADDED: usize = 5;
+
 /// The longest target, in bytes, that can be looked at at all.
 const LONGEST_TARGET: usize = 65_534;
 
@@ -26,7 +30,8 @@ const LONGEST_BODY: u64 = i64::MAX as u64;
 /// What came before the body.
 #[derive(Debug)]
 pub(super) struct Head {
-    pub(super) request: Request<()>,
+    /// Its body is not known here.
+    pub(super) request: Request<Incoming>,
     /// What there is among its fields.
     pub(super) notable: Notable,
     pub(super) extent: Extent,
@@ -95,13 +100,13 @@ pub(super) fn take(read: &mut Bytes, limits: &Limits) -> Result<Option<Head>, Re
         return Err(Refusal::TargetTooLong);
     }
     let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
-    let mut request = Request::new(());
+    let mut request = Request::new(Incoming::None);
     *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Malformed)?;
     *request.uri_mut() =
         Uri::from_maybe_shared(read.slice_ref(target.as_bytes())).map_err(|_| Refusal::Malformed)?;
     *request.version_mut() = version;
     let notable;
-    (*request.headers_mut(), notable) = fields(read, parsed.headers).ok_or(Refusal::Malformed)?;
+    (*request.headers_mut(), notable) = fields(read, parsed.headers, ADDED).ok_or(Refusal::Malformed)?;
     read.advance(length);
     let fields = request.headers();
     let extent = extent(version, fields, notable)?;
