@@ -112,3 +112,67 @@ impl Parcel {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
+    use super::*;
+
+    /// Takes so many bytes at a time.
+    struct Sink {
+        room: usize,
+        bytes: Vec<u8>,
+    }
+
+    impl tokio::io::AsyncWrite for Sink {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            let this = self.get_mut();
+            let count = bytes.len().min(this.room);
+            this.bytes.extend_from_slice(&bytes[..count]);
+            Poll::Ready(Ok(count))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn all_of_it_is_written_in_order_however_little_is_taken_at_a_time() {
+        for room in [1, 2, 3, 7, usize::MAX] {
+            let mut sink = Sink { room, bytes: Vec::new() };
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let mut parcel = Parcel::new(|head| head.extend_from_slice(b"head:"));
+            let mut write = |parcel: &mut Parcel| {
+                while parcel.has_more() {
+                    let Poll::Ready(count) = parcel.poll_write(&mut cx, &mut sink) else { unreachable!() };
+                    assert!((1..=room).contains(&count.unwrap()));
+                }
+                assert!(parcel.has_room());
+            };
+            parcel.add(Bytes::from_static(b"data"));
+            write(&mut parcel);
+            parcel.add_chunk(Bytes::from_static(b"0123456789abcdef"), b"\r\n").unwrap();
+            write(&mut parcel);
+            parcel.add_end(b"a: b\r\n");
+            write(&mut parcel);
+            assert_eq!(sink.bytes, b"head:data10\r\n0123456789abcdef\r\n0\r\na: b\r\n\r\n", "{room}");
+        }
+    }
+
+    #[test]
+    fn one_who_takes_nothing_breaks_it_off() {
+        let mut sink = Sink { room: 0, bytes: Vec::new() };
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut parcel = Parcel::new(|head| head.push(b'x'));
+        let Poll::Ready(Err(error)) = parcel.poll_write(&mut cx, &mut sink) else {
+            panic!("nothing was taken")
+        };
+        assert_eq!(error.kind(), io::ErrorKind::WriteZero);
+    }
+}
