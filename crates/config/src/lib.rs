@@ -13,6 +13,7 @@ mod environment;
 mod fields;
 mod files;
 mod health;
+mod import;
 mod limits;
 mod mappings;
 mod policy;
@@ -35,6 +36,9 @@ pub use clash::{Claim, ReservedPort, Standing, check_clashes};
 pub use data_plane::{AccessLogForm, ClientLimits, ProxyProtocol, ProxySettings};
 pub use edit::{replace_image, write_atomically};
 pub use files::StoredFiles;
+pub use import::{
+    ComposeError, Described, DescribedPort, Import, Imported, import_compose, import_container,
+};
 pub use policy::{HostPortRule, Policy};
 pub use problem::{Position, Problem};
 pub use schema::schema;

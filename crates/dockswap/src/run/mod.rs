@@ -6,6 +6,7 @@ mod offline;
 mod private;
 mod privileges;
 mod proxy;
+mod service_manager;
 mod signals;
 pub(crate) mod state;
 mod supervise;
@@ -27,6 +28,7 @@ use dockswap_proxy::ProxyClient;
 use dockswap_store::{Database, Holder};
 use intake::{Intake, Rules};
 use private::{bind_private, keep_to_ourselves, make_private_dir};
+use sd_notify::NotifyState;
 use signals::{Asked, Signals};
 use state::State;
 use std::sync::Arc;
@@ -92,6 +94,8 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     let program = Program::this()?;
     overlay(&mut settings, args);
     telemetry::init(&settings.log);
+    // A look at the whole database may take longer than the manager's patience.
+    let _reassuring = service_manager::reassure();
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -142,7 +146,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         http = %settings.proxy.http,
         "ready"
     );
-    notify(sd_notify::NotifyState::Ready);
+    service_manager::tell(NotifyState::Ready);
 
     let outcome = loop {
         let asked = match asked_early.take() {
@@ -169,7 +173,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     tracing::info!("ending");
     if !matches!(outcome, Ok(Ended::ToGoOnAs(_))) {
         // A service manager that hears this while the process goes on kills it in the end.
-        notify(sd_notify::NotifyState::Stopping);
+        service_manager::tell(NotifyState::Stopping);
     }
     stop.cancel();
     intake.ended().await;
@@ -230,12 +234,5 @@ fn overlay(settings: &mut Settings, args: &RunArgs) {
     }
     if let Some(format) = args.log_format {
         settings.log.format = format;
-    }
-}
-
-/// Tells a service manager, where there is one.
-fn notify(state: sd_notify::NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!(%error, "the service manager could not be told");
     }
 }

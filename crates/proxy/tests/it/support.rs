@@ -62,6 +62,7 @@ pub(crate) fn config(dir: &Path, limits: Limits) -> ProxyConfig {
         access_log: None,
         sockets: Vec::new(),
         start: Start::Alone,
+        ready: None,
     }
 }
 
