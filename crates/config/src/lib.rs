@@ -37,6 +37,7 @@ pub use edit::{replace_image, write_atomically};
 pub use files::StoredFiles;
 pub use policy::{HostPortRule, Policy};
 pub use problem::{Position, Problem};
+pub use scalar::duration::parse as parse_duration;
 pub use schema::schema;
 pub use settings::{LogFormat, LogSettings, Settings};
 pub use sha::sha256;

@@ -2,7 +2,7 @@
 
 use dockswap_core::machine::{Access, Machine, Phase, Warmth};
 use dockswap_core::routes::{AppRoutes, Hold, InFlight};
-use dockswap_core::{AppName, Color, DeploymentId, Timestamp};
+use dockswap_core::{AppName, AppSpec, Color, DeploymentId, ProjectName, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -11,6 +11,9 @@ use std::time::Duration;
 pub struct AppView {
     /// The app.
     pub app: AppName,
+    /// The project that its newest file names; `None`: none, or it cannot be read.
+    #[serde(default)]
+    pub project: Option<ProjectName>,
     /// The machine's state.
     pub state: String,
     /// How many transitions it has made.
@@ -175,7 +178,7 @@ pub enum Notice {
 }
 
 impl AppView {
-    pub(crate) fn of(machine: &Machine, routes: Option<&AppRoutes>) -> Self {
+    pub(crate) fn of(machine: &Machine, newest: Option<&AppSpec>, routes: Option<&AppRoutes>) -> Self {
         let serving = machine.serving();
         let failed = match machine.phase() {
             Phase::Settled(dockswap_core::machine::Ground::Failed(failed)) => Some(failed.reason.to_string()),
@@ -183,6 +186,7 @@ impl AppView {
         };
         Self {
             app: machine.app().clone(),
+            project: newest.and_then(project_of),
             state: machine.state().to_owned(),
             version: machine.version().0,
             active_color: serving.map(|serving| serving.live.color),
@@ -214,4 +218,9 @@ impl AppView {
             runs_alone: machine.releases().iter().any(|release| release.runs_alone()),
         }
     }
+}
+
+/// The project that a file names. One that was stored before names had a form is none.
+fn project_of(spec: &AppSpec) -> Option<ProjectName> {
+    spec.project.as_ref()?.parse().ok()
 }

@@ -3,11 +3,13 @@
 //! the probes are handed in.
 
 use crate::api;
+use crate::api::access::{Peer, Porter};
 use crate::run::intake::{Intake, Rules};
 use crate::run::state::State;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use dockswap_config::{Policy, StoredFiles, Trust};
 use dockswap_controller::{Controller, ControllerSettings, Ports, SystemClock};
@@ -57,6 +59,7 @@ impl MemoryApi {
         let intake = Intake::start(apps, rules, controller.clone(), stop.clone()).await?;
         let state = Arc::new(State {
             controller: controller.clone(),
+            porter: Porter::new(database.clone()),
             database,
             docker: Arc::new(Docker::connect(Some(NO_DOCKER))?),
             proxy: Arc::new(ProxyClient::new(dir.join("proxy.sock"))),
@@ -64,13 +67,22 @@ impl MemoryApi {
             certificates: None,
             stop: stop.clone(),
         });
-        Ok(Self { router: api::router(state), controller, intake, stop })
+        Ok(Self { router: api::router(&state), controller, intake, stop })
     }
 
-    /// Answers one request. The bodies of streams end only with the controller.
+    /// Answers one request of this user's, or of whose token it shows. The bodies of streams end only with the controller.
     pub async fn ask(&self, request: Request<Bytes>) -> Response<Body> {
-        let Ok(answer) = self.router.clone().call(request.map(Body::from)).await;
+        let mut request = request.map(Body::from);
+        let peer = Peer::Local(Some(rustix::process::geteuid().as_raw()));
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let Ok(answer) = self.router.clone().call(request).await;
         answer
+    }
+
+    /// Every method and path that has a door; the router has no others.
+    #[must_use]
+    pub fn doors() -> Vec<(http::Method, &'static str)> {
+        api::doors::routes().into_iter().map(|route| (route.method, route.path)).collect()
     }
 
     /// Stops as `dockswap run` does.

@@ -244,7 +244,7 @@ impl Database {
         self.writer.close().await;
     }
 
-    async fn write(&self, operation: &'static str, write: Write) -> Result<Written, StoreError> {
+    pub(crate) async fn write(&self, operation: &'static str, write: Write) -> Result<Written, StoreError> {
         self.writer.write(operation, self.history.deadline, write).await
     }
 
@@ -253,7 +253,7 @@ impl Database {
         let (app, expected) = (unit.app.clone(), unit.expected.cast_unsigned());
         match self.write("commit a transition", Write::Transition(Box::new(unit))).await? {
             Written::Conflict => Err(CommitError::Conflict { app, expected }),
-            Written::Done | Written::Config(_) => Ok(()),
+            Written::Done | Written::Config(_) | Written::Token(_) => Ok(()),
         }
     }
 }
@@ -281,7 +281,7 @@ impl Store for Database {
         let operation = "store a config";
         match self.write(operation, Write::Config(config.clone())).await? {
             Written::Config(id) => Ok(id),
-            Written::Done | Written::Conflict => {
+            Written::Done | Written::Conflict | Written::Token(_) => {
                 Err(store_error(operation, self.history.deadline, DbErr::UnpackInsertId))
             }
         }

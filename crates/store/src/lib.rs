@@ -30,6 +30,7 @@ mod sqlite;
 mod stamp;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod transaction;
 mod write;
 mod writer;
@@ -45,6 +46,7 @@ pub use lease::Holder;
 pub use restore::{RestoreError, Restored, restore};
 pub use rows::{ConfigSummary, EventRow};
 pub use schema::SchemaStatus;
+pub use tokens::{TokenOutcome, TokenRow};
 
 use std::time::Duration;
 

@@ -6,6 +6,7 @@ use crate::entity::{
 };
 use crate::rows::without_nul;
 use crate::stamp::Stamp;
+use crate::tokens::{TokenOutcome, TokenWrite};
 use dockswap_core::machine::Transition;
 use dockswap_core::ports::Image;
 use dockswap_core::records::{CurrentState, DeploymentWrite, EventRecord, NewConfig};
@@ -25,6 +26,8 @@ pub(crate) enum Write {
     Refusal(EventRecord),
     /// A version of an app file.
     Config(NewConfig),
+    /// A change of tokens.
+    Token(Box<TokenWrite>),
     /// Nothing new: to see whether anything can be written.
     Touch,
 }
@@ -57,6 +60,8 @@ pub(crate) enum Written {
     Done,
     /// It is in the transaction, under this id.
     Config(ConfigId),
+    /// What became of a change of tokens.
+    Token(TokenOutcome),
     /// The machine is no longer the expected one: nothing was written.
     Conflict,
 }
@@ -161,6 +166,7 @@ impl Write {
                 let inserted = app_config::Entity::insert(row).exec(db).await?;
                 Ok(Written::Config(ConfigId(inserted.last_insert_id)))
             }
+            Self::Token(write) => write.apply(db).await,
             Self::Touch => {
                 touch(db).await?;
                 Ok(Written::Done)
@@ -196,6 +202,7 @@ impl Write {
                     .await?;
                 Ok(id.map(|id| Written::Config(ConfigId(id))))
             }
+            Self::Token(write) => write.find(db).await,
             // It leaves no trace.
             Self::Touch => Ok(None),
         }

@@ -134,7 +134,8 @@ impl App {
         let routes = held.routes(&seen, machine.gate());
         let routes = routes.or_else(|| AppRoutes::of(&machine, &seen));
         let containers = Containers::new(seen);
-        let (view, view_receiver) = watch::channel(AppView::of(&machine, routes.as_ref()));
+        let spec = newest.as_ref().map(|newest| &*newest.spec);
+        let (view, view_receiver) = watch::channel(AppView::of(&machine, spec, routes.as_ref()));
         let machine = Arc::new(machine);
         let (published, machine_receiver) = watch::channel(machine.clone());
         let (hint, hint_receiver) = watch::channel(0);

@@ -1,12 +1,13 @@
 //! Questions about apps as they stand now.
 
+use super::access::Caller;
 use super::error::Problem;
 use super::segment::Segment;
 use super::{app_name, wire};
 use crate::run::state::State;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{self, Query};
+use axum::extract::{self, Extension, Query};
 use dockswap_controller::{AppView, FileStatus};
 use dockswap_core::ports::Probe;
 use dockswap_core::records::{DeploymentStatus, StoreError};
@@ -30,15 +31,21 @@ pub(super) struct OfColor {
 
 pub(super) async fn list(
     extract::State(state): extract::State<Arc<State>>,
+    Extension(caller): Extension<Caller>,
 ) -> Result<Json<wire::Apps>, Problem> {
     let mut apps = Vec::new();
-    for view in state.controller.views() {
+    let seen = |view: &AppView| caller.grants.on(view.project.as_ref()).is_some();
+    for view in state.controller.views().into_iter().filter(seen) {
         apps.push(with_records(&state, view).await?);
     }
     count_waiting(&state, &mut apps).await;
     let known = |file: &wire::File| apps.iter().any(|app| Some(&app.view.app) == file.app.as_ref());
-    let files =
-        state.intake.files().into_iter().filter(|file| !file.problems.is_empty() && !known(file)).collect();
+    let unknown = |file: &wire::File| !file.problems.is_empty() && !known(file);
+    let files = match caller.sees_everything() {
+        true => state.intake.files().into_iter().filter(unknown).collect(),
+        // What belongs to no known app belongs to no known project.
+        false => Vec::new(),
+    };
     Ok(Json(wire::Apps { apps, files }))
 }
 

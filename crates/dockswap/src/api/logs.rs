@@ -1,12 +1,13 @@
 //! What an app's containers wrote, as it is: nothing is escaped here.
 
+use super::access::{Caller, shut_out};
 use super::error::Problem;
 use super::segment::Segment;
 use super::{app_name, apps};
 use crate::run::state::State;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{self, Query};
+use axum::extract::{self, Extension, Query};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
@@ -29,6 +30,7 @@ pub(super) struct Which {
 
 pub(super) async fn logs(
     extract::State(state): extract::State<Arc<State>>,
+    Extension(caller): Extension<Caller>,
     Segment(app): Segment,
     query: Result<Query<Which>, QueryRejection>,
 ) -> Result<Response, Problem> {
@@ -47,7 +49,9 @@ pub(super) async fn logs(
         let log = state.docker.logs(&container.id, which.tail, follow);
         if several { named(container.name.clone(), log) } else { log }
     });
-    let log = stream::select_all(streams).take_until(state.stop.clone().cancelled_owned());
+    let shut_out = Box::pin(shut_out(state.clone(), caller, Some(app)));
+    let log =
+        stream::select_all(streams).take_until(state.stop.clone().cancelled_owned()).take_until(shut_out);
     let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     Ok((kind, Body::from_stream(log)).into_response())
 }

@@ -37,7 +37,7 @@ impl From<Part> for Page {
     }
 }
 
-type Asked = Result<Query<Part>, QueryRejection>;
+pub(super) type Asked = Result<Query<Part>, QueryRejection>;
 
 pub(super) async fn deployments(
     extract::State(state): extract::State<Arc<State>>,
@@ -90,8 +90,7 @@ pub(super) async fn config(
     extract::State(state): extract::State<Arc<State>>,
     Segment(id): Segment,
 ) -> Result<Response, Problem> {
-    let unknown =
-        || Problem::not_found("unknown_config", format!("there is no config {}", id.escape_default()));
+    let unknown = || unknown_config(&id);
     let number: i64 = id.parse().map_err(|_| unknown())?;
     let row = state.database.history().config(ConfigId(number)).await?.ok_or_else(unknown)?;
     let headers = [
@@ -100,6 +99,10 @@ pub(super) async fn config(
         ("x-config-app", row.app.to_string()),
     ];
     Ok((headers, row.bytes).into_response())
+}
+
+pub(super) fn unknown_config(id: &str) -> Problem {
+    Problem::not_found("unknown_config", format!("there is no config {}", id.escape_default()))
 }
 
 async fn events(state: &State, scope: &EventScope, part: Part) -> Result<Json<wire::Events>, Problem> {

@@ -5,12 +5,13 @@
 //! Messages: `transition` (data: an event, id: its id), `progress` (data: app and progress, no id),
 //! and, in the stream of a deployment, a last `ended` (data: the deployment).
 
+use super::access::{Caller, shut_out};
 use super::error::Problem;
 use super::segment::Segment;
 use super::{app_name, apps, deployment_id, wire};
 use crate::run::state::State;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{self, Query};
+use axum::extract::{self, Extension, Query};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, KeepAliveStream, Sse};
 use dockswap_controller::Notice;
@@ -49,33 +50,37 @@ type Messages = std::pin::Pin<Box<dyn Stream<Item = Result<Event, Infallible>> +
 
 pub(super) async fn everything(
     extract::State(state): extract::State<Arc<State>>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     query: Asked,
 ) -> Answer {
     let Query(from) = query?;
     let scope = match &from.app {
+        Some(app) if !caller.sees(&state, app) => return Err(Problem::unknown_app(app)),
         Some(app) => EventScope::App(apps::view(&state, app)?.app),
         None => EventScope::All,
     };
     let after = begin(&state, &headers, from.after).await?;
-    Ok(follow(Follower { app: from.app, scope, after, state }))
+    Ok(follow(Follower { app: from.app, scope, after, caller, state }))
 }
 
 pub(super) async fn app(
     extract::State(state): extract::State<Arc<State>>,
     Segment(app): Segment,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     query: Asked,
 ) -> Answer {
     let (app, Query(from)) = (app_name(&app)?, query?);
     apps::view(&state, &app)?;
     let after = begin(&state, &headers, from.after).await?;
-    Ok(follow(Follower { app: Some(app.clone()), scope: EventScope::App(app), after, state }))
+    Ok(follow(Follower { app: Some(app.clone()), scope: EventScope::App(app), after, caller, state }))
 }
 
 pub(super) async fn deployment(
     extract::State(state): extract::State<Arc<State>>,
     Segment(id): Segment,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     query: Asked,
 ) -> Answer {
@@ -83,7 +88,7 @@ pub(super) async fn deployment(
     let row = state.database.history().deployment(id).await?;
     let app = row.ok_or_else(|| Problem::unknown_deployment(id))?.app_name;
     let after = begin(&state, &headers, from.after.or(Some(0))).await?;
-    Ok(follow(Follower { app: Some(app), scope: EventScope::Deployment(id), after, state }))
+    Ok(follow(Follower { app: Some(app), scope: EventScope::Deployment(id), after, caller, state }))
 }
 
 /// A client that comes back says what it saw last.
@@ -100,7 +105,13 @@ async fn begin(state: &State, headers: &HeaderMap, after: Option<i64>) -> Result
 
 fn follow(follower: Follower) -> Sse<KeepAliveStream<Messages>> {
     let (sender, receiver) = mpsc::channel(16);
-    tokio::spawn(follower.run(sender));
+    let shut_out = shut_out(follower.state.clone(), follower.caller.clone(), follower.app.clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            () = follower.run(sender) => {}
+            () = shut_out => {}
+        }
+    });
     let messages = futures_util::stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|message| (Ok(message), receiver))
     });
@@ -118,6 +129,8 @@ struct Follower {
     scope: EventScope,
     /// The last event that was sent.
     after: i64,
+    /// Who follows: only what they may see is told.
+    caller: Caller,
     state: Arc<State>,
 }
 
@@ -151,7 +164,7 @@ impl Follower {
     }
 
     fn is_about(&self, app: &AppName) -> bool {
-        self.app.as_ref().is_none_or(|own| own == app)
+        self.app.as_ref().is_none_or(|own| own == app) && self.caller.sees(&self.state, app)
     }
 
     /// Sends what is new. `false`: it was the last.
@@ -179,6 +192,9 @@ impl Follower {
             let count = rows.len();
             for row in rows {
                 self.after = row.id;
+                if !self.caller.sees(&self.state, &row.app_name) {
+                    continue;
+                }
                 let event = wire::Event::from(row);
                 let message = message("transition", &event).map(|message| message.id(event.id.to_string()));
                 if send(sender, message).await.is_err() {

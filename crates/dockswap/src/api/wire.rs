@@ -1,7 +1,10 @@
 //! What the API says and the commands read: one vocabulary for both ends, in JSON. It must not know
 //! how it is carried.
 
+mod access;
+
 pub(crate) use crate::run::intake::FileReport as File;
+pub(crate) use access::{NewToken, Token, TokenMark, TokenOrder, TokenStanding, Tokens, WhoAmI};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use dockswap_certs::CertificateView;

@@ -3,7 +3,7 @@
 
 use crate::api::wire::Problem;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 /// For the connection: a controller that runs takes it at once.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -28,9 +29,17 @@ const SILENCE: Duration = Duration::from_secs(40);
 const MOST: usize = 64 * 1024 * 1024;
 
 /// The controller, as the commands ask it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Client {
     socket: PathBuf,
+    /// Shown with every question; none: whoever can open the socket may ask.
+    token: Option<Zeroizing<String>>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("socket", &self.socket).finish_non_exhaustive()
+    }
 }
 
 /// Why there is no answer, or not the one that was hoped for.
@@ -61,7 +70,12 @@ pub(crate) struct Document {
 
 impl Client {
     pub(crate) const fn new(socket: PathBuf) -> Self {
-        Self { socket }
+        Self { socket, token: None }
+    }
+
+    /// The same, who shows `token`.
+    pub(crate) fn showing(self, token: String) -> Self {
+        Self { token: Some(Zeroizing::new(token)), ..self }
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
@@ -145,6 +159,9 @@ impl Client {
             .uri(path)
             .header(HOST, "dockswap")
             .header(CONTENT_TYPE, "application/json");
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {}", token.as_str()));
+        }
         if let Some(after) = after {
             request = request.header("last-event-id", after);
         }

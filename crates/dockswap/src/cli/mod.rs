@@ -44,9 +44,11 @@ mod session;
 mod status;
 mod switch;
 mod text;
+mod token;
 mod validate;
 mod version;
 mod wait;
+mod whoami;
 mod why;
 
 pub(crate) use run::{ProxyArgs, RunArgs};
@@ -147,6 +149,8 @@ pub(crate) enum Verb {
     Wait(wait::WaitArgs),
     Doctor(doctor::DoctorArgs),
     Db(db::DbArgs),
+    Token(token::TokenArgs),
+    Whoami(whoami::WhoamiArgs),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -288,6 +292,8 @@ async fn carry_out(session: &Session, verb: Verb) -> Result<Exit, CliError> {
         Verb::Wait(args) => wait::wait(session, &args).await,
         Verb::Doctor(args) => doctor::doctor(session, &args).await,
         Verb::Db(args) => db::db(session, &args).await,
+        Verb::Token(args) => token::token(session, &args).await,
+        Verb::Whoami(args) => whoami::whoami(session, &args).await,
         Verb::Schema(args) => schema::schema(&args),
         Verb::Completions(args) => completions::completions(&args),
         Verb::Man(args) => man::man(&args),

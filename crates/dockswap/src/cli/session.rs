@@ -42,7 +42,12 @@ impl Session {
         let paths = global.paths().map_err(|error| CliError::new(Exit::Usage, format!("{error:#}")))?;
         let socket = global.socket.clone().unwrap_or_else(|| paths.api_socket());
         let format = if global.json { Format::Json } else { Format::Text };
-        Ok(Self { paths, client: Client::new(socket), format, given_config_dir: global.config_dir.clone() })
+        let client = Client::new(socket);
+        let client = match std::env::var("DOCKSWAP_TOKEN") {
+            Ok(token) if !token.is_empty() => client.showing(token),
+            _ => client,
+        };
+        Ok(Self { paths, client, format, given_config_dir: global.config_dir.clone() })
     }
 
     /// The controller's settings, as this user would start it.

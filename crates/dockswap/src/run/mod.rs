@@ -16,6 +16,7 @@ pub(crate) use offline::offline_rollback;
 pub(crate) use proxy::Proxy;
 pub(crate) use upgrade::Program;
 
+use crate::api::access::Porter;
 use crate::cli::RunArgs;
 use crate::paths::Paths;
 use anyhow::{Context, Result};
@@ -133,6 +134,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         proxy: parts.proxy.clone(),
         intake: intake.handle(),
         certificates: Some(certificates.clone()),
+        porter: Porter::new(parts.database.clone()),
         stop: stop.clone(),
     });
     let api = tokio::spawn(crate::api::serve(state.clone(), bind_private(&paths.api_socket())?));

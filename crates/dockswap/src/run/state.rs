@@ -1,6 +1,7 @@
 //! What the API and the tasks of `dockswap run` share.
 
 use super::intake::IntakeHandle;
+use crate::api::access::Porter;
 use dockswap_certs::{CertificateView, Custodian};
 use dockswap_controller::Controller;
 use dockswap_core::AppName;
@@ -24,6 +25,8 @@ pub(crate) struct State {
     pub(crate) intake: IntakeHandle,
     /// Certificates; `None`: nobody looks after them.
     pub(crate) certificates: Option<Arc<Custodian>>,
+    /// Knows who asks.
+    pub(crate) porter: Porter,
     /// Ends everything.
     pub(crate) stop: CancellationToken,
 }

@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "the derives add items that cannot be documented")]
 #![allow(unreachable_pub, reason = "the derives ask for `pub`")]
 
+pub(crate) mod api_token;
 pub(crate) mod app_config;
 pub(crate) mod app_machine;
 pub(crate) mod controller_lease;
@@ -10,3 +11,4 @@ pub(crate) mod current_state;
 pub(crate) mod deployment;
 pub(crate) mod deployment_event;
 pub(crate) mod deployment_image;
+pub(crate) mod token_grant;

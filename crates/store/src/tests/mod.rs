@@ -15,6 +15,7 @@ mod restores;
 mod scars;
 mod schemas;
 mod story;
+mod tokens;
 
 use cluster::Cluster;
 use fixtures::Place;
@@ -68,6 +69,12 @@ suite! {
         what_an_app_said_is_taken_even_with_a_nul
         an_unreadable_machine_is_named
         a_group_shares_a_transaction;
+    tokens:
+        a_token_comes_back_as_it_was_made
+        a_name_is_one_tokens_until_that_is_revoked
+        tokens_are_listed_newest_first
+        a_lost_answer_about_a_token_is_looked_up
+        only_hashes_and_known_roles_are_taken;
     leases:
         a_second_controller_is_refused_and_told_of_the_first
         whoever_was_replaced_writes_nothing
