@@ -19,6 +19,7 @@ mod database;
 mod entity;
 mod error;
 mod history;
+mod keys;
 mod lease;
 mod location;
 mod postgres;
@@ -42,6 +43,7 @@ pub use database::{
 };
 pub use error::{ConnectError, LeaseError, SchemaError};
 pub use history::{EventScope, History, Page};
+pub use keys::{KeyId, KeyRecord, NewKey, Reservation};
 pub use lease::Holder;
 pub use restore::{RestoreError, Restored, restore};
 pub use rows::{ConfigSummary, EventRow};

@@ -4,6 +4,7 @@
 use crate::entity::{
     app_config, app_machine, controller_lease, current_state, deployment, deployment_event, deployment_image,
 };
+use crate::keys::KeyWrite;
 use crate::rows::without_nul;
 use crate::stamp::Stamp;
 use crate::tokens::{TokenOutcome, TokenWrite};
@@ -28,6 +29,8 @@ pub(crate) enum Write {
     Config(NewConfig),
     /// A change of tokens.
     Token(Box<TokenWrite>),
+    /// The key of an order, or its answer.
+    Key(KeyWrite),
     /// Nothing new: to see whether anything can be written.
     Touch,
 }
@@ -62,7 +65,7 @@ pub(crate) enum Written {
     Config(ConfigId),
     /// What became of a change of tokens.
     Token(TokenOutcome),
-    /// The machine is no longer the expected one: nothing was written.
+    /// The machine is no longer the expected one, or the key is there already: nothing was written.
     Conflict,
 }
 
@@ -167,6 +170,7 @@ impl Write {
                 Ok(Written::Config(ConfigId(inserted.last_insert_id)))
             }
             Self::Token(write) => write.apply(db).await,
+            Self::Key(write) => write.apply(db).await,
             Self::Touch => {
                 touch(db).await?;
                 Ok(Written::Done)
@@ -203,6 +207,7 @@ impl Write {
                 Ok(id.map(|id| Written::Config(ConfigId(id))))
             }
             Self::Token(write) => write.find(db).await,
+            Self::Key(write) => write.find(db).await,
             // It leaves no trace.
             Self::Touch => Ok(None),
         }

@@ -11,4 +11,5 @@ pub(crate) mod current_state;
 pub(crate) mod deployment;
 pub(crate) mod deployment_event;
 pub(crate) mod deployment_image;
+pub(crate) mod order_key;
 pub(crate) mod token_grant;

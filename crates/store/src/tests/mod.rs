@@ -9,6 +9,7 @@ mod fault;
 mod files;
 mod fixtures;
 mod histories;
+mod keys;
 mod leases;
 mod lost_answers;
 mod restores;
@@ -79,6 +80,10 @@ suite! {
         a_second_controller_is_refused_and_told_of_the_first
         whoever_was_replaced_writes_nothing
         a_reader_reads_beside_the_controller_and_cannot_write;
+    keys:
+        a_key_is_taken_once_and_keeps_its_answer
+        of_many_at_once_one_is_fresh
+        keys_are_forgotten_after_a_day;
     histories:
         bytes_come_back_as_they_went_in
         a_file_that_goes_back_is_a_version_of_its_own
