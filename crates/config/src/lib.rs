@@ -3,6 +3,7 @@
 
 mod acme;
 mod advice;
+mod api;
 mod app;
 mod clash;
 mod container;
@@ -30,6 +31,7 @@ mod watch;
 mod yaml;
 
 pub use acme::{AcmeSettings, ChallengeKind};
+pub use api::{ApiSettings, ApiTls};
 pub use app::parse_app;
 pub use clash::{Claim, ReservedPort, Standing, check_clashes};
 pub use data_plane::{AccessLogForm, ClientLimits, ProxyProtocol, ProxySettings};

@@ -3,11 +3,12 @@
 use dockswap_core::machine::{Access, Machine, Phase, Warmth};
 use dockswap_core::routes::{AppRoutes, Hold, InFlight};
 use dockswap_core::{AppName, AppSpec, Color, DeploymentId, ProjectName, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// An app as it stands now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct AppView {
     /// The app.
     pub app: AppName,
@@ -55,7 +56,7 @@ pub struct AppView {
 }
 
 /// Whether an app's new requests pass, and who keeps them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum GateView {
     /// They do.
@@ -92,7 +93,7 @@ impl GateView {
 }
 
 /// A version out of traffic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct StandbyView {
     /// Its slot.
     pub color: Color,
@@ -105,7 +106,7 @@ pub struct StandbyView {
 }
 
 /// The app's file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum FileStatus {
     /// It is there and valid.
@@ -124,7 +125,7 @@ pub enum FileStatus {
 }
 
 /// How the effect in flight comes along.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(tag = "doing", rename_all = "snake_case")]
 pub enum Progress {
     /// Fetching the image.
@@ -148,6 +149,7 @@ pub enum Progress {
         left: InFlight,
         /// How long it has until it is closed.
         #[serde(with = "dockswap_core::time::millis", rename = "closed_in_ms")]
+        #[schemars(with = "u64")]
         closed_in: Duration,
     },
     /// Trying again what did not work.

@@ -1,12 +1,13 @@
 //! Who may do what: roles, and where they hold. It must not know how somebody proves who they are.
 
 use crate::name::ProjectName;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
 /// What somebody may do; each role may do what the ones before it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Ask.
@@ -55,7 +56,7 @@ impl FromStr for Role {
 }
 
 /// A role, and where it holds.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grant {
     /// For the apps of this project; `None`: everywhere, also where an app belongs to no project, and for what
@@ -76,7 +77,7 @@ impl fmt::Display for Grant {
 }
 
 /// Everything that somebody was granted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Grants(pub Vec<Grant>);
 

@@ -13,6 +13,7 @@ pub mod name;
 pub mod ports;
 pub mod records;
 pub mod routes;
+mod schema;
 pub mod spec;
 pub mod time;
 pub mod token;

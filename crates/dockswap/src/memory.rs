@@ -60,6 +60,7 @@ impl MemoryApi {
         let state = Arc::new(State {
             controller: controller.clone(),
             porter: Porter::new(database.clone()),
+            rates: crate::api::front::Rates::default(),
             database,
             docker: Arc::new(Docker::connect(Some(NO_DOCKER))?),
             proxy: Arc::new(ProxyClient::new(dir.join("proxy.sock"))),

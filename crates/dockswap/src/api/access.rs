@@ -1,13 +1,14 @@
 //! Who asks: a user of this host, by the socket, or whoever has a token. What they may do follows from it; where that is
 //! asked, `doors` says.
 
+use super::code::Code;
 use super::error::Problem;
 use super::wire;
 use crate::run::state::State;
 use axum::Json;
 use axum::extract::connect_info::Connected;
 use axum::extract::{self, Extension};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::serve::IncomingStream;
 use dockswap_core::grants::{Grants, Role};
 use dockswap_core::token::{TokenId, TokenName, TokenText};
@@ -38,7 +39,6 @@ pub(crate) enum Peer {
     /// A process of this host, over the socket, whose user the kernel names; `None`: it does not.
     Local(Option<u32>),
     /// Over the network.
-    #[allow(dead_code, reason = "the API is on its socket alone so far")]
     Remote(SocketAddr),
 }
 
@@ -104,7 +104,7 @@ impl Caller {
              controller's host: `dockswap token create NAME --role {needed}`)",
             self.actor
         );
-        Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
+        Problem::new(Code::Forbidden, detail)
     }
 }
 
@@ -276,7 +276,7 @@ pub(super) fn wall_clock() -> Timestamp {
 }
 
 fn unknown_caller(detail: &str) -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+    Problem::new(Code::Unauthenticated, detail)
 }
 
 /// Who the caller is taken for.

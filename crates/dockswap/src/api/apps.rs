@@ -2,12 +2,12 @@
 
 use super::access::Caller;
 use super::error::Problem;
+use super::query::Asked;
 use super::segment::Segment;
 use super::{app_name, wire};
 use crate::run::state::State;
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{self, Extension, Query};
+use axum::extract::{self, Extension};
 use dockswap_controller::{AppView, FileStatus};
 use dockswap_core::ports::Probe;
 use dockswap_core::records::{DeploymentStatus, StoreError};
@@ -25,6 +25,7 @@ const RECENT: u64 = 50;
 
 /// A color, or none given.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct OfColor {
     pub(super) color: Option<Color>,
 }
@@ -107,9 +108,9 @@ pub(super) async fn health(
 pub(super) async fn docker_run(
     extract::State(state): extract::State<Arc<State>>,
     Segment(app): Segment,
-    query: Result<Query<OfColor>, QueryRejection>,
+    Asked(OfColor { color }): Asked<OfColor>,
 ) -> Result<Json<wire::DockerRun>, Problem> {
-    let (app, Query(OfColor { color })) = (app_name(&app)?, query?);
+    let app = app_name(&app)?;
     let group = state.controller.group(&app, color).await?;
     Ok(Json(wire::DockerRun { app, color: group.color, command: docker_run_command(&group) }))
 }

@@ -10,6 +10,7 @@ use super::{BODY_LIMIT, DEADLINE, PAGE_BODY_LIMIT};
 use super::{
     access, app_name, apps, deployment_id, files, gates, logs, orders, records, stream, system, tokens,
 };
+use super::{once, openapi, query};
 use crate::run::state::State;
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, RawPathParams, Request};
@@ -137,6 +138,7 @@ pub(crate) fn routes() -> Vec<Route> {
         ask("/v1/deployments/{id}/events", Deployment(Viewer), records::deployment_events),
         follow("/v1/deployments/{id}/events/stream", Deployment(Viewer), stream::deployment),
         follow("/v1/events", Known, stream::everything),
+        ask("/v1/openapi.json", Known, openapi::answer),
         ask("/v1/files", Everywhere(Viewer), files::list),
         ask("/v1/certificates", Everywhere(Viewer), system::certificates),
         post("/v1/reload", Everywhere(Admin), "reload", files::reload),
@@ -149,9 +151,14 @@ pub(crate) fn routes() -> Vec<Route> {
 /// The router: the table, each path behind its door.
 pub(super) fn router(state: &Arc<State>) -> Router {
     let mut router = Router::new();
+    let orders = once::Orders::new(state.clone());
     for Route { path, door, manner, handler, .. } in routes() {
         let post = Post { state: state.clone(), door };
-        let mut handler = handler.route_layer(middleware::from_fn_with_state(post, guard));
+        let mut handler = handler.route_layer(middleware::from_fn(query::refuse_unknown));
+        if matches!(manner, Manner::Order(_)) {
+            handler = handler.route_layer(middleware::from_fn_with_state(orders.clone(), once::once));
+        }
+        handler = handler.route_layer(middleware::from_fn_with_state(post, guard));
         if manner != Manner::Stream {
             handler = handler.route_layer(middleware::from_fn(in_time));
         }
@@ -160,7 +167,7 @@ pub(super) fn router(state: &Arc<State>) -> Router {
         router = with;
     }
     router
-        .fallback(|| async { Problem::not_found("no_such_path", "the API has no such path") })
+        .fallback(|| async { Problem::no_such_path() })
         .method_not_allowed_fallback(|| async { Problem::no_such_method() })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(state.clone())
@@ -198,6 +205,11 @@ async fn guard(
     let named = params.iter().next().map(|(_, text)| text).unwrap_or_default();
     if let Err(problem) = door.admits(state, &caller, named).await {
         return problem.into_response();
+    }
+    if let Some(token) = &caller.token
+        && let Err(refused) = state.rates.admit(token.id.as_str())
+    {
+        return refused;
     }
     request.extensions_mut().insert(caller);
     next.run(request).await

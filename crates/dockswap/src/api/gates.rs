@@ -1,5 +1,6 @@
 //! Keeping new requests from an app, and letting them in again: a pause, and maintenance.
 
+use super::code::Code;
 use super::error::Problem;
 use super::orders::{Answer, Order, command};
 use super::segment::Segment;
@@ -7,7 +8,6 @@ use super::wire;
 use crate::run::state::State;
 use axum::Json;
 use axum::extract;
-use axum::http::StatusCode;
 use dockswap_controller::Command;
 use dockswap_core::machine::LONGEST_PAUSE;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(super) async fn pause(
     if limit.is_zero() || limit > LONGEST_PAUSE || queue == 0 {
         let longest = LONGEST_PAUSE.as_secs() / 60;
         let detail = format!("a pause lasts up to {longest} min, and at least one request must be let wait");
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_pause", detail));
+        return Err(Problem::new(Code::InvalidPause, detail));
     }
     command(&state, &app, Command::Pause { limit, queue }).await
 }
@@ -41,7 +41,7 @@ pub(super) async fn close(
     let Json(wire::MaintenanceOrder { page }) = order?;
     if page.as_ref().is_some_and(|page| page.len() > wire::PAGE_LIMIT) {
         let detail = format!("a page has at most {} KiB", wire::PAGE_LIMIT / 1024);
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "page_too_long", detail));
+        return Err(Problem::new(Code::PageTooLong, detail));
     }
     command(&state, &app, Command::BeginMaintenance { page }).await
 }

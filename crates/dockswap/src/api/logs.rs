@@ -2,12 +2,12 @@
 
 use super::access::{Caller, shut_out};
 use super::error::Problem;
+use super::query::Asked;
 use super::segment::Segment;
 use super::{app_name, apps};
 use crate::run::state::State;
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{self, Extension, Query};
+use axum::extract::{self, Extension};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
@@ -19,6 +19,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Which {
     /// Absent: what serves, else what is there.
     color: Option<Color>,
@@ -32,9 +33,9 @@ pub(super) async fn logs(
     extract::State(state): extract::State<Arc<State>>,
     Extension(caller): Extension<Caller>,
     Segment(app): Segment,
-    query: Result<Query<Which>, QueryRejection>,
+    Asked(which): Asked<Which>,
 ) -> Result<Response, Problem> {
-    let (app, Query(which)) = (app_name(&app)?, query?);
+    let app = app_name(&app)?;
     let view = apps::view(&state, &app)?;
     let all = state.controller.containers(&app).await?;
     let color = which.color.or(view.active_color);

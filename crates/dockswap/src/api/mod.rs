@@ -6,23 +6,32 @@
 
 pub(crate) mod access;
 mod apps;
+mod code;
 pub(crate) mod doors;
 mod error;
 mod files;
+pub(crate) mod front;
 mod gates;
 mod logs;
+mod once;
+mod openapi;
+mod operations;
 mod orders;
+mod query;
 mod records;
 mod segment;
 mod stream;
 mod system;
+pub(crate) mod tcp;
 mod tokens;
 pub(crate) mod wire;
 
 pub(crate) use error::{Problem, with_causes};
+pub(crate) use openapi::document;
 
 use crate::run::state::State;
 use axum::Router;
+use code::Code;
 use dockswap_core::{AppName, DeploymentId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,11 +49,18 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Serves the API on `socket` until `state.stop`; then lets what was asked be answered, and ends.
 pub(crate) async fn serve(state: Arc<State>, socket: UnixListener) {
     let stop = state.stop.clone();
+    tokio::spawn(once::sweep(state.clone()));
     let service = router(&state).into_make_service_with_connect_info::<access::Peer>();
     let served = axum::serve(socket, service).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!(%error, "the API has ended");
     }
+}
+
+/// Serves the API over TCP until `state.stop`.
+pub(crate) async fn serve_tcp(state: Arc<State>, doorway: tcp::Doorway) {
+    let router = router(&state);
+    tcp::serve(state.stop.clone(), router, doorway).await;
 }
 
 /// Every path of the API, each behind its door.
@@ -59,6 +75,6 @@ fn app_name(text: &str) -> Result<AppName, Problem> {
 
 fn deployment_id(text: &str) -> Result<DeploymentId, Problem> {
     let unknown =
-        || Problem::not_found("unknown_deployment", format!("{} is no deployment", text.escape_default()));
+        || Problem::new(Code::UnknownDeployment, format!("{} is no deployment", text.escape_default()));
     text.parse().map(DeploymentId).map_err(|_| unknown())
 }

@@ -1,5 +1,6 @@
 //! Orders: what people ask of apps. Each answers once it is begun, not once it is done.
 
+use super::code::Code;
 use super::error::Problem;
 use super::segment::Segment;
 use super::{app_name, apps, wire};
@@ -108,7 +109,7 @@ pub(super) async fn switch(
             Some(AppView { in_flight: Some(id), state, active_color, .. }) => {
                 let how = if active_color == Some(color) { "has the traffic" } else { "is no standby now" };
                 let detail = format!("{color} of {app} {how}: deployment {id} is in flight (state {state})");
-                Err(Problem::new(StatusCode::CONFLICT, "busy", detail))
+                Err(Problem::new(Code::Busy, detail))
             }
             _ => Err(error.into()),
         },
@@ -151,7 +152,7 @@ async fn known(state: &State, app: &str) -> Result<AppName, Problem> {
 fn image_reference(image: &str) -> Result<(), Problem> {
     match replace_image(std::path::Path::new("image"), b"image: x\n", image) {
         Ok(_) => Ok(()),
-        Err(problem) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_image", problem.message)),
+        Err(problem) => Err(Problem::new(Code::InvalidImage, problem.message)),
     }
 }
 

@@ -1,16 +1,18 @@
 //! Tokens: made, listed, revoked. A token itself is in one answer, and nowhere else.
 
 use super::access::{Caller, secret_sha, wall_clock};
+use super::code::Code;
 use super::error::Problem;
 use super::orders::Order;
-use super::records::Asked;
+use super::query::{Asked, Part};
+use super::records::Listed;
 use super::segment::Segment;
 use super::wire;
 use crate::run::state::State;
 use axum::Json;
-use axum::extract::{self, Extension, Query};
-use axum::http::StatusCode;
+use axum::extract::{self, Extension};
 use axum::http::header::{CACHE_CONTROL, HeaderName};
+use axum::http::{StatusCode, Uri};
 use dockswap_core::grants::Grants;
 use dockswap_core::token::{DIGITS, ID_DIGITS, SECRET_DIGITS, TokenId, TokenName, TokenText};
 use dockswap_store::{TokenOutcome, TokenRow};
@@ -22,12 +24,13 @@ const MOST_GRANTS: usize = 64;
 
 pub(super) async fn list(
     extract::State(state): extract::State<Arc<State>>,
-    page: Asked,
-) -> Result<Json<wire::Tokens>, Problem> {
-    let Query(part) = page?;
-    let rows = state.database.history().tokens(part.into()).await?;
+    Asked(part): Asked<Part>,
+    uri: Uri,
+) -> Listed<wire::Tokens> {
+    let mut rows = state.database.history().tokens(part.to_read()).await?;
+    let next = part.cut(&mut rows, &uri);
     let now = wall_clock();
-    Ok(Json(wire::Tokens { tokens: rows.into_iter().map(|row| wire::Token::of(row, now)).collect() }))
+    Ok((next, Json(wire::Tokens { tokens: rows.into_iter().map(|row| wire::Token::of(row, now)).collect() })))
 }
 
 pub(super) async fn create(
@@ -64,7 +67,7 @@ pub(super) async fn create(
         TokenOutcome::NameTaken | TokenOutcome::Absent => {
             let detail =
                 format!("there is a token {} already: revoke it first, or choose another name", row.name);
-            return Err(Problem::new(StatusCode::CONFLICT, "name_taken", detail));
+            return Err(Problem::new(Code::NameTaken, detail));
         }
     }
     let token = TokenText { id, secret: &secret }.write();
@@ -77,7 +80,7 @@ pub(super) async fn revoke(
     Extension(caller): Extension<Caller>,
     Segment(which): Segment,
 ) -> Result<Json<wire::Token>, Problem> {
-    let unknown = || Problem::not_found("unknown_token", "there is no such token that is not revoked yet");
+    let unknown = || Problem::new(Code::UnknownToken, "there is no such token that is not revoked yet");
     let history = state.database.history();
     let by_id = match which.parse::<TokenId>() {
         Ok(id) => history.token(&id).await?,
@@ -114,11 +117,11 @@ fn random_digits(count: usize) -> Result<Zeroizing<String>, Problem> {
 
 fn no_randomness(error: &str) -> Problem {
     let detail = format!("the system gives no random numbers: {error}");
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_randomness", detail)
+    Problem::new(Code::NoRandomness, detail)
 }
 
 fn invalid_token(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_token", detail)
+    Problem::new(Code::InvalidToken, detail)
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ mod rollback;
 mod run;
 mod schema;
 mod sentence;
+mod server;
 mod session;
 mod status;
 mod switch;
@@ -51,6 +52,7 @@ mod wait;
 mod whoami;
 mod why;
 
+pub(crate) use listeners::holder_of;
 pub(crate) use run::{ProxyArgs, RunArgs};
 pub(crate) use text::escape;
 
@@ -106,6 +108,15 @@ pub(crate) struct Global {
     /// The controller's socket [default: api.sock in the data directory]
     #[arg(long, global = true, value_name = "PATH", env = "DOCKSWAP_SOCKET", hide_env_values = true)]
     pub(crate) socket: Option<PathBuf>,
+    /// A controller's API over TCP instead, as in https://deploy.example.com:7443
+    #[arg(long, global = true, value_name = "URL", env = "DOCKSWAP_SERVER", hide_env_values = true)]
+    pub(crate) server: Option<String>,
+    /// The file that holds the token to show [default: the environment variable DOCKSWAP_TOKEN]
+    #[arg(long, global = true, value_name = "FILE", env = "DOCKSWAP_TOKEN_FILE", hide_env_values = true)]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Root certificates in PEM by which the server is known [default: those of the system]
+    #[arg(long, global = true, value_name = "FILE", env = "DOCKSWAP_CA", hide_env_values = true)]
+    pub(crate) ca: Option<PathBuf>,
     /// Write one JSON document to stdout
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -175,6 +186,16 @@ impl Verb {
             Self::Health(args) => Some(&args.app),
             Self::DockerRun(args) => Some(&args.app),
             Self::Wait(args) => Some(&args.app),
+            _ => None,
+        }
+    }
+
+    /// What a verb reads that is on the controller's own host; `None`: nothing.
+    const fn reads_here(&self) -> Option<&'static str> {
+        match self {
+            Self::Validate(_) | Self::Plan(_) => Some("app files and settings"),
+            Self::Doctor(_) => Some("the system around the controller"),
+            Self::Db(_) => Some("the database"),
             _ => None,
         }
     }
@@ -263,6 +284,11 @@ fn complain(error: &CliError, json: bool) {
 }
 
 async fn carry_out(session: &Session, verb: Verb) -> Result<Exit, CliError> {
+    if let Some(what) = verb.reads_here().filter(|_| session.client.is_remote()) {
+        return Err(CliError::new(Exit::Usage, "this command does not work over --server")
+            .because(format!("it reads {what}, where the controller runs"))
+            .next("run it there, without --server and DOCKSWAP_SERVER"));
+    }
     match verb {
         Verb::Run(args) => run::run(session, &args).await,
         Verb::Proxy(_) => unreachable!("it makes a runtime of its own, later"),

@@ -30,10 +30,13 @@ impl<'a> Records<'a> {
     /// The controller's, when it answers; else the database's, and a note says so.
     pub(crate) async fn open(session: &'a Session) -> Result<Self, CliError> {
         match session.client.get::<wire::Files>("/v1/files").await {
-            Err(error @ ClientError::Unreachable { .. }) => {
+            Err(error @ ClientError::Unreachable { .. }) if !session.client.is_remote() => {
                 let database = Self::database(session).await.map_err(|_| CliError::from(error))?;
                 note("the controller does not answer: this is read from the database");
                 Ok(database)
+            }
+            Err(error @ (ClientError::Unreachable { .. } | ClientError::Distrusted { .. })) => {
+                Err(error.into())
             }
             _ => Ok(Self::Controller(session)),
         }

@@ -28,7 +28,8 @@ const RELOAD: Duration = Duration::from_millis(500);
 const FIND: Duration = Duration::from_secs(10);
 
 /// A file of the config directory, as people see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, schemars::JsonSchema, Serialize, Deserialize)]
+#[schemars(rename = "File")]
 pub(crate) struct FileReport {
     /// Where it is.
     pub(crate) path: PathBuf,

@@ -1,6 +1,7 @@
 //! `dockswap run`: the controller process, put together from its parts and taken apart again.
 
 mod certificates;
+pub(crate) mod doorway;
 pub(crate) mod intake;
 mod offline;
 mod private;
@@ -96,9 +97,8 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    if let Some(addr) = settings.api_http {
-        tracing::warn!(%addr, "api.http is not served by this version: the API is on its Unix socket alone");
-    }
+    // Before anything that takes its time: a mistake in the settings is told at once.
+    let doorway = doorway::open(&settings.api).await?;
     std::fs::create_dir_all(paths.apps_dir())
         .with_context(|| format!("cannot create {}", paths.apps_dir().display()))?;
     let mut early = Early { signals, upgrade: false };
@@ -135,13 +135,17 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         intake: intake.handle(),
         certificates: Some(certificates.clone()),
         porter: Porter::new(parts.database.clone()),
+        rates: crate::api::front::Rates::default(),
         stop: stop.clone(),
     });
     let api = tokio::spawn(crate::api::serve(state.clone(), bind_private(&paths.api_socket())?));
+    let listen = doorway.as_ref().and_then(|doorway| doorway.listener.local_addr().ok());
+    let doorway = doorway.map(|doorway| tokio::spawn(crate::api::serve_tcp(state.clone(), doorway)));
     tracing::info!(
         apps = %paths.apps_dir().display(),
         socket = %paths.api_socket().display(),
         http = %settings.proxy.http,
+        api = listen.map(tracing::field::display),
         "ready"
     );
     notify(sd_notify::NotifyState::Ready);
@@ -178,6 +182,9 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     certificates.end().await;
     controller.shutdown().await;
     let _ = api.await;
+    if let Some(doorway) = doorway {
+        let _ = doorway.await;
+    }
     let _ = std::fs::remove_file(paths.api_socket());
     match outcome {
         Ok(Ended::ToGoOnAs(_)) => supervisor.leave().await,

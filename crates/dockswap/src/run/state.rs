@@ -2,6 +2,7 @@
 
 use super::intake::IntakeHandle;
 use crate::api::access::Porter;
+use crate::api::front::Rates;
 use dockswap_certs::{CertificateView, Custodian};
 use dockswap_controller::Controller;
 use dockswap_core::AppName;
@@ -27,6 +28,8 @@ pub(crate) struct State {
     pub(crate) certificates: Option<Arc<Custodian>>,
     /// Knows who asks.
     pub(crate) porter: Porter,
+    /// How often each token asks.
+    pub(crate) rates: Rates,
     /// Ends everything.
     pub(crate) stop: CancellationToken,
 }

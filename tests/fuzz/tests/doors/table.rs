@@ -28,6 +28,7 @@ const TABLE: &[(&str, &str, Whom)] = &[
     ("GET", "/v1/whoami", Known),
     ("GET", "/v1/apps", Known),
     ("GET", "/v1/events", Known),
+    ("GET", "/v1/openapi.json", Known),
     ("GET", "/v1/files", Everywhere("viewer")),
     ("GET", "/v1/certificates", Everywhere("viewer")),
     ("GET", "/v1/apps/{app}", Here("viewer")),

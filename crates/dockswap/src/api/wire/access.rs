@@ -5,13 +5,14 @@ use dockswap_core::Timestamp;
 use dockswap_core::grants::{Grant, Grants};
 use dockswap_core::token::{TokenId, TokenName};
 use dockswap_store::TokenRow;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// `GET /v1/whoami`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct WhoAmI {
     /// `uid:1000(ada)` or `token:ci`.
     pub(crate) actor: String,
@@ -23,7 +24,7 @@ pub(crate) struct WhoAmI {
 }
 
 /// Which token it was.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct TokenMark {
     pub(crate) id: TokenId,
     pub(crate) name: TokenName,
@@ -31,18 +32,19 @@ pub(crate) struct TokenMark {
 }
 
 /// What is asked of `POST tokens`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TokenOrder {
     pub(crate) name: String,
     pub(crate) grants: Vec<Grant>,
     /// Absent: it does not expire.
     #[serde(default, rename = "expires_in_s", with = "seconds")]
+    #[schemars(with = "Option<u32>")]
     pub(crate) expires_in: Option<Duration>,
 }
 
 /// How a token stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum TokenStanding {
     /// It is good.
@@ -54,7 +56,7 @@ pub(crate) enum TokenStanding {
 }
 
 /// A token on record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Token {
     pub(crate) id: TokenId,
     pub(crate) name: TokenName,
@@ -95,13 +97,13 @@ impl Token {
 }
 
 /// `GET /v1/tokens`: newest first.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Tokens {
     pub(crate) tokens: Vec<Token>,
 }
 
 /// The one answer that holds a token itself.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct NewToken {
     pub(crate) token: String,
     #[serde(flatten)]

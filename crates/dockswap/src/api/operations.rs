@@ -1,0 +1,459 @@
+//! What every route takes and answers, as the API's document says it. Who may use a route, and what is
+//! done there, it must not know.
+
+use super::code::Code;
+use super::query::{FARTHEST, MOST, USUAL};
+use super::wire;
+use axum::http;
+use schemars::{Schema, SchemaGenerator};
+use serde_json::{Value, json};
+
+/// The methods of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    Get,
+    Post,
+    Delete,
+}
+
+impl Method {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Post => "post",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// A schema, as a part of the document that the generator makes.
+pub(super) type Shape = fn(&mut SchemaGenerator) -> Schema;
+
+/// A parameter of a question.
+pub(super) struct Parameter {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) schema: fn() -> Value,
+}
+
+/// What is answered when it went well.
+pub(super) enum Answer {
+    /// A document (200).
+    Json(Shape),
+    /// A part of a list (200), with `Link` where there is a next one.
+    List(Shape),
+    /// What became of an order: begun (202), or so already (200).
+    Accepted,
+    /// What was made (201).
+    Created(Shape),
+    /// Another kind of text (200).
+    Text(&'static str),
+}
+
+/// A method of a path.
+pub(super) struct Operation {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    pub(super) id: &'static str,
+    pub(super) about: &'static str,
+    pub(super) query: &'static [Parameter],
+    /// What must be sent.
+    pub(super) order: Option<Shape>,
+    pub(super) answer: Answer,
+    /// The problems that it may be answered with, beside those of every operation of its kind.
+    pub(super) codes: &'static [Code],
+}
+
+impl Operation {
+    /// Whether it changes anything.
+    pub(super) fn is_order(&self) -> bool {
+        self.method != Method::Get
+    }
+}
+
+/// The operation of a route, as the router names it; `HEAD` is `GET` without the body.
+pub(super) fn find(method: &http::Method, path: &str) -> Option<&'static Operation> {
+    let method = if *method == http::Method::HEAD { "GET" } else { method.as_str() };
+    OPERATIONS.iter().find(|one| one.path == path && one.method.as_str().eq_ignore_ascii_case(method))
+}
+
+const LIST: &[Parameter] = &[
+    Parameter {
+        name: "limit",
+        about: "How many rows at most.",
+        schema: || json!({ "type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL }),
+    },
+    Parameter {
+        name: "offset",
+        about: "How many rows are passed over first.",
+        schema: || json!({ "type": "integer", "minimum": 0, "maximum": FARTHEST, "default": 0 }),
+    },
+];
+
+const AFTER: Parameter = Parameter {
+    name: "after",
+    about: "The last event that was seen; 0: from the first one. `Last-Event-ID` wins over it.",
+    schema: || json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX }),
+};
+
+const COLOR: Parameter = Parameter {
+    name: "color",
+    about: "The slot; absent: what serves.",
+    schema: || json!({ "enum": ["blue", "green"] }),
+};
+
+const fn ask(
+    path: &'static str,
+    id: &'static str,
+    about: &'static str,
+    query: &'static [Parameter],
+    answer: Answer,
+    codes: &'static [Code],
+) -> Operation {
+    Operation { method: Method::Get, path, id, about, query, order: None, answer, codes }
+}
+
+const fn order(
+    path: &'static str,
+    id: &'static str,
+    about: &'static str,
+    order: Option<Shape>,
+    codes: &'static [Code],
+) -> Operation {
+    Operation { method: Method::Post, path, id, about, query: &[], order, answer: Answer::Accepted, codes }
+}
+
+const OF_APP: &[Code] = &[Code::UnknownApp, Code::Invalid];
+
+/// What the machine may say to an order.
+const REFUSED: &[Code] = &[
+    Code::UnknownApp,
+    Code::Invalid,
+    Code::Busy,
+    Code::NotNow,
+    Code::NeverDeployed,
+    Code::NothingHealthy,
+    Code::InMaintenance,
+    Code::Superseded,
+    Code::Fenced,
+    Code::Already,
+    Code::ShuttingDown,
+];
+
+/// The same, and what there may not be to go to.
+const NOWHERE: &[Code] = &[
+    Code::UnknownApp,
+    Code::UnknownDeployment,
+    Code::NoPrevious,
+    Code::NoStandby,
+    Code::Invalid,
+    Code::Busy,
+    Code::NotNow,
+    Code::NeverDeployed,
+    Code::NothingHealthy,
+    Code::RunsAlone,
+    Code::RouteTaken,
+    Code::StandbyUnfit,
+    Code::NeverRan,
+    Code::Fenced,
+    Code::Already,
+    Code::ShuttingDown,
+];
+
+/// The same, and what comes in force only with the proxy.
+const GATED: &[Code] = &[
+    Code::UnknownApp,
+    Code::Invalid,
+    Code::InvalidPause,
+    Code::PageTooLong,
+    Code::NotNow,
+    Code::NeverDeployed,
+    Code::InMaintenance,
+    Code::Fenced,
+    Code::Already,
+    Code::NotInForce,
+    Code::ShuttingDown,
+];
+
+/// Every operation.
+pub(super) static OPERATIONS: &[Operation] = &[
+    ask(
+        "/v1/apps",
+        "apps",
+        "Every app, and files that belong to none",
+        &[],
+        Answer::Json(|g| g.subschema_for::<wire::Apps>()),
+        &[],
+    ),
+    ask(
+        "/v1/apps/{app}",
+        "app",
+        "An app as it stands",
+        &[],
+        Answer::Json(|g| g.subschema_for::<wire::App>()),
+        OF_APP,
+    ),
+    ask(
+        "/v1/apps/{app}/why",
+        "why",
+        "The facts behind an app's state",
+        &[],
+        Answer::Json(|g| g.subschema_for::<wire::Why>()),
+        OF_APP,
+    ),
+    ask(
+        "/v1/apps/{app}/health",
+        "health",
+        "Probes an app's containers now",
+        &[],
+        Answer::Json(|g| g.subschema_for::<wire::Health>()),
+        &[Code::UnknownApp, Code::Docker],
+    ),
+    ask(
+        "/v1/apps/{app}/docker-run",
+        "dockerRun",
+        "The equivalent `docker run`, values masked",
+        &[COLOR],
+        Answer::Json(|g| g.subschema_for::<wire::DockerRun>()),
+        &[Code::UnknownApp, Code::NoVersion, Code::Invalid],
+    ),
+    ask(
+        "/v1/apps/{app}/logs",
+        "logs",
+        "What an app's containers wrote",
+        &[
+            COLOR,
+            Parameter {
+                name: "tail",
+                about: "Lines from the end; absent: all.",
+                schema: || json!({ "type": "integer", "minimum": 0, "maximum": 1_000_000 }),
+            },
+            Parameter {
+                name: "follow",
+                about: "Whether to go on as more is written.",
+                schema: || json!({ "type": "boolean", "default": false }),
+            },
+        ],
+        Answer::Text("text/plain"),
+        &[Code::UnknownApp, Code::NoContainer, Code::Docker],
+    ),
+    ask(
+        "/v1/apps/{app}/deployments",
+        "deployments",
+        "An app's deployments, newest first",
+        LIST,
+        Answer::List(|g| g.subschema_for::<wire::Deployments>()),
+        OF_APP,
+    ),
+    ask(
+        "/v1/apps/{app}/configs",
+        "configs",
+        "The versions of an app's file, newest first",
+        LIST,
+        Answer::List(|g| g.subschema_for::<wire::Configs>()),
+        OF_APP,
+    ),
+    ask(
+        "/v1/apps/{app}/events",
+        "appEvents",
+        "An app's events, newest first",
+        LIST,
+        Answer::List(|g| g.subschema_for::<wire::Events>()),
+        OF_APP,
+    ),
+    ask(
+        "/v1/apps/{app}/events/stream",
+        "followApp",
+        "An app's events as they happen",
+        &[AFTER],
+        Answer::Text("text/event-stream"),
+        OF_APP,
+    ),
+    order(
+        "/v1/apps/{app}/deployments",
+        "deploy",
+        "Deploys the newest version of the file, or another image",
+        Some(|g| g.subschema_for::<wire::DeployOrder>()),
+        &[
+            Code::UnknownApp,
+            Code::Invalid,
+            Code::InvalidImage,
+            Code::NothingToDeploy,
+            Code::Busy,
+            Code::NotNow,
+            Code::Superseded,
+            Code::Fenced,
+            Code::ShuttingDown,
+        ],
+    ),
+    order(
+        "/v1/apps/{app}/rollback",
+        "rollback",
+        "Goes back to an earlier deployment",
+        Some(|g| g.subschema_for::<wire::RollbackOrder>()),
+        NOWHERE,
+    ),
+    order(
+        "/v1/apps/{app}/switch",
+        "switch",
+        "Moves the traffic to the standby",
+        Some(|g| g.subschema_for::<wire::SwitchOrder>()),
+        NOWHERE,
+    ),
+    order("/v1/apps/{app}/promote", "promote", "Lets the candidate take the traffic", None, REFUSED),
+    order("/v1/apps/{app}/cancel", "cancel", "Ends the deployment in flight", None, NOWHERE),
+    order("/v1/apps/{app}/recover", "recover", "Settles on what Docker and the proxy show", None, REFUSED),
+    order(
+        "/v1/apps/{app}/pause",
+        "pause",
+        "Lets new requests wait",
+        Some(|g| g.subschema_for::<wire::PauseOrder>()),
+        GATED,
+    ),
+    order("/v1/apps/{app}/resume", "resume", "Lets them go on", None, GATED),
+    order(
+        "/v1/apps/{app}/maintenance",
+        "close",
+        "Has new requests answered 503",
+        Some(|g| g.subschema_for::<wire::MaintenanceOrder>()),
+        GATED,
+    ),
+    Operation {
+        method: Method::Delete,
+        ..order("/v1/apps/{app}/maintenance", "open", "Lets new requests in again", None, GATED)
+    },
+    Operation {
+        method: Method::Delete,
+        ..order("/v1/apps/{app}", "remove", "Takes an app out of service", None, REFUSED)
+    },
+    ask(
+        "/v1/configs/{id}",
+        "config",
+        "The very bytes of a version of a file",
+        &[],
+        Answer::Text("text/yaml"),
+        &[Code::UnknownConfig],
+    ),
+    ask(
+        "/v1/deployments/{id}",
+        "deployment",
+        "A deployment",
+        &[],
+        Answer::Json(|g| g.subschema_for::<wire::Deployment>()),
+        &[Code::UnknownDeployment],
+    ),
+    ask(
+        "/v1/deployments/{id}/events",
+        "deploymentEvents",
+        "A deployment's events, newest first",
+        LIST,
+        Answer::List(|g| g.subschema_for::<wire::Events>()),
+        &[Code::UnknownDeployment],
+    ),
+    ask(
+        "/v1/deployments/{id}/events/stream",
+        "followDeployment",
+        "A deployment's events from the first to the last, as they happen",
+        &[AFTER],
+        Answer::Text("text/event-stream"),
+        &[Code::UnknownDeployment],
+    ),
+    ask(
+        "/v1/events",
+        "followAll",
+        "Every app's events as they happen",
+        &[
+            Parameter {
+                name: "app",
+                about: "Only this app's.",
+                schema: || json!({ "$ref": "#/components/schemas/AppName" }),
+            },
+            AFTER,
+        ],
+        Answer::Text("text/event-stream"),
+        OF_APP,
+    ),
+    ask(
+        "/v1/files",
+        "files",
+        "The files of the config directory",
+        &[],
+        Answer::Json(|g| g.subschema_for::<wire::Files>()),
+        &[],
+    ),
+    Operation {
+        method: Method::Post,
+        answer: Answer::Json(|g| g.subschema_for::<wire::Files>()),
+        ..order("/v1/reload", "reload", "Reads the config directory now", None, &[])
+    },
+    ask(
+        "/v1/certificates",
+        "certificates",
+        "The certificates of every app",
+        &[],
+        Answer::Json(|g| g.subschema_for::<wire::Certificates>()),
+        &[],
+    ),
+    ask(
+        "/v1/whoami",
+        "whoami",
+        "Who the caller is taken for",
+        &[],
+        Answer::Json(|g| g.subschema_for::<wire::WhoAmI>()),
+        &[],
+    ),
+    ask(
+        "/v1/tokens",
+        "tokens",
+        "Every token, newest first",
+        LIST,
+        Answer::List(|g| g.subschema_for::<wire::Tokens>()),
+        &[],
+    ),
+    Operation {
+        answer: Answer::Created(|g| g.subschema_for::<wire::NewToken>()),
+        ..order(
+            "/v1/tokens",
+            "createToken",
+            "Makes a token; it is in this answer alone",
+            Some(|g| g.subschema_for::<wire::TokenOrder>()),
+            &[Code::InvalidToken, Code::NameTaken, Code::NoRandomness],
+        )
+    },
+    Operation {
+        method: Method::Delete,
+        answer: Answer::Json(|g| g.subschema_for::<wire::Token>()),
+        ..order(
+            "/v1/tokens/{token}",
+            "revokeToken",
+            "Revokes a token, by its name or id",
+            None,
+            &[Code::UnknownToken],
+        )
+    },
+    ask(
+        "/v1/openapi.json",
+        "document",
+        "This document",
+        &[],
+        Answer::Json(|_| schemars::json_schema!({ "type": "object" })),
+        &[],
+    ),
+    ask("/healthz", "alive", "Whether the controller lives", &[], Answer::Text("text/plain"), &[]),
+    ask(
+        "/readyz",
+        "ready",
+        "Whether it is ready; 503 with the reason, as text, where not",
+        &[],
+        Answer::Text("text/plain"),
+        &[],
+    ),
+    ask(
+        "/metrics",
+        "metrics",
+        "What it counts, for monitors",
+        &[],
+        Answer::Text("application/openmetrics-text"),
+        &[],
+    ),
+];
