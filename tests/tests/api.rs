@@ -347,7 +347,8 @@ fn a_developer_deploys_over_tls_and_a_viewer_cannot() {
 
 #[test]
 fn over_tcp_whoever_asks_says_who_they_are_and_for_whom_it_is() {
-    let mut remote = Remote::prepare(Site::scripted(), &["127.0.0.1", "deploy.example.com", "evil.example.com"]);
+    let mut remote =
+        Remote::prepare(Site::scripted(), &["127.0.0.1", "deploy.example.com", "evil.example.com"]);
     remote.site.run();
     let (token, viewer) = remote.token("viewer");
     let bearer = format!("authorization: Bearer {token}");

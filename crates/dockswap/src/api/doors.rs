@@ -5,6 +5,7 @@
 //! are answered alike.
 
 use super::access::{Caller, Peer};
+use super::code::Code;
 use super::error::Problem;
 use super::{BODY_LIMIT, DEADLINE, PAGE_BODY_LIMIT};
 use super::{
@@ -13,6 +14,7 @@ use super::{
 use super::{once, openapi, query};
 use crate::run::state::State;
 use axum::Router;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, RawPathParams, Request};
 use axum::handler::Handler;
 use axum::http::Method;
@@ -189,11 +191,15 @@ struct Post {
 /// Finds out who asks, and lets them in or not.
 async fn guard(
     extract: axum::extract::State<Post>,
-    params: RawPathParams,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let Post { state, door } = &extract.0;
+    let params = match params {
+        Ok(params) => params,
+        Err(rejection) => return Problem::new(Code::BadRequest, rejection.body_text()).into_response(),
+    };
     if *door == Door::Everyone {
         return next.run(request).await;
     }

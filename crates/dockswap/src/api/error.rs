@@ -3,7 +3,7 @@
 use super::code::Code;
 use super::wire;
 use axum::extract::rejection::{JsonRejection, PathRejection};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use dockswap_controller::{HealthError, OrderError};
 use dockswap_core::machine::Refusal;
@@ -75,6 +75,9 @@ impl IntoResponse for Problem {
         let mut response = (self.code.status(), axum::Json(self.into_wire())).into_response();
         let kind = HeaderValue::from_static(wire::PROBLEM);
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if response.status() == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         response
     }
 }

@@ -107,10 +107,11 @@ impl Server {
         let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
         let Some(cause) = cause else { return LineError::Unreachable(error.to_string()) };
         let told = match cause {
-            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-                "its certificate is by nobody who is trusted here: give the root certificate by --ca FILE"
-                    .to_owned()
-            }
+            // The latter: by somebody who calls himself as one who is trusted.
+            rustls::Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature,
+            ) => "its certificate is by nobody who is trusted here: give the root certificate by --ca FILE"
+                .to_owned(),
             rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             ) => {
