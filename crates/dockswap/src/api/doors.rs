@@ -56,7 +56,7 @@ pub(crate) enum Manner {
 /// One path and method.
 pub(crate) struct Route {
     #[cfg_attr(
-        not(feature = "in-memory"),
+        not(any(test, feature = "in-memory")),
         expect(dead_code, reason = "the handler has it too; tests ask here")
     )]
     pub(crate) method: Method,
@@ -215,7 +215,7 @@ async fn guard(
     if let Some(token) = &caller.token
         && let Err(refused) = state.rates.admit(token.id.as_str())
     {
-        return refused;
+        return *refused;
     }
     request.extensions_mut().insert(caller);
     next.run(request).await

@@ -86,10 +86,10 @@ impl Rates {
     ///
     /// # Errors
     /// 429, when there were too many.
-    pub(crate) fn admit(&self, token: &str) -> Result<(), Response> {
-        self.0
-            .count(token.to_owned(), Instant::now())
-            .map_err(|left| too_many(left, &format!("a token has at most {REQUESTS} requests a minute")))
+    pub(crate) fn admit(&self, token: &str) -> Result<(), Box<Response>> {
+        self.0.count(token.to_owned(), Instant::now()).map_err(|left| {
+            Box::new(too_many(left, &format!("a token has at most {REQUESTS} requests a minute")))
+        })
     }
 }
 
@@ -141,7 +141,7 @@ impl Front {
     }
 
     fn is_of_another_site(&self, headers: &HeaderMap) -> bool {
-        let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
+        let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
         let origin = headers.get(header::ORIGIN).map(|origin| {
             let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
             origin.is_some_and(|(_, host)| self.is_ours(host))

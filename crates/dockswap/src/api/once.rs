@@ -123,8 +123,7 @@ pub(super) async fn sweep(state: Arc<State>) {
 fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut keys = headers.get_all(KEY).iter();
     let Some(key) = keys.next() else { return Ok(None) };
-    let is_visible = |byte: &u8| (b'!'..=b'~').contains(byte);
-    let key = key.to_str().ok().filter(|key| key.as_bytes().iter().all(|byte| is_visible(byte)));
+    let key = key.to_str().ok().filter(|key| key.bytes().all(|byte| byte.is_ascii_graphic()));
     match key {
         Some(key) if (1..=LONGEST_KEY).contains(&key.len()) && keys.next().is_none() => {
             Ok(Some(key.to_owned()))
@@ -331,8 +330,8 @@ fn replayed(text: &str) -> Response {
 
 /// A body that did not come whole.
 fn unread(error: &axum::Error) -> Problem {
-    let is_too_long =
-        std::error::Error::source(error).is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>());
+    let is_too_long = std::error::Error::source(error)
+        .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
     if is_too_long {
         Problem::too_long(PAGE_BODY_LIMIT)
     } else {

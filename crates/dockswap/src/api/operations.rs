@@ -5,7 +5,7 @@ use super::code::Code;
 use super::query::{FARTHEST, MOST, USUAL};
 use super::wire;
 use axum::http;
-use schemars::{Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
 /// The methods of the API.
@@ -75,6 +75,10 @@ impl Operation {
 pub(super) fn find(method: &http::Method, path: &str) -> Option<&'static Operation> {
     let method = if *method == http::Method::HEAD { "GET" } else { method.as_str() };
     OPERATIONS.iter().find(|one| one.path == path && one.method.as_str().eq_ignore_ascii_case(method))
+}
+
+fn schema_of<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Schema {
+    schemas.subschema_for::<T>()
 }
 
 const LIST: &[Parameter] = &[
@@ -182,23 +186,16 @@ pub(super) static OPERATIONS: &[Operation] = &[
         "apps",
         "Every app, and files that belong to none",
         &[],
-        Answer::Json(|g| g.subschema_for::<wire::Apps>()),
+        Answer::Json(schema_of::<wire::Apps>),
         &[],
     ),
-    ask(
-        "/v1/apps/{app}",
-        "app",
-        "An app as it stands",
-        &[],
-        Answer::Json(|g| g.subschema_for::<wire::App>()),
-        OF_APP,
-    ),
+    ask("/v1/apps/{app}", "app", "An app as it stands", &[], Answer::Json(schema_of::<wire::App>), OF_APP),
     ask(
         "/v1/apps/{app}/why",
         "why",
         "The facts behind an app's state",
         &[],
-        Answer::Json(|g| g.subschema_for::<wire::Why>()),
+        Answer::Json(schema_of::<wire::Why>),
         OF_APP,
     ),
     ask(
@@ -206,7 +203,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         "health",
         "Probes an app's containers now",
         &[],
-        Answer::Json(|g| g.subschema_for::<wire::Health>()),
+        Answer::Json(schema_of::<wire::Health>),
         &[Code::UnknownApp, Code::Docker],
     ),
     ask(
@@ -214,7 +211,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         "dockerRun",
         "The equivalent `docker run`, values masked",
         &[COLOR],
-        Answer::Json(|g| g.subschema_for::<wire::DockerRun>()),
+        Answer::Json(schema_of::<wire::DockerRun>),
         &[Code::UnknownApp, Code::NoVersion, Code::Invalid],
     ),
     ask(
@@ -242,7 +239,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         "deployments",
         "An app's deployments, newest first",
         LIST,
-        Answer::List(|g| g.subschema_for::<wire::Deployments>()),
+        Answer::List(schema_of::<wire::Deployments>),
         OF_APP,
     ),
     ask(
@@ -250,7 +247,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         "configs",
         "The versions of an app's file, newest first",
         LIST,
-        Answer::List(|g| g.subschema_for::<wire::Configs>()),
+        Answer::List(schema_of::<wire::Configs>),
         OF_APP,
     ),
     ask(
@@ -258,7 +255,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         "appEvents",
         "An app's events, newest first",
         LIST,
-        Answer::List(|g| g.subschema_for::<wire::Events>()),
+        Answer::List(schema_of::<wire::Events>),
         OF_APP,
     ),
     ask(
@@ -273,7 +270,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         "/v1/apps/{app}/deployments",
         "deploy",
         "Deploys the newest version of the file, or another image",
-        Some(|g| g.subschema_for::<wire::DeployOrder>()),
+        Some(schema_of::<wire::DeployOrder>),
         &[
             Code::UnknownApp,
             Code::Invalid,
@@ -290,14 +287,14 @@ pub(super) static OPERATIONS: &[Operation] = &[
         "/v1/apps/{app}/rollback",
         "rollback",
         "Goes back to an earlier deployment",
-        Some(|g| g.subschema_for::<wire::RollbackOrder>()),
+        Some(schema_of::<wire::RollbackOrder>),
         NOWHERE,
     ),
     order(
         "/v1/apps/{app}/switch",
         "switch",
         "Moves the traffic to the standby",
-        Some(|g| g.subschema_for::<wire::SwitchOrder>()),
+        Some(schema_of::<wire::SwitchOrder>),
         NOWHERE,
     ),
     order("/v1/apps/{app}/promote", "promote", "Lets the candidate take the traffic", None, REFUSED),
@@ -307,7 +304,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         "/v1/apps/{app}/pause",
         "pause",
         "Lets new requests wait",
-        Some(|g| g.subschema_for::<wire::PauseOrder>()),
+        Some(schema_of::<wire::PauseOrder>),
         GATED,
     ),
     order("/v1/apps/{app}/resume", "resume", "Lets them go on", None, GATED),
@@ -315,7 +312,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         "/v1/apps/{app}/maintenance",
         "close",
         "Has new requests answered 503",
-        Some(|g| g.subschema_for::<wire::MaintenanceOrder>()),
+        Some(schema_of::<wire::MaintenanceOrder>),
         GATED,
     ),
     Operation {
@@ -339,7 +336,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         "deployment",
         "A deployment",
         &[],
-        Answer::Json(|g| g.subschema_for::<wire::Deployment>()),
+        Answer::Json(schema_of::<wire::Deployment>),
         &[Code::UnknownDeployment],
     ),
     ask(
@@ -347,7 +344,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         "deploymentEvents",
         "A deployment's events, newest first",
         LIST,
-        Answer::List(|g| g.subschema_for::<wire::Events>()),
+        Answer::List(schema_of::<wire::Events>),
         &[Code::UnknownDeployment],
     ),
     ask(
@@ -378,12 +375,12 @@ pub(super) static OPERATIONS: &[Operation] = &[
         "files",
         "The files of the config directory",
         &[],
-        Answer::Json(|g| g.subschema_for::<wire::Files>()),
+        Answer::Json(schema_of::<wire::Files>),
         &[],
     ),
     Operation {
         method: Method::Post,
-        answer: Answer::Json(|g| g.subschema_for::<wire::Files>()),
+        answer: Answer::Json(schema_of::<wire::Files>),
         ..order("/v1/reload", "reload", "Reads the config directory now", None, &[])
     },
     ask(
@@ -391,7 +388,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         "certificates",
         "The certificates of every app",
         &[],
-        Answer::Json(|g| g.subschema_for::<wire::Certificates>()),
+        Answer::Json(schema_of::<wire::Certificates>),
         &[],
     ),
     ask(
@@ -399,7 +396,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         "whoami",
         "Who the caller is taken for",
         &[],
-        Answer::Json(|g| g.subschema_for::<wire::WhoAmI>()),
+        Answer::Json(schema_of::<wire::WhoAmI>),
         &[],
     ),
     ask(
@@ -407,22 +404,22 @@ pub(super) static OPERATIONS: &[Operation] = &[
         "tokens",
         "Every token, newest first",
         LIST,
-        Answer::List(|g| g.subschema_for::<wire::Tokens>()),
+        Answer::List(schema_of::<wire::Tokens>),
         &[],
     ),
     Operation {
-        answer: Answer::Created(|g| g.subschema_for::<wire::NewToken>()),
+        answer: Answer::Created(schema_of::<wire::NewToken>),
         ..order(
             "/v1/tokens",
             "createToken",
             "Makes a token; it is in this answer alone",
-            Some(|g| g.subschema_for::<wire::TokenOrder>()),
+            Some(schema_of::<wire::TokenOrder>),
             &[Code::InvalidToken, Code::NameTaken, Code::NoRandomness],
         )
     },
     Operation {
         method: Method::Delete,
-        answer: Answer::Json(|g| g.subschema_for::<wire::Token>()),
+        answer: Answer::Json(schema_of::<wire::Token>),
         ..order(
             "/v1/tokens/{token}",
             "revokeToken",

@@ -108,10 +108,10 @@ pub(crate) struct Global {
     /// The controller's socket [default: api.sock in the data directory]
     #[arg(long, global = true, value_name = "PATH", env = "DOCKSWAP_SOCKET", hide_env_values = true)]
     pub(crate) socket: Option<PathBuf>,
-    /// A controller's API over TCP instead, as in https://deploy.example.com:7443
+    /// A controller's API over TCP instead, as in `https://deploy.example.com:7443`
     #[arg(long, global = true, value_name = "URL", env = "DOCKSWAP_SERVER", hide_env_values = true)]
     pub(crate) server: Option<String>,
-    /// The file that holds the token to show [default: the environment variable DOCKSWAP_TOKEN]
+    /// The file that holds the token to show [default: the environment variable `DOCKSWAP_TOKEN`]
     #[arg(long, global = true, value_name = "FILE", env = "DOCKSWAP_TOKEN_FILE", hide_env_values = true)]
     pub(crate) token_file: Option<PathBuf>,
     /// Root certificates in PEM by which the server is known [default: those of the system]
