@@ -14,15 +14,18 @@
 
 mod audit;
 mod backup;
+mod carry_over;
 mod check;
 mod database;
 mod entity;
 mod error;
 mod history;
+mod inspection;
 mod lease;
 mod location;
 mod postgres;
 mod presence;
+mod projects;
 mod restore;
 mod rows;
 mod schema;
@@ -35,6 +38,7 @@ mod transaction;
 mod write;
 mod writer;
 
+pub use audit::{AuditRow, AuditScope};
 pub use backup::BackupError;
 pub use check::Verdict;
 pub use database::{
@@ -43,6 +47,7 @@ pub use database::{
 pub use error::{ConnectError, LeaseError, SchemaError};
 pub use history::{EventScope, History, Page};
 pub use lease::Holder;
+pub use projects::ProjectOutcome;
 pub use restore::{RestoreError, Restored, restore};
 pub use rows::{ConfigSummary, EventRow};
 pub use schema::SchemaStatus;

@@ -5,10 +5,12 @@
 //! are answered alike.
 
 use super::access::{Caller, Peer};
+use super::audit::{Told, carry_out, conclude, record};
 use super::error::Problem;
 use super::{BODY_LIMIT, DEADLINE, PAGE_BODY_LIMIT};
 use super::{
-    access, app_name, apps, deployment_id, files, gates, logs, orders, records, stream, system, tokens,
+    access, app_name, apps, audit, deployment_id, files, gates, logs, orders, projects, records, stream,
+    system, tokens,
 };
 use crate::run::state::State;
 use axum::Router;
@@ -18,6 +20,7 @@ use axum::http::Method;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
+use dockswap_controller::Signature;
 use dockswap_core::ConfigId;
 use dockswap_core::grants::Role;
 use std::sync::Arc;
@@ -35,6 +38,8 @@ pub(crate) enum Door {
     Deployment(Role),
     /// The same for the app of the stored file that it names.
     Config(Role),
+    /// Who has this role in the project that the path names.
+    Project(Role),
     /// Who has this role everywhere.
     Everywhere(Role),
 }
@@ -103,7 +108,7 @@ impl Route {
 
 /// Every path and method of the API.
 pub(crate) fn routes() -> Vec<Route> {
-    use Door::{App, Config, Deployment, Everyone, Everywhere, Known};
+    use Door::{App, Config, Deployment, Everyone, Everywhere, Known, Project};
     use Role::{Admin, Developer, Owner, Viewer};
     vec![
         ask("/healthz", Everyone, system::alive),
@@ -140,6 +145,9 @@ pub(crate) fn routes() -> Vec<Route> {
         ask("/v1/files", Everywhere(Viewer), files::list),
         ask("/v1/certificates", Everywhere(Viewer), system::certificates),
         post("/v1/reload", Everywhere(Admin), "reload", files::reload),
+        ask("/v1/projects", Known, projects::list),
+        delete("/v1/projects/{project}", Project(Admin), "project_remove", projects::remove),
+        ask("/v1/audit", Everywhere(Admin), audit::list),
         ask("/v1/tokens", Everywhere(Owner), tokens::list),
         post("/v1/tokens", Everywhere(Owner), "token_create", tokens::create),
         delete("/v1/tokens/{token}", Everywhere(Owner), "token_revoke", tokens::revoke),
@@ -150,7 +158,7 @@ pub(crate) fn routes() -> Vec<Route> {
 pub(super) fn router(state: &Arc<State>) -> Router {
     let mut router = Router::new();
     for Route { path, door, manner, handler, .. } in routes() {
-        let post = Post { state: state.clone(), door };
+        let post = Post { state: state.clone(), door, manner };
         let mut handler = handler.route_layer(middleware::from_fn_with_state(post, guard));
         if manner != Manner::Stream {
             handler = handler.route_layer(middleware::from_fn(in_time));
@@ -177,6 +185,7 @@ async fn in_time(request: Request, next: Next) -> Response {
 struct Post {
     state: Arc<State>,
     door: Door,
+    manner: Manner,
 }
 
 /// Finds out who asks, and lets them in or not.
@@ -186,22 +195,43 @@ async fn guard(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let Post { state, door } = &extract.0;
-    if *door == Door::Everyone {
+    let Post { state, door, manner } = extract.0;
+    if door == Door::Everyone {
         return next.run(request).await;
     }
     let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.clone());
-    let caller = match state.porter.caller(peer, request.headers()).await {
-        Ok(caller) => caller,
-        Err(problem) => return problem.into_response(),
+    let named = params.iter().next().map(|(_, text)| text.to_owned()).unwrap_or_default();
+    let caller = state.porter.caller(peer.clone(), request.headers()).await;
+    let admitted = match &caller {
+        Ok(caller) => door.admits(&state, caller, &named).await,
+        Err(problem) => Err(problem.clone()),
     };
-    let named = params.iter().next().map(|(_, text)| text).unwrap_or_default();
-    if let Err(problem) = door.admits(state, &caller, named).await {
-        return problem.into_response();
+    let Manner::Order(verb) = manner else {
+        return match (caller, admitted) {
+            (Ok(caller), Ok(())) => {
+                request.extensions_mut().insert(caller);
+                next.run(request).await
+            }
+            (_, Err(problem)) | (Err(problem), Ok(())) => problem.into_response(),
+        };
+    };
+    let known = caller.map_err(|_| peer.map_or_else(|| "nowhere".to_owned(), |peer| peer.to_string()));
+    let record = record(verb, door.target(&named), &known);
+    match (known, admitted) {
+        (Ok(caller), Ok(())) => {
+            request.extensions_mut().insert(caller);
+            carry_out(state, record, request, next).await
+        }
+        (_, admitted) => {
+            let response = admitted.err().unwrap_or_else(Problem::late).into_response();
+            conclude(&state, &Signature::of(record), Told::of(&response)).await;
+            response
+        }
     }
-    request.extensions_mut().insert(caller);
-    next.run(request).await
 }
+
+/// The most of what a path names that goes on record.
+const NAMED: usize = 64;
 
 impl Door {
     /// Lets `caller` in, or says why not. `named`: what stands in the path.
@@ -209,6 +239,12 @@ impl Door {
         match self {
             Self::Everyone | Self::Known => Ok(()),
             Self::Everywhere(role) => caller.must_be(caller.grants.everywhere(), role),
+            Self::Project(role) => {
+                let project = named.parse().map_err(|_| projects::unknown_project(named))?;
+                let held =
+                    caller.grants.on(Some(&project)).ok_or_else(|| projects::unknown_project(named))?;
+                caller.must_be(Some(held), role)
+            }
             Self::App(role) => {
                 let app = app_name(named)?;
                 let held = caller.role_on(state, &app).ok_or_else(|| Problem::unknown_app(&app))?;
@@ -227,6 +263,18 @@ impl Door {
                 let held = row.and_then(|row| caller.role_on(state, &row.app));
                 caller.must_be(Some(held.ok_or_else(unknown)?), role)
             }
+        }
+    }
+
+    /// What an order behind this door is about.
+    fn target(self, named: &str) -> String {
+        let named: String = named.chars().take(NAMED).collect();
+        match self {
+            Self::App(_) => format!("app/{named}"),
+            Self::Deployment(_) => format!("deployment/{named}"),
+            Self::Config(_) => format!("config/{named}"),
+            Self::Project(_) => format!("project/{named}"),
+            Self::Everyone | Self::Known | Self::Everywhere(_) => "controller".to_owned(),
         }
     }
 }

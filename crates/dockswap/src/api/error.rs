@@ -12,7 +12,7 @@ use dockswap_core::{AppName, DeploymentId};
 use std::error::Error;
 
 /// An answer that says no. Texts hold no secrets: those of the errors below hold none.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
     code: &'static str,
@@ -27,6 +27,11 @@ impl Problem {
     /// As it goes over the socket.
     pub(crate) fn into_wire(self) -> wire::Problem {
         wire::Problem { status: self.status.as_u16(), code: self.code.to_owned(), detail: self.detail }
+    }
+
+    /// The same in other words.
+    pub(crate) fn saying(self, words: impl FnOnce(&str) -> String) -> Self {
+        Self { detail: words(&self.detail), ..self }
     }
 
     pub(crate) fn not_found(code: &'static str, detail: impl Into<String>) -> Self {
@@ -63,7 +68,10 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = (self.status, axum::Json(self.into_wire())).into_response();
+        let (status, document) = (self.status, self.into_wire());
+        let mut response = (status, axum::Json(&document)).into_response();
+        // For the record of what was asked.
+        response.extensions_mut().insert(document);
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         response

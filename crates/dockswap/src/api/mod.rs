@@ -6,17 +6,20 @@
 
 pub(crate) mod access;
 mod apps;
+pub(crate) mod audit;
 pub(crate) mod doors;
 mod error;
 mod files;
 mod gates;
 mod logs;
 mod orders;
+mod projects;
 mod records;
 mod segment;
 mod stream;
 mod system;
 mod tokens;
+mod veil;
 pub(crate) mod wire;
 
 pub(crate) use error::{Problem, with_causes};

@@ -1,12 +1,13 @@
 //! Questions about what is on record: deployments, events, versions of files.
 
+use super::access::Caller;
 use super::error::Problem;
 use super::segment::Segment;
 use super::{app_name, deployment_id, wire};
 use crate::run::state::State;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{self, Query};
+use axum::extract::{self, Extension, Query};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use dockswap_core::records::StoreError;
@@ -22,12 +23,12 @@ const MOST: u64 = 1_000;
 #[derive(Debug, Deserialize)]
 pub(super) struct Part {
     #[serde(default = "usual_limit")]
-    limit: u64,
+    pub(super) limit: u64,
     #[serde(default)]
-    offset: u64,
+    pub(super) offset: u64,
 }
 
-const fn usual_limit() -> u64 {
+pub(super) const fn usual_limit() -> u64 {
     20
 }
 
@@ -61,21 +62,23 @@ pub(super) async fn configs(
 
 pub(super) async fn app_events(
     extract::State(state): extract::State<Arc<State>>,
+    Extension(caller): Extension<Caller>,
     Segment(app): Segment,
     page: Asked,
 ) -> Result<Json<wire::Events>, Problem> {
     let (app, Query(part)) = (known_app(&state, &app).await?, page?);
-    events(&state, &EventScope::App(app), part).await
+    events(&state, &caller, &EventScope::App(app), part).await
 }
 
 pub(super) async fn deployment_events(
     extract::State(state): extract::State<Arc<State>>,
+    Extension(caller): Extension<Caller>,
     Segment(id): Segment,
     page: Asked,
 ) -> Result<Json<wire::Events>, Problem> {
     let Query(part) = page?;
     let deployment = find_deployment(&state, &id).await?;
-    events(&state, &EventScope::Deployment(deployment.id), part).await
+    events(&state, &caller, &EventScope::Deployment(deployment.id), part).await
 }
 
 pub(super) async fn deployment(
@@ -105,9 +108,15 @@ pub(super) fn unknown_config(id: &str) -> Problem {
     Problem::not_found("unknown_config", format!("there is no config {}", id.escape_default()))
 }
 
-async fn events(state: &State, scope: &EventScope, part: Part) -> Result<Json<wire::Events>, Problem> {
+async fn events(
+    state: &State,
+    caller: &Caller,
+    scope: &EventScope,
+    part: Part,
+) -> Result<Json<wire::Events>, Problem> {
     let rows: Result<Vec<EventRow>, StoreError> = state.database.history().events(scope, part.into()).await;
-    Ok(Json(wire::Events { events: rows?.into_iter().map(wire::Event::from).collect() }))
+    let veil = caller.veil(state);
+    Ok(Json(wire::Events { events: rows?.into_iter().map(|row| veil.over_event(row.into())).collect() }))
 }
 
 async fn find_deployment(state: &State, id: &str) -> Result<wire::Deployment, Problem> {

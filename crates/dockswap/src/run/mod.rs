@@ -17,6 +17,7 @@ pub(crate) use proxy::Proxy;
 pub(crate) use upgrade::Program;
 
 use crate::api::access::Porter;
+use crate::api::audit::Ledger;
 use crate::cli::RunArgs;
 use crate::paths::Paths;
 use anyhow::{Context, Result};
@@ -117,6 +118,9 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         return Ok(Ended::ForGood);
     };
     let controller = controller?;
+    let projects =
+        controller.taken_up().iter().map(|offer| (offer.spec.name.clone(), offer.project())).collect();
+    parts.database.note_projects(projects).await.context("the projects of apps cannot be noted")?;
     let Early { mut signals, upgrade } = early;
     let mut asked_early = upgrade.then_some(Asked::Upgrade);
     let intake = Intake::start(
@@ -135,6 +139,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         intake: intake.handle(),
         certificates: Some(certificates.clone()),
         porter: Porter::new(parts.database.clone()),
+        ledger: Ledger::new(parts.database.clone()),
         stop: stop.clone(),
     });
     let api = tokio::spawn(crate::api::serve(state.clone(), bind_private(&paths.api_socket())?));
@@ -178,6 +183,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     certificates.end().await;
     controller.shutdown().await;
     let _ = api.await;
+    state.ledger.close().await;
     let _ = std::fs::remove_file(paths.api_socket());
     match outcome {
         Ok(Ended::ToGoOnAs(_)) => supervisor.leave().await,

@@ -2,6 +2,7 @@
 
 use super::intake::IntakeHandle;
 use crate::api::access::Porter;
+use crate::api::audit::Ledger;
 use dockswap_certs::{CertificateView, Custodian};
 use dockswap_controller::Controller;
 use dockswap_core::AppName;
@@ -27,6 +28,8 @@ pub(crate) struct State {
     pub(crate) certificates: Option<Arc<Custodian>>,
     /// Knows who asks.
     pub(crate) porter: Porter,
+    /// Puts orders on record.
+    pub(crate) ledger: Ledger,
     /// Ends everything.
     pub(crate) stop: CancellationToken,
 }
