@@ -14,6 +14,8 @@ mod m20261121_000005_create_app_machines;
 mod m20261121_000006_create_deployment_images;
 mod m20261121_000007_create_controller_lease;
 mod m20261122_000008_create_api_tokens;
+mod m20261122_000009_create_audit_log;
+mod m20261122_000010_create_app_projects;
 mod m20261122_000020_create_order_keys;
 
 use sea_orm_migration::prelude::{ColumnDef, Expr, ExprTrait, Func};
@@ -35,6 +37,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000007_create_controller_lease::Migration),
             Box::new(m20261122_000008_create_api_tokens::Migration),
             Box::new(m20261122_000020_create_order_keys::Migration),
+            Box::new(m20261122_000009_create_audit_log::Migration),
+            Box::new(m20261122_000010_create_app_projects::Migration),
         ]
     }
 }

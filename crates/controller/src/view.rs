@@ -223,6 +223,6 @@ impl AppView {
 }
 
 /// The project that a file names. One that was stored before names had a form is none.
-fn project_of(spec: &AppSpec) -> Option<ProjectName> {
+pub(crate) fn project_of(spec: &AppSpec) -> Option<ProjectName> {
     spec.project.as_ref()?.parse().ok()
 }

@@ -4,6 +4,7 @@
 //! ([`routes`]) and what the outside must be able to do ([`ports`]). No tokio, file, socket,
 //! clock, randomness or hash-ordered map: the same input gives the same answer, always.
 
+pub mod audit;
 pub mod grants;
 pub mod invariants;
 pub mod keyring;

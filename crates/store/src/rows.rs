@@ -256,6 +256,6 @@ pub(crate) fn without_nul(value: serde_json::Value) -> serde_json::Value {
     }
 }
 
-fn text_without_nul(text: &str) -> String {
+pub(crate) fn text_without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

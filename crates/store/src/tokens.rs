@@ -1,6 +1,7 @@
 //! The records of API tokens: made, read, revoked. Of a secret it knows the hash; whether a token is good, and for
 //! what, others decide.
 
+use crate::audit;
 use crate::database::Database;
 use crate::entity::{api_token, token_grant};
 use crate::history::{History, Page, counted};
@@ -8,6 +9,7 @@ use crate::rows::{FromRow, Unreadable, parse};
 use crate::stamp::Stamp;
 use crate::write::{Write, Written};
 use dockswap_core::Timestamp;
+use dockswap_core::audit::AuditRecord;
 use dockswap_core::grants::{Grant, Grants};
 use dockswap_core::records::StoreError;
 use dockswap_core::token::{TokenId, TokenName};
@@ -63,9 +65,9 @@ pub enum TokenOutcome {
 #[derive(Clone, Debug)]
 pub(crate) enum TokenWrite {
     /// A new one.
-    Create(TokenRow),
+    Create { row: TokenRow, audit: Option<AuditRecord> },
     /// It is good for nothing from then on.
-    Revoke { id: TokenId, by: String, at: Timestamp },
+    Revoke { id: TokenId, by: String, at: Timestamp, audit: Option<AuditRecord> },
     /// It was used.
     Used { id: TokenId, at: Timestamp },
 }
@@ -74,7 +76,7 @@ impl TokenWrite {
     pub(crate) async fn apply<C: ConnectionTrait>(&self, db: &C) -> Result<Written, DbErr> {
         use api_token::{Column, Entity};
         match self {
-            Self::Create(row) => {
+            Self::Create { row, audit } => {
                 let taken = Entity::find()
                     .filter(Column::Name.eq(row.name.as_str()))
                     .filter(Column::RevokedAt.is_null())
@@ -93,9 +95,12 @@ impl TokenWrite {
                     };
                     token_grant::Entity::insert(row).exec_without_returning(db).await?;
                 }
+                if let Some(record) = audit {
+                    audit::write(record, db).await?;
+                }
                 Ok(Written::Token(TokenOutcome::Done))
             }
-            Self::Revoke { id, by, at } => {
+            Self::Revoke { id, by, at, audit } => {
                 let revoked = Entity::update_many()
                     .col_expr(Column::RevokedAt, Expr::value(Stamp(*at)))
                     .col_expr(Column::RevokedBy, Expr::value(by.as_str()))
@@ -103,11 +108,13 @@ impl TokenWrite {
                     .filter(Column::RevokedAt.is_null())
                     .exec(db)
                     .await?;
-                let outcome = match revoked.rows_affected {
-                    0 => TokenOutcome::Absent,
-                    _ => TokenOutcome::Done,
-                };
-                Ok(Written::Token(outcome))
+                if revoked.rows_affected == 0 {
+                    return Ok(Written::Token(TokenOutcome::Absent));
+                }
+                if let Some(record) = audit {
+                    audit::write(record, db).await?;
+                }
+                Ok(Written::Token(TokenOutcome::Done))
             }
             Self::Used { id, at } => {
                 let used = Entity::update_many().col_expr(Column::LastUsedAt, Expr::value(Stamp(*at)));
@@ -121,7 +128,7 @@ impl TokenWrite {
     pub(crate) async fn find<C: ConnectionTrait>(&self, db: &C) -> Result<Option<Written>, DbErr> {
         use api_token::{Column, Entity};
         let row = match self {
-            Self::Create(row) => Entity::find_by_id(row.id.as_str()),
+            Self::Create { row, .. } => Entity::find_by_id(row.id.as_str()),
             Self::Revoke { id, at, .. } => {
                 Entity::find_by_id(id.as_str()).filter(Column::RevokedAt.eq(Stamp(*at)))
             }
@@ -222,15 +229,19 @@ impl History {
 }
 
 impl Database {
-    /// Puts a new token on record.
+    /// Puts a new token on record, and `audit` with it.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn create_token(&self, token: TokenRow) -> Result<TokenOutcome, StoreError> {
-        self.change_tokens("create a token", TokenWrite::Create(token)).await
+    pub async fn create_token(
+        &self,
+        token: TokenRow,
+        audit: Option<AuditRecord>,
+    ) -> Result<TokenOutcome, StoreError> {
+        self.change_tokens("create a token", TokenWrite::Create { row: token, audit }).await
     }
 
-    /// Makes a token good for nothing.
+    /// Makes a token good for nothing, and puts `audit` on record with it.
     ///
     /// # Errors
     /// When the database fails.
@@ -239,9 +250,10 @@ impl Database {
         id: &TokenId,
         by: &str,
         at: Timestamp,
+        audit: Option<AuditRecord>,
     ) -> Result<TokenOutcome, StoreError> {
-        self.change_tokens("revoke a token", TokenWrite::Revoke { id: id.clone(), by: by.to_owned(), at })
-            .await
+        let write = TokenWrite::Revoke { id: id.clone(), by: by.to_owned(), at, audit };
+        self.change_tokens("revoke a token", write).await
     }
 
     /// Notes that a token was used.
@@ -259,7 +271,9 @@ impl Database {
     ) -> Result<TokenOutcome, StoreError> {
         match self.write(operation, Write::Token(Box::new(write))).await? {
             Written::Token(outcome) => Ok(outcome),
-            Written::Done | Written::Config(_) | Written::Conflict => Ok(TokenOutcome::Done),
+            Written::Done | Written::Config(_) | Written::Conflict | Written::Project(_) => {
+                Ok(TokenOutcome::Done)
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use dockswap_core::{AppName, Timestamp};
 use dockswap_store::{Database, TokenRow};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -42,6 +42,16 @@ pub(crate) enum Peer {
     Remote(SocketAddr),
 }
 
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(Some(uid)) => write!(f, "uid:{uid}"),
+            Self::Local(None) => f.write_str("the socket"),
+            Self::Remote(address) => write!(f, "{}", address.ip()),
+        }
+    }
+}
+
 impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
         Self::Local(stream.io().peer_cred().ok().map(|peer| peer.uid()))
@@ -57,6 +67,8 @@ pub(crate) struct Caller {
     pub(crate) token: Option<CallersToken>,
     /// From where, over the network.
     pub(crate) address: Option<SocketAddr>,
+    /// From where in words, where `actor` does not say so: an address, or the user of this host who shows a token.
+    pub(crate) via: Option<String>,
     /// What they may do.
     pub(crate) grants: Grants,
 }
@@ -134,7 +146,7 @@ impl Porter {
             Some(Peer::Local(_)) | None => None,
         };
         let mut shown = headers.get_all(header::AUTHORIZATION).iter();
-        match (shown.next(), shown.next(), peer) {
+        match (shown.next(), shown.next(), &peer) {
             (Some(shown), None, _) => {
                 let shown = shown.to_str().unwrap_or_default();
                 let (scheme, text) = shown.split_once(' ').unwrap_or((shown, ""));
@@ -142,7 +154,13 @@ impl Porter {
                     return Err(unknown_caller("write the token as `Authorization: Bearer dsw_…`"));
                 }
                 let row = self.judge(text.trim()).await?;
+                let via = match &peer {
+                    Some(Peer::Remote(address)) => Some(address.ip().to_string()),
+                    Some(Peer::Local(Some(uid))) => Some(self.local(*uid).await),
+                    Some(Peer::Local(None)) | None => None,
+                };
                 Ok(Caller {
+                    via,
                     actor: format!("token:{}", row.name),
                     token: Some(CallersToken { id: row.id, name: row.name, expires_at: row.expires_at }),
                     address,
@@ -151,11 +169,8 @@ impl Porter {
             }
             (Some(_), Some(_), _) => Err(unknown_caller("one token is enough: there are several here")),
             (None, _, Some(Peer::Local(Some(uid)))) => {
-                let actor = match self.user(uid).await {
-                    Some(name) => format!("uid:{uid}({name})"),
-                    None => format!("uid:{uid}"),
-                };
-                Ok(Caller { actor, token: None, address, grants: Grants::all() })
+                let actor = self.local(*uid).await;
+                Ok(Caller { actor, token: None, address, via: None, grants: Grants::all() })
             }
             (None, _, Some(Peer::Local(None)) | None) => {
                 Err(unknown_caller("the kernel does not say whose process asks: show a token"))
@@ -206,6 +221,14 @@ impl Porter {
                 tracing::warn!(token = %name, error, "that it was used is not on record");
             }
         });
+    }
+
+    /// A user of this host, in words.
+    async fn local(&self, uid: u32) -> String {
+        match self.user(uid).await {
+            Some(name) => format!("uid:{uid}({name})"),
+            None => format!("uid:{uid}"),
+        }
     }
 
     /// What a user of this host is called, as the system says; asked once for each.

@@ -40,6 +40,8 @@ pub(super) async fn list(
         apps.push(with_records(&state, view).await?);
     }
     count_waiting(&state, &mut apps).await;
+    let veil = caller.veil(&state);
+    let apps: Vec<wire::App> = apps.into_iter().map(|app| veil.over_app(app)).collect();
     let known = |file: &wire::File| apps.iter().any(|app| Some(&app.view.app) == file.app.as_ref());
     let unknown = |file: &wire::File| !file.problems.is_empty() && !known(file);
     let files = match caller.sees_everything() {
@@ -52,13 +54,16 @@ pub(super) async fn list(
 
 pub(super) async fn one(
     extract::State(state): extract::State<Arc<State>>,
+    Extension(caller): Extension<Caller>,
     Segment(app): Segment,
 ) -> Result<Json<wire::App>, Problem> {
-    Ok(Json(find(&state, &app_name(&app)?).await?))
+    let app = find(&state, &app_name(&app)?).await?;
+    Ok(Json(caller.veil(&state).over_app(app)))
 }
 
 pub(super) async fn why(
     extract::State(state): extract::State<Arc<State>>,
+    Extension(caller): Extension<Caller>,
     Segment(app): Segment,
 ) -> Result<Json<wire::Why>, Problem> {
     let app = find(&state, &app_name(&app)?).await?;
@@ -72,10 +77,11 @@ pub(super) async fn why(
         Some(serving) if Some(serving) != last => history.deployment(serving).await?,
         _ => None,
     };
+    let veil = caller.veil(&state);
     Ok(Json(wire::Why {
-        app,
+        app: veil.over_app(app),
         serving: serving.map(wire::Deployment::from),
-        events: events.into_iter().map(wire::Event::from).collect(),
+        events: events.into_iter().map(|event| veil.over_event(event.into())).collect(),
     }))
 }
 

@@ -58,6 +58,8 @@ codes! {
     UnknownConfig = NOT_FOUND, "unknown_config", "There is no such version of a file";
     /// No token of that name or id.
     UnknownToken = NOT_FOUND, "unknown_token", "There is no such token";
+    /// No project of that name.
+    UnknownProject = NOT_FOUND, "unknown_project", "There is no such project";
     /// No container to ask.
     NoContainer = NOT_FOUND, "no_container", "There is no such container";
     /// No version in that color.
@@ -68,6 +70,10 @@ codes! {
     NoStandby = NOT_FOUND, "no_standby", "There is no standby in that color";
     /// A token has that name.
     NameTaken = CONFLICT, "name_taken", "There is a token of that name";
+    /// An app of the project is in service.
+    ProjectInService = CONFLICT, "project_in_service", "An app of the project is in service";
+    /// To which project an app belongs cannot be told.
+    ProjectUnknown = CONFLICT, "project_unknown", "An app's project is not known";
     /// The path is known, and not the method.
     NoSuchMethod = METHOD_NOT_ALLOWED, "no_such_method", "The path has no such method";
     /// Another operation holds the app.
@@ -124,6 +130,8 @@ codes! {
     KeyMismatch = UNPROCESSABLE_ENTITY, "idempotency_mismatch", "The key was used for another order";
     /// Too many requests, or too many of nobody.
     TooMany = TOO_MANY_REQUESTS, "too_many_requests", "There were too many requests";
+    /// A mistake of the controller's own.
+    BrokeOff = INTERNAL_SERVER_ERROR, "broke_off", "The controller broke off";
     /// The database does not answer.
     Database = SERVICE_UNAVAILABLE, "database", "The database failed";
     /// Docker does not answer.

@@ -5,11 +5,13 @@
 //! are answered alike.
 
 use super::access::{Caller, Peer};
+use super::audit::{Told, carry_out, conclude, record};
 use super::code::Code;
 use super::error::Problem;
 use super::{BODY_LIMIT, DEADLINE, PAGE_BODY_LIMIT};
 use super::{
-    access, app_name, apps, deployment_id, files, gates, logs, orders, records, stream, system, tokens,
+    access, app_name, apps, audit, deployment_id, files, gates, logs, orders, projects, records, stream,
+    system, tokens,
 };
 use super::{once, openapi, query};
 use crate::run::state::State;
@@ -21,7 +23,9 @@ use axum::http::Method;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
+use dockswap_controller::Signature;
 use dockswap_core::ConfigId;
+use dockswap_core::audit::AuditRecord;
 use dockswap_core::grants::Role;
 use std::sync::Arc;
 
@@ -38,6 +42,8 @@ pub(crate) enum Door {
     Deployment(Role),
     /// The same for the app of the stored file that it names.
     Config(Role),
+    /// Who has this role in the project that the path names.
+    Project(Role),
     /// Who has this role everywhere.
     Everywhere(Role),
 }
@@ -106,7 +112,7 @@ impl Route {
 
 /// Every path and method of the API.
 pub(crate) fn routes() -> Vec<Route> {
-    use Door::{App, Config, Deployment, Everyone, Everywhere, Known};
+    use Door::{App, Config, Deployment, Everyone, Everywhere, Known, Project};
     use Role::{Admin, Developer, Owner, Viewer};
     vec![
         ask("/healthz", Everyone, system::alive),
@@ -144,6 +150,9 @@ pub(crate) fn routes() -> Vec<Route> {
         ask("/v1/files", Everywhere(Viewer), files::list),
         ask("/v1/certificates", Everywhere(Viewer), system::certificates),
         post("/v1/reload", Everywhere(Admin), "reload", files::reload),
+        ask("/v1/projects", Known, projects::list),
+        delete("/v1/projects/{project}", Project(Admin), "project_remove", projects::remove),
+        ask("/v1/audit", Everywhere(Admin), audit::list),
         ask("/v1/tokens", Everywhere(Owner), tokens::list),
         post("/v1/tokens", Everywhere(Owner), "token_create", tokens::create),
         delete("/v1/tokens/{token}", Everywhere(Owner), "token_revoke", tokens::revoke),
@@ -155,9 +164,11 @@ pub(super) fn router(state: &Arc<State>) -> Router {
     let mut router = Router::new();
     let orders = once::Orders::new(state.clone());
     for Route { path, door, manner, handler, .. } in routes() {
-        let post = Post { state: state.clone(), door };
+        let post = Post { state: state.clone(), door, manner };
         let mut handler = handler.route_layer(middleware::from_fn(query::refuse_unknown));
         if matches!(manner, Manner::Order(_)) {
+            // An answer that is given again is no order, and leaves no record.
+            handler = handler.route_layer(middleware::from_fn_with_state(state.clone(), recorded));
             handler = handler.route_layer(middleware::from_fn_with_state(orders.clone(), once::once));
         }
         handler = handler.route_layer(middleware::from_fn_with_state(post, guard));
@@ -186,6 +197,7 @@ async fn in_time(request: Request, next: Next) -> Response {
 struct Post {
     state: Arc<State>,
     door: Door,
+    manner: Manner,
 }
 
 /// Finds out who asks, and lets them in or not.
@@ -195,31 +207,65 @@ async fn guard(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let Post { state, door } = &extract.0;
+    let Post { state, door, manner } = extract.0;
     let params = match params {
         Ok(params) => params,
         Err(rejection) => return Problem::new(Code::BadRequest, rejection.body_text()).into_response(),
     };
-    if *door == Door::Everyone {
+    if door == Door::Everyone {
         return next.run(request).await;
     }
     let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.clone());
-    let caller = match state.porter.caller(peer, request.headers()).await {
-        Ok(caller) => caller,
-        Err(problem) => return problem.into_response(),
-    };
-    let named = params.iter().next().map(|(_, text)| text).unwrap_or_default();
-    if let Err(problem) = door.admits(state, &caller, named).await {
-        return problem.into_response();
-    }
-    if let Some(token) = &caller.token
+    let named = params.iter().next().map(|(_, text)| text.to_owned()).unwrap_or_default();
+    let caller = state.porter.caller(peer.clone(), request.headers()).await;
+    if let Ok(Caller { token: Some(token), .. }) = &caller
         && let Err(refused) = state.rates.admit(token.id.as_str())
     {
         return *refused;
     }
-    request.extensions_mut().insert(caller);
-    next.run(request).await
+    let admitted = match &caller {
+        Ok(caller) => door.admits(&state, caller, &named).await,
+        Err(problem) => Err(problem.clone()),
+    };
+    let Manner::Order(verb) = manner else {
+        return match (caller, admitted) {
+            (Ok(caller), Ok(())) => {
+                request.extensions_mut().insert(caller);
+                next.run(request).await
+            }
+            (_, Err(problem)) | (Err(problem), Ok(())) => problem.into_response(),
+        };
+    };
+    let known = caller.map_err(|_| peer.map_or_else(|| "nowhere".to_owned(), |peer| peer.to_string()));
+    let record = record(verb, door.target(&named), &known);
+    match (known, admitted) {
+        (Ok(caller), Ok(())) => {
+            request.extensions_mut().insert(caller);
+            request.extensions_mut().insert(Recorded(record));
+            next.run(request).await
+        }
+        (_, admitted) => {
+            let response = admitted.err().unwrap_or_else(Problem::late).into_response();
+            conclude(&state, &Signature::of(record), Told::of(&response)).await;
+            response
+        }
+    }
 }
+
+/// How an order that was let in goes on record.
+#[derive(Clone)]
+struct Recorded(AuditRecord);
+
+/// Carries an order out that was let in.
+async fn recorded(extract: axum::extract::State<Arc<State>>, mut request: Request, next: Next) -> Response {
+    match request.extensions_mut().remove::<Recorded>() {
+        Some(Recorded(record)) => carry_out(extract.0, record, request, next).await,
+        None => next.run(request).await,
+    }
+}
+
+/// The most of what a path names that goes on record.
+const NAMED: usize = 64;
 
 impl Door {
     /// Lets `caller` in, or says why not. `named`: what stands in the path.
@@ -227,6 +273,12 @@ impl Door {
         match self {
             Self::Everyone | Self::Known => Ok(()),
             Self::Everywhere(role) => caller.must_be(caller.grants.everywhere(), role),
+            Self::Project(role) => {
+                let project = named.parse().map_err(|_| projects::unknown_project(named))?;
+                let held =
+                    caller.grants.on(Some(&project)).ok_or_else(|| projects::unknown_project(named))?;
+                caller.must_be(Some(held), role)
+            }
             Self::App(role) => {
                 let app = app_name(named)?;
                 let held = caller.role_on(state, &app).ok_or_else(|| Problem::unknown_app(&app))?;
@@ -245,6 +297,18 @@ impl Door {
                 let held = row.and_then(|row| caller.role_on(state, &row.app));
                 caller.must_be(Some(held.ok_or_else(unknown)?), role)
             }
+        }
+    }
+
+    /// What an order behind this door is about.
+    fn target(self, named: &str) -> String {
+        let named: String = named.chars().take(NAMED).collect();
+        match self {
+            Self::App(_) => format!("app/{named}"),
+            Self::Deployment(_) => format!("deployment/{named}"),
+            Self::Config(_) => format!("config/{named}"),
+            Self::Project(_) => format!("project/{named}"),
+            Self::Everyone | Self::Known | Self::Everywhere(_) => "controller".to_owned(),
         }
     }
 }

@@ -13,7 +13,7 @@ use dockswap_core::{AppName, DeploymentId};
 use std::error::Error;
 
 /// An answer that says no. Texts hold no secrets: those of the errors below hold none.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Problem {
     code: Code,
     detail: String,
@@ -33,6 +33,11 @@ impl Problem {
             code: self.code.as_str().to_owned(),
             detail: self.detail,
         }
+    }
+
+    /// The same in other words.
+    pub(crate) fn saying(self, words: impl FnOnce(&str) -> String) -> Self {
+        Self { detail: words(&self.detail), ..self }
     }
 
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
@@ -72,7 +77,10 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = (self.code.status(), axum::Json(self.into_wire())).into_response();
+        let (status, document) = (self.code.status(), self.into_wire());
+        let mut response = (status, axum::Json(&document)).into_response();
+        // For the record of what was asked.
+        response.extensions_mut().insert(document);
         let kind = HeaderValue::from_static(wire::PROBLEM);
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         if response.status() == StatusCode::UNAUTHORIZED {

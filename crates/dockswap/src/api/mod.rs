@@ -6,6 +6,7 @@
 
 pub(crate) mod access;
 mod apps;
+pub(crate) mod audit;
 mod code;
 pub(crate) mod doors;
 mod error;
@@ -17,6 +18,7 @@ mod once;
 mod openapi;
 mod operations;
 mod orders;
+mod projects;
 mod query;
 mod records;
 mod segment;
@@ -24,6 +26,7 @@ mod stream;
 mod system;
 pub(crate) mod tcp;
 mod tokens;
+mod veil;
 pub(crate) mod wire;
 
 pub(crate) use error::{Problem, with_causes};

@@ -53,6 +53,7 @@ pub(crate) fn document() -> Value {
     }
     answers.subschema_for::<wire::Problem>();
     answers.subschema_for::<dockswap_core::AppName>();
+    answers.subschema_for::<dockswap_core::ProjectName>();
     // What is sent and what is answered has the same form where it has the same name.
     let mut schemas = orders.take_definitions(true);
     schemas.extend(answers.take_definitions(true));
@@ -97,6 +98,10 @@ fn parameters(one: &Operation) -> Vec<Value> {
     if one.path.contains("{app}") {
         let schema = json!({ "$ref": format!("#{SCHEMAS}/AppName") });
         parameters.push(json!({ "name": "app", "in": "path", "required": true, "schema": schema }));
+    }
+    if one.path.contains("{project}") {
+        let schema = json!({ "$ref": format!("#{SCHEMAS}/ProjectName") });
+        parameters.push(json!({ "name": "project", "in": "path", "required": true, "schema": schema }));
     }
     if one.path.contains("{token}") {
         let schema = json!({ "type": "string", "minLength": 1, "maxLength": 64 });

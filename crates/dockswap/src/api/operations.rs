@@ -81,17 +81,29 @@ fn schema_of<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Schema {
     schemas.subschema_for::<T>()
 }
 
-const LIST: &[Parameter] = &[
+const LIMIT: Parameter = Parameter {
+    name: "limit",
+    about: "How many rows at most.",
+    schema: || json!({ "type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL }),
+};
+
+const OFFSET: Parameter = Parameter {
+    name: "offset",
+    about: "How many rows are passed over first.",
+    schema: || json!({ "type": "integer", "minimum": 0, "maximum": FARTHEST, "default": 0 }),
+};
+
+const LIST: &[Parameter] = &[LIMIT, OFFSET];
+
+const AUDIT: &[Parameter] = &[
     Parameter {
-        name: "limit",
-        about: "How many rows at most.",
-        schema: || json!({ "type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL }),
+        name: "app",
+        about: "Only orders about this app.",
+        schema: || json!({ "$ref": "#/components/schemas/AppName" }),
     },
-    Parameter {
-        name: "offset",
-        about: "How many rows are passed over first.",
-        schema: || json!({ "type": "integer", "minimum": 0, "maximum": FARTHEST, "default": 0 }),
-    },
+    Parameter { name: "actor", about: "Only this actor's orders.", schema: || json!({ "type": "string" }) },
+    LIMIT,
+    OFFSET,
 ];
 
 const AFTER: Parameter = Parameter {
@@ -389,6 +401,33 @@ pub(super) static OPERATIONS: &[Operation] = &[
         "The certificates of every app",
         &[],
         Answer::Json(schema_of::<wire::Certificates>),
+        &[],
+    ),
+    ask(
+        "/v1/projects",
+        "projects",
+        "Every project that the caller may see",
+        &[],
+        Answer::Json(schema_of::<wire::Projects>),
+        &[],
+    ),
+    Operation {
+        method: Method::Delete,
+        answer: Answer::Json(schema_of::<wire::ProjectRemoved>),
+        ..order(
+            "/v1/projects/{project}",
+            "removeProject",
+            "Takes away what was granted in a project",
+            None,
+            &[Code::UnknownProject, Code::ProjectInService, Code::ProjectUnknown],
+        )
+    },
+    ask(
+        "/v1/audit",
+        "audit",
+        "Who ordered what, newest first",
+        AUDIT,
+        Answer::List(schema_of::<wire::AuditLog>),
         &[],
     ),
     ask(

@@ -62,7 +62,7 @@ pub(super) struct Part {
 /// How many rows.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "String")]
-struct Limit(u64);
+pub(super) struct Limit(u64);
 
 impl Default for Limit {
     fn default() -> Self {
@@ -82,7 +82,7 @@ impl TryFrom<String> for Limit {
 /// How many rows are passed over first.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(try_from = "String")]
-struct Offset(u64);
+pub(super) struct Offset(u64);
 
 /// Databases count no further.
 pub(super) const FARTHEST: u64 = i64::MAX.cast_unsigned();
@@ -97,6 +97,10 @@ impl TryFrom<String> for Offset {
 }
 
 impl Part {
+    pub(super) const fn of(limit: Limit, offset: Offset) -> Self {
+        Self { limit, offset }
+    }
+
     /// The rows to read: one more than are shown, which tells whether there is a next part.
     pub(super) const fn to_read(self) -> Page {
         Page { limit: self.limit.0 + 1, offset: self.offset.0 }

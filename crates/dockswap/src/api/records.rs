@@ -1,5 +1,6 @@
 //! Questions about what is on record: deployments, events, versions of files.
 
+use super::access::Caller;
 use super::code::Code;
 use super::error::Problem;
 use super::query::{Asked, Part};
@@ -7,7 +8,7 @@ use super::segment::Segment;
 use super::{app_name, deployment_id, wire};
 use crate::run::state::State;
 use axum::Json;
-use axum::extract;
+use axum::extract::{self, Extension};
 use axum::http::{HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use dockswap_core::{AppName, ConfigId};
@@ -46,22 +47,24 @@ pub(super) async fn configs(
 
 pub(super) async fn app_events(
     extract::State(state): extract::State<Arc<State>>,
+    Extension(caller): Extension<Caller>,
     Segment(app): Segment,
     Asked(part): Asked<Part>,
     uri: Uri,
 ) -> Listed<wire::Events> {
     let app = known_app(&state, &app).await?;
-    events(&state, &EventScope::App(app), part, &uri).await
+    events(&state, &caller, &EventScope::App(app), part, &uri).await
 }
 
 pub(super) async fn deployment_events(
     extract::State(state): extract::State<Arc<State>>,
+    Extension(caller): Extension<Caller>,
     Segment(id): Segment,
     Asked(part): Asked<Part>,
     uri: Uri,
 ) -> Listed<wire::Events> {
     let deployment = find_deployment(&state, &id).await?;
-    events(&state, &EventScope::Deployment(deployment.id), part, &uri).await
+    events(&state, &caller, &EventScope::Deployment(deployment.id), part, &uri).await
 }
 
 pub(super) async fn deployment(
@@ -91,10 +94,20 @@ pub(super) fn unknown_config(id: &str) -> Problem {
     Problem::new(Code::UnknownConfig, format!("there is no config {}", id.escape_default()))
 }
 
-async fn events(state: &State, scope: &EventScope, part: Part, uri: &Uri) -> Listed<wire::Events> {
+async fn events(
+    state: &State,
+    caller: &Caller,
+    scope: &EventScope,
+    part: Part,
+    uri: &Uri,
+) -> Listed<wire::Events> {
     let mut rows = state.database.history().events(scope, part.to_read()).await?;
     let next = part.cut(&mut rows, uri);
-    Ok((next, Json(wire::Events { events: rows.into_iter().map(wire::Event::from).collect() })))
+    let veil = caller.veil(state);
+    Ok((
+        next,
+        Json(wire::Events { events: rows.into_iter().map(|row| veil.over_event(row.into())).collect() }),
+    ))
 }
 
 async fn find_deployment(state: &State, id: &str) -> Result<wire::Deployment, Problem> {

@@ -225,7 +225,7 @@ impl Follower {
                 if !self.caller.sees(&self.state, &row.app_name) {
                     continue;
                 }
-                let event = wire::Event::from(row);
+                let event = self.caller.veil(&self.state).over_event(wire::Event::from(row));
                 let message = message("transition", &event).map(|message| message.id(event.id.to_string()));
                 if send(sender, message).await.is_err() {
                     return Ok(Err(Gone));

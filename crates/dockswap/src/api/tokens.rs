@@ -13,7 +13,10 @@ use axum::Json;
 use axum::extract::{self, Extension};
 use axum::http::header::{CACHE_CONTROL, HeaderName};
 use axum::http::{StatusCode, Uri};
+use dockswap_controller::Signature;
+use dockswap_core::audit::AuditRecord;
 use dockswap_core::grants::Grants;
+use dockswap_core::records::StoreError;
 use dockswap_core::token::{DIGITS, ID_DIGITS, SECRET_DIGITS, TokenId, TokenName, TokenText};
 use dockswap_store::{TokenOutcome, TokenRow};
 use std::sync::Arc;
@@ -36,6 +39,7 @@ pub(super) async fn list(
 pub(super) async fn create(
     extract::State(state): extract::State<Arc<State>>,
     Extension(caller): Extension<Caller>,
+    Extension(signature): Extension<Signature>,
     order: Order<wire::TokenOrder>,
 ) -> Result<(StatusCode, [(HeaderName, &'static str); 1], Json<wire::NewToken>), Problem> {
     let Json(wire::TokenOrder { name, grants, expires_in }) = order?;
@@ -43,6 +47,8 @@ pub(super) async fn create(
     if grants.is_empty() || grants.len() > MOST_GRANTS {
         return Err(invalid_token(format!("a token has 1 to {MOST_GRANTS} grants")));
     }
+    signature.about(format!("token/{name}"));
+    signature.note("grants", Grants(grants.clone()).0.iter().map(ToString::to_string).collect::<Vec<_>>());
     let now = wall_clock();
     if expires_in.is_some_and(|after| after.is_zero()) {
         return Err(invalid_token("a token that expires at once is good for nothing"));
@@ -62,7 +68,11 @@ pub(super) async fn create(
         revoked_by: None,
         revoked_at: None,
     };
-    match state.database.create_token(row.clone()).await? {
+    signature.note("id", id.as_str());
+    let audit = signature.take();
+    let outcome = state.database.create_token(row.clone(), audit.clone().map(wire::done)).await;
+    put_back(&signature, &outcome, audit);
+    match outcome? {
         TokenOutcome::Done => {}
         TokenOutcome::NameTaken | TokenOutcome::Absent => {
             let detail =
@@ -78,6 +88,7 @@ pub(super) async fn create(
 pub(super) async fn revoke(
     extract::State(state): extract::State<Arc<State>>,
     Extension(caller): Extension<Caller>,
+    Extension(signature): Extension<Signature>,
     Segment(which): Segment,
 ) -> Result<Json<wire::Token>, Problem> {
     let unknown = || Problem::new(Code::UnknownToken, "there is no such token that is not revoked yet");
@@ -92,8 +103,14 @@ pub(super) async fn revoke(
         (None, Err(_)) => None,
     };
     let row = found.filter(|row| row.revoked_at.is_none()).ok_or_else(unknown)?;
+    signature.about(format!("token/{}", row.name));
+    signature.note("id", row.id.as_str());
     let now = wall_clock();
-    if state.database.revoke_token(&row.id, &caller.actor, now).await? != TokenOutcome::Done {
+    let audit = signature.take();
+    let outcome =
+        state.database.revoke_token(&row.id, &caller.actor, now, audit.clone().map(wire::done)).await;
+    put_back(&signature, &outcome, audit);
+    if outcome? != TokenOutcome::Done {
         return Err(unknown());
     }
     state.porter.changed();
@@ -101,8 +118,15 @@ pub(super) async fn revoke(
     Ok(Json(wire::Token::of(row, now)))
 }
 
+/// What was not written is not on record.
+fn put_back(signature: &Signature, outcome: &Result<TokenOutcome, StoreError>, audit: Option<AuditRecord>) {
+    if let (false, Some(audit)) = (matches!(outcome, Ok(TokenOutcome::Done)), audit) {
+        signature.put_back(audit);
+    }
+}
+
 /// So many digits that nobody can guess, each as likely as every other.
-fn random_digits(count: usize) -> Result<Zeroizing<String>, Problem> {
+pub(super) fn random_digits(count: usize) -> Result<Zeroizing<String>, Problem> {
     let mut digits = Zeroizing::new(String::with_capacity(count));
     let mut bytes = Zeroizing::new([0_u8; 64]);
     while digits.len() < count {

@@ -4,7 +4,10 @@
 mod access;
 
 pub(crate) use crate::run::intake::FileReport as File;
-pub(crate) use access::{NewToken, Token, TokenMark, TokenOrder, TokenStanding, Tokens, WhoAmI};
+pub(crate) use access::{
+    AuditEntry, AuditLog, NewToken, Project, ProjectRemoved, Projects, Token, TokenMark, TokenOrder,
+    TokenStanding, Tokens, WhoAmI, done,
+};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use dockswap_certs::CertificateView;

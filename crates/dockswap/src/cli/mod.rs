@@ -2,6 +2,7 @@
 //! They decide nothing: what is possible is for the controller to say.
 
 mod app_files;
+mod audit;
 mod cancel;
 mod certificate;
 mod client;
@@ -30,6 +31,7 @@ mod outcome;
 mod page;
 mod pause;
 mod plan;
+mod project;
 mod promote;
 mod records;
 mod recover;
@@ -162,6 +164,8 @@ pub(crate) enum Verb {
     Db(db::DbArgs),
     Token(token::TokenArgs),
     Whoami(whoami::WhoamiArgs),
+    Project(project::ProjectArgs),
+    Audit(audit::AuditArgs),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -320,6 +324,8 @@ async fn carry_out(session: &Session, verb: Verb) -> Result<Exit, CliError> {
         Verb::Db(args) => db::db(session, &args).await,
         Verb::Token(args) => token::token(session, &args).await,
         Verb::Whoami(args) => whoami::whoami(session, &args).await,
+        Verb::Project(args) => project::project(session, &args).await,
+        Verb::Audit(args) => audit::audit(session, &args).await,
         Verb::Schema(args) => schema::schema(&args),
         Verb::Completions(args) => completions::completions(&args),
         Verb::Man(args) => man::man(&args),

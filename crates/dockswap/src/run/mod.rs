@@ -18,6 +18,7 @@ pub(crate) use proxy::Proxy;
 pub(crate) use upgrade::Program;
 
 use crate::api::access::Porter;
+use crate::api::audit::Ledger;
 use crate::cli::RunArgs;
 use crate::paths::Paths;
 use anyhow::{Context, Result};
@@ -117,6 +118,9 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         return Ok(Ended::ForGood);
     };
     let controller = controller?;
+    let projects =
+        controller.taken_up().iter().map(|offer| (offer.spec.name.clone(), offer.project())).collect();
+    parts.database.note_projects(projects).await.context("the projects of apps cannot be noted")?;
     let Early { mut signals, upgrade } = early;
     let mut asked_early = upgrade.then_some(Asked::Upgrade);
     let intake = Intake::start(
@@ -136,6 +140,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         certificates: Some(certificates.clone()),
         porter: Porter::new(parts.database.clone()),
         rates: crate::api::front::Rates::default(),
+        ledger: Ledger::new(parts.database.clone()),
         stop: stop.clone(),
     });
     let api = tokio::spawn(crate::api::serve(state.clone(), bind_private(&paths.api_socket())?));
@@ -185,6 +190,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     if let Some(doorway) = doorway {
         let _ = doorway.await;
     }
+    state.ledger.close().await;
     let _ = std::fs::remove_file(paths.api_socket());
     match outcome {
         Ok(Ended::ToGoOnAs(_)) => supervisor.leave().await,

@@ -2,6 +2,7 @@
 
 use super::intake::IntakeHandle;
 use crate::api::access::Porter;
+use crate::api::audit::Ledger;
 use crate::api::front::Rates;
 use dockswap_certs::{CertificateView, Custodian};
 use dockswap_controller::Controller;
@@ -30,6 +31,8 @@ pub(crate) struct State {
     pub(crate) porter: Porter,
     /// How often each token asks.
     pub(crate) rates: Rates,
+    /// Puts orders on record.
+    pub(crate) ledger: Ledger,
     /// Ends everything.
     pub(crate) stop: CancellationToken,
 }

@@ -6,6 +6,8 @@
 pub(crate) mod api_token;
 pub(crate) mod app_config;
 pub(crate) mod app_machine;
+pub(crate) mod app_project;
+pub(crate) mod audit_log;
 pub(crate) mod controller_lease;
 pub(crate) mod current_state;
 pub(crate) mod deployment;

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod audits;
 mod cluster;
 mod commits;
 mod fault;
@@ -76,6 +77,15 @@ suite! {
         tokens_are_listed_newest_first
         a_lost_answer_about_a_token_is_looked_up
         only_hashes_and_known_roles_are_taken;
+    audits:
+        an_order_is_written_with_what_it_leads_to
+        a_request_has_one_row
+        the_audit_cannot_be_changed_or_removed
+        the_audit_is_listed_by_app_and_by_actor
+        no_token_gets_into_the_audit
+        a_lost_answer_about_an_order_is_looked_up
+        a_project_goes_when_nothing_of_it_is_in_service
+        a_lost_answer_about_a_grouped_order_is_its_own;
     leases:
         a_second_controller_is_refused_and_told_of_the_first
         whoever_was_replaced_writes_nothing

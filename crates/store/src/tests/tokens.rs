@@ -27,7 +27,7 @@ pub(super) fn token(name: &str, number: u8) -> TokenRow {
 }
 
 async fn create(database: &Database, row: &TokenRow) -> TokenOutcome {
-    database.create_token(row.clone()).await.unwrap()
+    database.create_token(row.clone(), None).await.unwrap()
 }
 
 pub(super) async fn a_token_comes_back_as_it_was_made(place: &Place) {
@@ -49,13 +49,13 @@ pub(super) async fn a_name_is_one_tokens_until_that_is_revoked(place: &Place) {
     assert_eq!(create(&database, &token("ci", 2)).await, TokenOutcome::NameTaken);
     assert!(database.history().token(&token("ci", 2).id).await.unwrap().is_none());
     let id = token("ci", 1).id;
-    assert_eq!(database.revoke_token(&id, "uid:1(ada)", at(5)).await.unwrap(), TokenOutcome::Done);
-    assert_eq!(database.revoke_token(&id, "uid:2(bob)", at(6)).await.unwrap(), TokenOutcome::Absent);
+    assert_eq!(database.revoke_token(&id, "uid:1(ada)", at(5), None).await.unwrap(), TokenOutcome::Done);
+    assert_eq!(database.revoke_token(&id, "uid:2(bob)", at(6), None).await.unwrap(), TokenOutcome::Absent);
     let revoked = database.history().token(&id).await.unwrap().unwrap();
     assert_eq!((revoked.revoked_by.as_deref(), revoked.revoked_at), (Some("uid:1(ada)"), Some(at(5))));
     assert!(database.history().token_named(&revoked.name).await.unwrap().is_none());
     assert_eq!(create(&database, &token("ci", 3)).await, TokenOutcome::Done);
-    let none = database.revoke_token(&token("x", 9).id, "uid:1(ada)", at(5)).await.unwrap();
+    let none = database.revoke_token(&token("x", 9).id, "uid:1(ada)", at(5), None).await.unwrap();
     assert_eq!(none, TokenOutcome::Absent);
 }
 
@@ -73,9 +73,9 @@ pub(super) async fn tokens_are_listed_newest_first(place: &Place) {
 pub(super) async fn a_lost_answer_about_a_token_is_looked_up(place: &Place) {
     let scribe = super::fixtures::scribe(place).await;
     let writes = [
-        TokenWrite::Create(token("ci", 1)),
+        TokenWrite::Create { row: token("ci", 1), audit: None },
         TokenWrite::Used { id: token("ci", 1).id, at: at(3) },
-        TokenWrite::Revoke { id: token("ci", 1).id, by: "uid:1(ada)".to_owned(), at: at(4) },
+        TokenWrite::Revoke { id: token("ci", 1).id, by: "uid:1(ada)".to_owned(), at: at(4), audit: None },
     ];
     for write in writes {
         let write = Write::Token(Box::new(write));

@@ -2,6 +2,10 @@
 //! not the product's: it says what must be so.
 
 #[cfg(feature = "api")]
+mod audit;
+#[cfg(feature = "api")]
+mod projects;
+#[cfg(feature = "api")]
 mod stage;
 #[cfg(feature = "api")]
 mod table;

@@ -53,9 +53,13 @@ const TABLE: &[(&str, &str, Whom)] = &[
     ("POST", "/v1/apps/{app}/switch", Here("developer")),
     ("POST", "/v1/apps/{app}/rollback", Here("developer")),
     ("POST", "/v1/apps/{app}/deployments", Here("developer")),
+    // While an app of it is in service, it stays: whoever is let in is told so.
+    ("DELETE", "/v1/projects/{project}", Here("admin")),
     ("POST", "/v1/apps/{app}/recover", Here("admin")),
     ("DELETE", "/v1/apps/{app}", Here("admin")),
     ("POST", "/v1/reload", Everywhere("admin")),
+    ("GET", "/v1/projects", Known),
+    ("GET", "/v1/audit", Everywhere("admin")),
     ("GET", "/v1/tokens", Everywhere("owner")),
     ("POST", "/v1/tokens", Everywhere("owner")),
     ("DELETE", "/v1/tokens/{token}", Everywhere("owner")),
@@ -77,24 +81,36 @@ struct Names {
     app: &'static str,
     config: String,
     deployment: String,
+    project: &'static str,
 }
 
 impl Names {
     fn write(&self, path: &str) -> String {
         let id = if path.starts_with("/v1/configs") { &self.config } else { &self.deployment };
-        path.replace("{app}", self.app).replace("{id}", id).replace("{token}", "nobody")
+        path.replace("{app}", self.app)
+            .replace("{id}", id)
+            .replace("{token}", "nobody")
+            .replace("{project}", self.project)
     }
 
     /// A text in which what these names are is not to be told from what `other` are.
     fn forget(&self, text: &str) -> String {
         text.replace(self.app, "?")
+            .replace(&format!(" {}", self.project), " ?")
             .replace(&format!(" {}", self.config), " ?")
             .replace(&format!(" {}", self.deployment), " ?")
     }
 }
 
 fn was_let_in(answer: &Answer) -> bool {
-    let shut = ["unauthenticated", "forbidden", "unknown_app", "unknown_deployment", "unknown_config"];
+    let shut = [
+        "unauthenticated",
+        "forbidden",
+        "unknown_app",
+        "unknown_deployment",
+        "unknown_config",
+        "unknown_project",
+    ];
     !shut.contains(&answer.code())
 }
 
@@ -118,8 +134,14 @@ async fn every_door_lets_in_whom_it_must_and_nobody_else() {
         app: "shop-web",
         config: newest(&configs["configs"]),
         deployment: newest(&deployments["deployments"]),
+        project: "shop",
     };
-    let nothing = Names { app: "nothing", config: "987654".to_owned(), deployment: "987654".to_owned() };
+    let nothing = Names {
+        app: "nothing",
+        config: "987654".to_owned(),
+        deployment: "987654".to_owned(),
+        project: "void",
+    };
 
     let mut tokens = Vec::new();
     for (rank, role) in ROLES.into_iter().enumerate() {

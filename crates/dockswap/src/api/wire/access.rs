@@ -1,10 +1,11 @@
 //! Who asks, and their tokens, as the API says it.
 
 use super::Time;
-use dockswap_core::Timestamp;
+use dockswap_core::audit::{AuditRecord, AuditResult};
 use dockswap_core::grants::{Grant, Grants};
 use dockswap_core::token::{TokenId, TokenName};
-use dockswap_store::TokenRow;
+use dockswap_core::{AppName, DeploymentId, ProjectName, Timestamp};
+use dockswap_store::{AuditRow, TokenRow};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -114,6 +115,82 @@ impl fmt::Debug for NewToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewToken").field("about", &self.about).finish_non_exhaustive()
     }
+}
+
+/// A row of `audit_log`.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+pub(crate) struct AuditEntry {
+    pub(crate) id: i64,
+    pub(crate) at: Time,
+    pub(crate) actor: String,
+    /// The id of the token that was shown.
+    pub(crate) token: Option<TokenId>,
+    /// From where.
+    pub(crate) address: Option<String>,
+    pub(crate) verb: String,
+    /// `app/web`, `token/ci`, `project/shop`, `controller`.
+    pub(crate) target: String,
+    pub(crate) result: AuditResult,
+    /// What it began, or was about.
+    pub(crate) deployment: Option<DeploymentId>,
+    /// The `x-request-id` of the answer.
+    pub(crate) request: String,
+    /// What else was said, and with `code` and `error` why it was not done.
+    pub(crate) detail: serde_json::Value,
+}
+
+impl From<AuditRow> for AuditEntry {
+    fn from(row: AuditRow) -> Self {
+        let AuditRow { id, record } = row;
+        Self {
+            id,
+            at: Time(record.at),
+            actor: record.actor,
+            token: record.token,
+            address: record.address,
+            verb: record.verb,
+            target: record.target,
+            result: record.result,
+            deployment: record.deployment,
+            request: record.request,
+            detail: record.detail,
+        }
+    }
+}
+
+/// A record that is about to be written with what it records.
+pub(crate) fn done(record: AuditRecord) -> AuditRecord {
+    AuditRecord { result: AuditResult::Done, ..record }
+}
+
+/// `GET /v1/audit`: newest first.
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
+pub(crate) struct AuditLog {
+    pub(crate) audit: Vec<AuditEntry>,
+}
+
+/// A group of apps.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+pub(crate) struct Project {
+    pub(crate) project: ProjectName,
+    /// Those that are not out of service.
+    pub(crate) apps: Vec<AppName>,
+    /// How many grants name it, of whatever tokens.
+    pub(crate) grants: u64,
+}
+
+/// `GET /v1/projects`: by name.
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
+pub(crate) struct Projects {
+    pub(crate) projects: Vec<Project>,
+}
+
+/// What became of `DELETE /v1/projects/{project}`.
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
+pub(crate) struct ProjectRemoved {
+    pub(crate) project: ProjectName,
+    /// How many grants went with it.
+    pub(crate) grants: u64,
 }
 
 /// A duration in whole seconds, or none.
