@@ -3,6 +3,7 @@
 
 mod acme;
 mod advice;
+mod api;
 mod app;
 mod clash;
 mod container;
@@ -31,6 +32,7 @@ mod watch;
 mod yaml;
 
 pub use acme::{AcmeSettings, ChallengeKind};
+pub use api::{ApiSettings, ApiTls};
 pub use app::parse_app;
 pub use clash::{Claim, ReservedPort, Standing, check_clashes};
 pub use data_plane::{AccessLogForm, ClientLimits, ProxyProtocol, ProxySettings};
@@ -41,6 +43,7 @@ pub use import::{
 };
 pub use policy::{HostPortRule, Policy};
 pub use problem::{Position, Problem};
+pub use scalar::duration::parse as parse_duration;
 pub use schema::schema;
 pub use settings::{LogFormat, LogSettings, Settings};
 pub use sha::sha256;

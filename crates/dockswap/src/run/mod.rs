@@ -1,6 +1,7 @@
 //! `dockswap run`: the controller process, put together from its parts and taken apart again.
 
 mod certificates;
+pub(crate) mod doorway;
 pub(crate) mod intake;
 mod offline;
 mod private;
@@ -17,6 +18,8 @@ pub(crate) use offline::offline_rollback;
 pub(crate) use proxy::Proxy;
 pub(crate) use upgrade::Program;
 
+use crate::api::access::Porter;
+use crate::api::audit::Ledger;
 use crate::cli::RunArgs;
 use crate::paths::Paths;
 use anyhow::{Context, Result};
@@ -99,9 +102,8 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    if let Some(addr) = settings.api_http {
-        tracing::warn!(%addr, "api.http is not served by this version: the API is on its Unix socket alone");
-    }
+    // Before anything that takes its time: a mistake in the settings is told at once.
+    let doorway = doorway::open(&settings.api).await?;
     std::fs::create_dir_all(paths.apps_dir())
         .with_context(|| format!("cannot create {}", paths.apps_dir().display()))?;
     let mut early = Early { signals, upgrade: false };
@@ -120,6 +122,9 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         return Ok(Ended::ForGood);
     };
     let controller = controller?;
+    let projects =
+        controller.taken_up().iter().map(|offer| (offer.spec.name.clone(), offer.project())).collect();
+    parts.database.note_projects(projects).await.context("the projects of apps cannot be noted")?;
     let Early { mut signals, upgrade } = early;
     let mut asked_early = upgrade.then_some(Asked::Upgrade);
     let intake = Intake::start(
@@ -137,13 +142,19 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         proxy: parts.proxy.clone(),
         intake: intake.handle(),
         certificates: Some(certificates.clone()),
+        porter: Porter::new(parts.database.clone()),
+        rates: crate::api::front::Rates::default(),
+        ledger: Ledger::new(parts.database.clone()),
         stop: stop.clone(),
     });
     let api = tokio::spawn(crate::api::serve(state.clone(), bind_private(&paths.api_socket())?));
+    let listen = doorway.as_ref().and_then(|doorway| doorway.listener.local_addr().ok());
+    let doorway = doorway.map(|doorway| tokio::spawn(crate::api::serve_tcp(state.clone(), doorway)));
     tracing::info!(
         apps = %paths.apps_dir().display(),
         socket = %paths.api_socket().display(),
         http = %settings.proxy.http,
+        api = listen.map(tracing::field::display),
         "ready"
     );
     service_manager::tell(NotifyState::Ready);
@@ -180,6 +191,10 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     certificates.end().await;
     controller.shutdown().await;
     let _ = api.await;
+    if let Some(doorway) = doorway {
+        let _ = doorway.await;
+    }
+    state.ledger.close().await;
     let _ = std::fs::remove_file(paths.api_socket());
     match outcome {
         Ok(Ended::ToGoOnAs(_)) => supervisor.leave().await,
