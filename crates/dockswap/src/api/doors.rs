@@ -14,6 +14,7 @@ use super::{
 };
 use crate::run::state::State;
 use axum::Router;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, RawPathParams, Request};
 use axum::handler::Handler;
 use axum::http::Method;
@@ -191,7 +192,7 @@ struct Post {
 /// Finds out who asks, and lets them in or not.
 async fn guard(
     extract: axum::extract::State<Post>,
-    params: RawPathParams,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -200,11 +201,14 @@ async fn guard(
         return next.run(request).await;
     }
     let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.clone());
-    let named = params.iter().next().map(|(_, text)| text.to_owned()).unwrap_or_default();
+    let named = match &params {
+        Ok(params) => Ok(params.iter().next().map(|(_, text)| text.to_owned()).unwrap_or_default()),
+        Err(unreadable) => Err(Problem::new(unreadable.status(), "bad_request", unreadable.body_text())),
+    };
     let caller = state.porter.caller(peer.clone(), request.headers()).await;
-    let admitted = match &caller {
-        Ok(caller) => door.admits(&state, caller, &named).await,
-        Err(problem) => Err(problem.clone()),
+    let admitted = match (&caller, &named) {
+        (Ok(caller), Ok(named)) => door.admits(&state, caller, named).await,
+        (Err(problem), _) | (_, Err(problem)) => Err(problem.clone()),
     };
     let Manner::Order(verb) = manner else {
         return match (caller, admitted) {
@@ -216,7 +220,7 @@ async fn guard(
         };
     };
     let known = caller.map_err(|_| peer.map_or_else(|| "nowhere".to_owned(), |peer| peer.to_string()));
-    let record = record(verb, door.target(&named), &known);
+    let record = record(verb, door.target(named.as_deref().unwrap_or_default()), &known);
     match (known, admitted) {
         (Ok(caller), Ok(())) => {
             request.extensions_mut().insert(caller);
