@@ -14,6 +14,7 @@ fn a_developer_deploys_a_viewer_does_not_and_both_are_on_record() {
     let mut site = Site::start();
     let (shop, other) = (site.name("shop"), site.name("other"));
     site.deployed(&AppFile::new(&shop).version("n1").line("project: shop"));
+    site.deployed(&AppFile::new(&shop).version("n2").line("project: shop"));
     site.deployed(&AppFile::new(&other).version("n1"));
     let developer = token(&site, &["ci", "--role", "developer", "--project", "shop"]);
     let viewer = token(&site, &["eyes", "--role", "viewer"]);

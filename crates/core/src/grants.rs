@@ -113,20 +113,20 @@ mod tests {
     use super::{Grant, Grants, Role};
     use crate::name::ProjectName;
 
-    fn project(name: &str) -> Option<ProjectName> {
-        Some(name.parse().expect("a name"))
+    fn project(name: &str) -> ProjectName {
+        name.parse().expect("a name")
     }
 
     #[test]
     fn a_role_holds_where_it_was_granted() {
         let grants = Grants(vec![
-            Grant { project: project("shop"), role: Role::Developer },
-            Grant { project: project("shop"), role: Role::Viewer },
-            Grant { project: project("blog"), role: Role::Admin },
+            Grant { project: Some(project("shop")), role: Role::Developer },
+            Grant { project: Some(project("shop")), role: Role::Viewer },
+            Grant { project: Some(project("blog")), role: Role::Admin },
         ]);
-        assert_eq!(grants.on(project("shop").as_ref()), Some(Role::Developer));
-        assert_eq!(grants.on(project("blog").as_ref()), Some(Role::Admin));
-        assert_eq!(grants.on(project("bank").as_ref()), None);
+        assert_eq!(grants.on(Some(&project("shop"))), Some(Role::Developer));
+        assert_eq!(grants.on(Some(&project("blog"))), Some(Role::Admin));
+        assert_eq!(grants.on(Some(&project("bank"))), None);
         assert_eq!(grants.on(None), None, "an app of no project is nobody's but theirs who may everything");
         assert_eq!((grants.everywhere(), grants.anywhere()), (None, Some(Role::Admin)));
     }
@@ -134,11 +134,11 @@ mod tests {
     #[test]
     fn what_is_granted_everywhere_holds_for_every_app() {
         let mut grants = Grants(vec![Grant { project: None, role: Role::Viewer }]);
-        for of in [None, project("shop")] {
+        for of in [None, Some(project("shop"))] {
             assert_eq!(grants.on(of.as_ref()), Some(Role::Viewer));
         }
-        grants.0.push(Grant { project: project("shop"), role: Role::Admin });
-        assert_eq!(grants.on(project("shop").as_ref()), Some(Role::Admin));
+        grants.0.push(Grant { project: Some(project("shop")), role: Role::Admin });
+        assert_eq!(grants.on(Some(&project("shop"))), Some(Role::Admin));
         assert_eq!((grants.on(None), grants.everywhere()), (Some(Role::Viewer), Some(Role::Viewer)));
         assert_eq!(Grants::default().anywhere(), None);
     }

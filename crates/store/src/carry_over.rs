@@ -83,14 +83,14 @@ pub(crate) async fn carry_over(
                 .exec(&transaction)
                 .await?;
         }
-        for (token, grant) in lost {
+        for (id, grant) in lost {
             use token_grant::{Column, Entity};
             let project = match &grant.project {
                 Some(project) => Column::Project.eq(project.as_str()),
                 None => Column::Project.is_null(),
             };
-            let of_token = Entity::delete_many().filter(Column::TokenId.eq(token)).filter(project);
-            of_token.filter(Column::Role.eq(grant.role.as_str())).exec(&transaction).await?;
+            let of_one = Entity::delete_many().filter(Column::TokenId.eq(id)).filter(project);
+            of_one.filter(Column::Role.eq(grant.role.as_str())).exec(&transaction).await?;
         }
         audit::write(&order, &transaction).await?;
         transaction.commit().await?;

@@ -23,6 +23,9 @@ use std::path::{Path, PathBuf};
 /// A copy that is being made and looked at. It counts for nothing.
 const INCOMING: &str = ".incoming";
 
+/// A copy of the database that is replaced, as long as it is looked at. It counts for nothing.
+const OUTGOING: &str = ".outgoing";
+
 /// A copy that was found sound and takes the database's place: from here on there is no way back.
 const RESTORING: &str = ".restoring";
 
@@ -138,7 +141,7 @@ pub async fn restore(
         return Err(RestoreError::Itself { path });
     }
     let incoming = beside(&path, INCOMING);
-    let good = good_tokens(&path).await;
+    let good = known_here(&path).await;
     let outcome = take_in(backup, &incoming, &good, order).await;
     let mut restored = match outcome {
         Ok(restored) => restored,
@@ -156,6 +159,17 @@ pub async fn restore(
     Ok(restored)
 }
 
+/// The tokens that the database at `path` knows as good. A copy of it is asked: whoever opens a file may change what lies
+/// beside it, and what was here is kept as it is.
+async fn known_here(path: &Path) -> Good {
+    let outgoing = beside(path, OUTGOING);
+    let copied = remove_all(&outgoing).is_ok() && copy_with_log(path, &outgoing).is_ok();
+    let good = if copied { good_tokens(&outgoing).await } else { Good::new() };
+    // Left over, it is replaced the next time.
+    let _ = remove_all(&outgoing);
+    good
+}
+
 /// Copies `backup`, with its log where it has one, and looks at the copy.
 async fn take_in(
     backup: &Path,
@@ -165,11 +179,7 @@ async fn take_in(
 ) -> Result<Restored, RestoreError> {
     let written = |source| RestoreError::File { path: incoming.to_owned(), source };
     remove_all(incoming).map_err(written)?;
-    copy(backup, incoming)?;
-    let log = beside(backup, "-wal");
-    if log.exists() {
-        copy(&log, &beside(incoming, "-wal"))?;
-    }
+    copy_with_log(backup, incoming)?;
     let foreign = |source| RestoreError::Foreign { path: backup.to_owned(), source };
     let db = sqlite::open(incoming, Access::Write).await.map_err(|error| foreign(Some(error)))?;
     let copied = History { db: db.clone(), deadline: DEADLINE };
@@ -263,6 +273,13 @@ fn absent_is_fine(error: io::Error) -> io::Result<()> {
 /// A database of ours that counts for nothing.
 fn remove_all(path: &Path) -> io::Result<()> {
     ["", "-wal", "-shm"].into_iter().try_for_each(|suffix| remove(&beside(path, suffix)))
+}
+
+/// Copies a database, and its log where it has one.
+fn copy_with_log(from: &Path, to: &Path) -> Result<(), RestoreError> {
+    copy(from, to)?;
+    let log = beside(from, "-wal");
+    if log.exists() { copy(&log, &beside(to, "-wal")) } else { Ok(()) }
 }
 
 /// Copies a file, for its owner alone.

@@ -267,7 +267,7 @@ pub(super) async fn shut_out(state: Arc<State>, caller: Caller, app: Option<AppN
         let expiry = caller.token.as_ref().and_then(|token| token.expires_at);
         let left = expiry.map_or(LOOK_AGAIN, |end| end.saturating_since(wall_clock()).min(LOOK_AGAIN));
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
+            news = changes.changed() => if news.is_err() { return },
             () = tokio::time::sleep(left) => {}
         }
         match state.porter.again(&caller).await {

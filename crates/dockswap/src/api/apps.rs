@@ -44,10 +44,11 @@ pub(super) async fn list(
     let apps: Vec<wire::App> = apps.into_iter().map(|app| veil.over_app(app)).collect();
     let known = |file: &wire::File| apps.iter().any(|app| Some(&app.view.app) == file.app.as_ref());
     let unknown = |file: &wire::File| !file.problems.is_empty() && !known(file);
-    let files = match caller.sees_everything() {
-        true => state.intake.files().into_iter().filter(unknown).collect(),
+    let files = if caller.sees_everything() {
+        state.intake.files().into_iter().filter(unknown).collect()
+    } else {
         // What belongs to no known app belongs to no known project.
-        false => Vec::new(),
+        Vec::new()
     };
     Ok(Json(wire::Apps { apps, files }))
 }

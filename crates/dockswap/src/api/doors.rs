@@ -208,24 +208,23 @@ async fn guard(
     next: Next,
 ) -> Response {
     let Post { state, door, manner } = extract.0;
-    let params = match params {
-        Ok(params) => params,
-        Err(rejection) => return Problem::new(Code::BadRequest, rejection.body_text()).into_response(),
-    };
     if door == Door::Everyone {
         return next.run(request).await;
     }
     let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|peer| peer.0.clone());
-    let named = params.iter().next().map(|(_, text)| text.to_owned()).unwrap_or_default();
+    let named = match &params {
+        Ok(params) => Ok(params.iter().next().map(|(_, text)| text.to_owned()).unwrap_or_default()),
+        Err(unreadable) => Err(Problem::new(Code::BadRequest, unreadable.body_text())),
+    };
     let caller = state.porter.caller(peer.clone(), request.headers()).await;
     if let Ok(Caller { token: Some(token), .. }) = &caller
         && let Err(refused) = state.rates.admit(token.id.as_str())
     {
         return *refused;
     }
-    let admitted = match &caller {
-        Ok(caller) => door.admits(&state, caller, &named).await,
-        Err(problem) => Err(problem.clone()),
+    let admitted = match (&caller, &named) {
+        (Ok(caller), Ok(named)) => door.admits(&state, caller, named).await,
+        (Err(problem), _) | (_, Err(problem)) => Err(problem.clone()),
     };
     let Manner::Order(verb) = manner else {
         return match (caller, admitted) {
@@ -237,7 +236,7 @@ async fn guard(
         };
     };
     let known = caller.map_err(|_| peer.map_or_else(|| "nowhere".to_owned(), |peer| peer.to_string()));
-    let record = record(verb, door.target(&named), &known);
+    let record = record(verb, door.target(named.as_deref().unwrap_or_default()), &known);
     match (known, admitted) {
         (Ok(caller), Ok(())) => {
             request.extensions_mut().insert(caller);

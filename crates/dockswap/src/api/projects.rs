@@ -28,9 +28,10 @@ pub(super) async fn list(
     Ok(Json(wire::Projects { projects: projects.into_values().collect() }))
 }
 
-async fn known(state: &State, caller: &Caller) -> Result<BTreeMap<ProjectName, wire::Project>, Problem> {
-    let mut projects: BTreeMap<ProjectName, wire::Project> = BTreeMap::new();
-    let empty = |name: &ProjectName| wire::Project { project: name.clone(), apps: Vec::new(), grants: 0 };
+async fn known(state: &State, caller: &Caller) -> Result<BTreeMap<ProjectName, wire::ProjectEntry>, Problem> {
+    let mut projects: BTreeMap<ProjectName, wire::ProjectEntry> = BTreeMap::new();
+    let empty =
+        |name: &ProjectName| wire::ProjectEntry { project: name.clone(), apps: Vec::new(), grants: 0 };
     for view in state.controller.views() {
         if let Some(name) = view.project.filter(|_| view.state != RETIRED) {
             projects.entry(name.clone()).or_insert_with(|| empty(&name)).apps.push(view.app);

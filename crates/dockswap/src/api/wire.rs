@@ -5,7 +5,7 @@ mod access;
 
 pub(crate) use crate::run::intake::FileReport as File;
 pub(crate) use access::{
-    AuditEntry, AuditLog, NewToken, Project, ProjectRemoved, Projects, Token, TokenMark, TokenOrder,
+    AuditEntry, AuditLog, NewToken, ProjectEntry, ProjectRemoved, Projects, Token, TokenMark, TokenOrder,
     TokenStanding, Tokens, WhoAmI, done,
 };
 

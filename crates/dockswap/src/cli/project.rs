@@ -46,7 +46,7 @@ pub(crate) async fn project(session: &Session, args: &ProjectArgs) -> Result<Exi
     Ok(Exit::Done)
 }
 
-fn table(rows: &[wire::Project]) -> Vec<String> {
+fn table(rows: &[wire::ProjectEntry]) -> Vec<String> {
     let mut table = Table::new(["PROJECT", "GRANTS", "APPS"]);
     for row in rows {
         let apps: Vec<&str> = row.apps.iter().map(dockswap_core::AppName::as_str).collect();
@@ -58,11 +58,11 @@ fn table(rows: &[wire::Project]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::table;
-    use crate::api::wire::Project;
+    use crate::api::wire::ProjectEntry;
 
     #[test]
     fn a_row_a_project() {
-        let shop = Project {
+        let shop = ProjectEntry {
             project: "shop".parse().expect("a name"),
             apps: vec!["api".parse().expect("a name"), "web".parse().expect("a name")],
             grants: 2,

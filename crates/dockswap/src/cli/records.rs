@@ -9,6 +9,7 @@ use crate::api::with_causes;
 use dockswap_core::records::StoreError;
 use dockswap_core::{AppName, ConfigId, DeploymentId};
 use dockswap_store::{AuditScope, EventScope, History, Page};
+use std::fmt::Write;
 
 /// Where the records come from.
 #[derive(Debug)]
@@ -199,7 +200,8 @@ fn percent(text: &str) -> String {
         if byte.is_ascii_alphanumeric() {
             safe.push(char::from(byte));
         } else {
-            safe.push_str(&format!("%{byte:02X}"));
+            // Writing into a String cannot fail.
+            let _ = write!(safe, "%{byte:02X}");
         }
     }
     safe

@@ -43,8 +43,8 @@ async fn a_token_is_shown_once_and_its_use_is_noted() {
 async fn a_revoked_token_is_good_for_nothing_and_its_streams_end() {
     let stage = Stage::new().await;
     let token = stage.token("ci", "viewer", None).await;
-    let taken = json!({ "name": "ci", "grants": [{ "role": "viewer" }] }).to_string();
-    let refused = stage.ask(None, "POST", "/v1/tokens", &taken).await;
+    let again = json!({ "name": "ci", "grants": [{ "role": "viewer" }] }).to_string();
+    let refused = stage.ask(None, "POST", "/v1/tokens", &again).await;
     assert_eq!((refused.status.as_u16(), refused.code()), (409, "name_taken"));
     let request = Request::get("/v1/events").header(AUTHORIZATION, format!("Bearer {token}"));
     let stream = stage.api.ask(request.body(Bytes::new()).expect("a request")).await;

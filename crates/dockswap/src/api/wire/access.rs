@@ -171,7 +171,7 @@ pub(crate) struct AuditLog {
 
 /// A group of apps.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
-pub(crate) struct Project {
+pub(crate) struct ProjectEntry {
     pub(crate) project: ProjectName,
     /// Those that are not out of service.
     pub(crate) apps: Vec<AppName>,
@@ -182,7 +182,7 @@ pub(crate) struct Project {
 /// `GET /v1/projects`: by name.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Projects {
-    pub(crate) projects: Vec<Project>,
+    pub(crate) projects: Vec<ProjectEntry>,
 }
 
 /// What became of `DELETE /v1/projects/{project}`.
