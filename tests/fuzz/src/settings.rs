@@ -23,7 +23,11 @@ pub fn settings(bytes: &[u8]) {
     match loaded {
         Ok(settings) => {
             assert!((1..=1_000).contains(&settings.max_concurrent));
-            assert!(settings.api_http.is_none_or(|addr| addr.ip().is_loopback()), "open to others");
+            let api = &settings.api;
+            assert!(
+                api.tls.is_some() || api.http.is_none_or(|addr| addr.ip().is_loopback()),
+                "open to others, and plain"
+            );
             assert!(settings.reserved_ports().iter().all(|reserved| reserved.port > 0));
             let mounts = settings.policy.bind_mounts.iter().flatten();
             assert!(mounts.chain(&settings.policy.protected).all(|path| path.is_absolute()));

@@ -74,7 +74,7 @@ pub fn import_compose(
             continue;
         };
         let unset = |Unset(message)| ComposeError::Variable { service: name.to_owned(), message };
-        let service = Service { name, service, around: &around };
+        let service = Service { name, fields: service, around: &around };
         match service.import().map_err(unset)? {
             Ok(app) => import.apps.push(app),
             Err(why) => import.left.push(format!("{name}: {why}")),
@@ -85,7 +85,7 @@ pub fn import_compose(
 
 struct Service<'a> {
     name: &'a str,
-    service: &'a Mapping,
+    fields: &'a Mapping,
     around: &'a Surroundings<'a>,
 }
 
@@ -105,7 +105,7 @@ impl Service<'_> {
         for other in &ports[1..] {
             draft.note(format!("port {} is not taken over: an app is served on one port", other.container));
         }
-        for (field, value) in self.service {
+        for (field, value) in self.fields {
             self.take(field.as_str().unwrap_or_default(), value, port, &mut draft)?;
         }
         if draft.image.is_empty() {
@@ -115,7 +115,7 @@ impl Service<'_> {
                 draft.image.trim_end_matches(":latest")
             ));
         }
-        if self.service.get("networks").is_none() && self.service.get("network_mode").is_none() {
+        if self.fields.get("networks").is_none() && self.fields.get("network_mode").is_none() {
             draft.docker("network", self.network("default"));
         }
         Ok(Ok(draft.finish()))
@@ -252,7 +252,7 @@ impl Service<'_> {
     fn ports(&self) -> Result<Vec<Port>, Unset> {
         let mut ports = Vec::new();
         for field in ["ports", "expose"] {
-            let Some(Value::Sequence(entries)) = self.service.get(field) else { continue };
+            let Some(Value::Sequence(entries)) = self.fields.get(field) else { continue };
             for entry in entries {
                 let port = match entry {
                     Value::Mapping(long) => {

@@ -80,8 +80,8 @@ impl Draft {
         }
         // Nothing in it that has no text: mappings of texts, numbers and truth values.
         let body = serde_yaml::to_string(&file).unwrap_or_default();
-        let head: String =
-            self.notes.iter().map(|note| format!("# {}\n", note.replace('\n', "\n# "))).collect();
+        let notes = self.notes.iter().map(|note| note.replace('\n', "\n# "));
+        let head = notes.fold(String::new(), |head, note| head + "# " + &note + "\n");
         let gap = if head.is_empty() { "" } else { "\n" };
         Imported { name: self.name, text: format!("{head}{gap}{body}"), notes: self.notes }
     }

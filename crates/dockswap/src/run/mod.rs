@@ -125,8 +125,6 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     let projects =
         controller.taken_up().iter().map(|offer| (offer.spec.name.clone(), offer.project())).collect();
     parts.database.note_projects(projects).await.context("the projects of apps cannot be noted")?;
-    let Early { mut signals, upgrade } = early;
-    let mut asked_early = upgrade.then_some(Asked::Upgrade);
     let intake = Intake::start(
         paths.apps_dir(),
         Rules { trust: settings.trust, policy: parts.policy.clone(), reserved: settings.reserved_ports() },
@@ -159,28 +157,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     );
     service_manager::tell(NotifyState::Ready);
 
-    let outcome = loop {
-        let asked = match asked_early.take() {
-            Some(asked) => asked,
-            None => tokio::select! {
-                asked = signals.next() => asked,
-                () = parts.database.fenced() => {
-                    break Err(anyhow::anyhow!("another controller has taken over this database"));
-                }
-            },
-        };
-        match asked {
-            Asked::End => break Ok(Ended::ForGood),
-            Asked::Reload => state.reload().await,
-            Asked::Upgrade => match program.try_out().await {
-                Ok(version) => {
-                    tracing::info!(version, "going on as another program");
-                    break Ok(Ended::ToGoOnAs(program));
-                }
-                Err(error) => tracing::error!("this program goes on: {error:#}"),
-            },
-        }
-    };
+    let outcome = carry_on(&state, program, early).await;
     tracing::info!("ending");
     if !matches!(outcome, Ok(Ended::ToGoOnAs(_))) {
         // A service manager that hears this while the process goes on kills it in the end.
@@ -201,6 +178,34 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         Ok(Ended::ForGood) | Err(_) => supervisor.end().await,
     }
     outcome
+}
+
+/// Does what signals ask for, until the controller is to end.
+async fn carry_on(state: &State, program: Program, early: Early) -> Result<Ended> {
+    let Early { mut signals, upgrade } = early;
+    let mut asked_early = upgrade.then_some(Asked::Upgrade);
+    loop {
+        let asked = match asked_early.take() {
+            Some(asked) => asked,
+            None => tokio::select! {
+                asked = signals.next() => asked,
+                () = state.database.fenced() => {
+                    return Err(anyhow::anyhow!("another controller has taken over this database"));
+                }
+            },
+        };
+        match asked {
+            Asked::End => return Ok(Ended::ForGood),
+            Asked::Reload => state.reload().await,
+            Asked::Upgrade => match program.try_out().await {
+                Ok(version) => {
+                    tracing::info!(version, "going on as another program");
+                    return Ok(Ended::ToGoOnAs(program));
+                }
+                Err(error) => tracing::error!("this program goes on: {error:#}"),
+            },
+        }
+    }
 }
 
 /// The signals of a controller that is not ready.
