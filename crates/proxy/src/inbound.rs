@@ -295,9 +295,12 @@ impl Connection<'_> {
             Refusal::TooLong => Page::HeadTooLong,
             Refusal::TargetTooLong => Page::UriTooLong,
         };
-        let asked =
-            Asked { version: Version::HTTP_11, for_head: false, keeps_alive: false, takes_trailers: false };
-        self.line.lock().begin(Reader::Nobody);
+        let for_head = {
+            let mut line = self.line.lock();
+            line.begin(Reader::Nobody);
+            line.read.starts_with(b"HEAD ")
+        };
+        let asked = Asked { version: Version::HTTP_11, for_head, keeps_alive: false, takes_trailers: false };
         client.shared.begin_alone();
         self.write(asked, page.answer(Busy::alone())).await.map(|_| ())
     }
