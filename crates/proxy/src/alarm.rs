@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -11,8 +11,6 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(crate) struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
     due: Option<Instant>,
-    /// Whom it wakes when it rings.
-    wakes: Option<Waker>,
 }
 
 impl Alarm {
@@ -21,10 +19,7 @@ impl Alarm {
         let due = Instant::now() + after;
         self.due = Some(due);
         match &mut self.sleep {
-            Some(sleep) if sleep.deadline() > due => {
-                sleep.as_mut().reset(due);
-                self.wakes = None;
-            }
+            Some(sleep) if sleep.deadline() > due => sleep.as_mut().reset(due),
             Some(_) => {}
             None => self.sleep = Some(Box::pin(sleep_until(due))),
         }
@@ -35,16 +30,8 @@ impl Alarm {
         let (Some(sleep), Some(due)) = (&mut self.sleep, self.due) else {
             return Poll::Pending;
         };
-        // Nothing has changed, as nearly always: cheaper than to have it say so.
-        if !sleep.is_elapsed() && self.wakes.as_ref().is_some_and(|wakes| wakes.will_wake(cx.waker())) {
-            return Poll::Pending;
-        }
         loop {
-            if sleep.as_mut().poll(cx).is_pending() {
-                self.wakes = Some(cx.waker().clone());
-                return Poll::Pending;
-            }
-            self.wakes = None;
+            ready!(sleep.as_mut().poll(cx));
             if sleep.deadline() >= due {
                 return Poll::Ready(());
             }

@@ -8,6 +8,17 @@ const LONGEST: usize = 253;
 /// Room for a normalized host, on the stack of the one who asks.
 pub(crate) type HostBuffer = [u8; LONGEST];
 
+/// Which bytes the comparable form of a name has.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0_u8;
+    while byte < u8::MAX {
+        plain[byte as usize] = matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~');
+        byte += 1;
+    }
+    plain
+};
+
 /// The host in `authority` (`host`, `host:port`, `[v6]:port`): lower case, without port and without
 /// the trailing dot. `None`: it is no host, and the request must be refused.
 pub(crate) fn normalize<'a>(authority: &'a str, buffer: &'a mut HostBuffer) -> Option<&'a str> {
@@ -21,8 +32,7 @@ pub(crate) fn normalize<'a>(authority: &'a str, buffer: &'a mut HostBuffer) -> O
     }
     let host = host.strip_suffix('.').unwrap_or(host);
     // As it is written nearly always.
-    let is_plain = |b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~');
-    if (1..=LONGEST).contains(&host.len()) && host.bytes().all(is_plain) {
+    if (1..=LONGEST).contains(&host.len()) && host.bytes().all(|byte| PLAIN[usize::from(byte)]) {
         return Some(host);
     }
     let lower = buffer.get_mut(..host.len()).filter(|lower| !lower.is_empty())?;

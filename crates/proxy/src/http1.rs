@@ -22,7 +22,7 @@ use std::future::poll_fn;
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt, split};
 use tokio::task::AbortHandle;
@@ -116,6 +116,8 @@ impl Connection {
 
     /// Reads more, with room for so many bytes; how many came. 0: the other side has ended it.
     fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
+        // The first time nothing has come, and that costs less to find out than to read nothing.
+        ready!(self.stream.poll_readable(cx))?;
         reading::poll_read(&mut self.stream, cx, &mut self.read, room)
     }
 

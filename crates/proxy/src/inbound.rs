@@ -295,11 +295,18 @@ impl Connection<'_> {
             Refusal::TooLong => Page::HeadTooLong,
             Refusal::TargetTooLong => Page::UriTooLong,
         };
+        let for_head = {
+            let mut line = self.line.lock();
+            line.begin(Reader::Nobody);
+            line.read.starts_with(b"HEAD ")
+        };
         let asked =
             Asked { version: Version::HTTP_11, for_head: false, keeps_alive: false, takes_trailers: false };
-        self.line.lock().begin(Reader::Nobody);
         client.shared.begin_alone();
-        self.write(asked, page.answer(Busy::alone())).await.map(|_| ())
+        let answer = page.answer(Busy::alone());
+        // Whether it was a `HEAD` only its sender knows: one that is empty says the same to both.
+        let answer = if for_head { answer.map(AnswerBody::without_text) } else { answer };
+        self.write(asked, answer).await.map(|_| ())
     }
 
     /// Ends the connection in order: what was written arrives, also where the client still sends.

@@ -33,6 +33,16 @@ macro_rules! whichever {
 }
 
 impl UpstreamStream {
+    /// Ready when a read may find something. It need not: then the read itself waits.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            #[cfg(feature = "in-memory")]
+            Self::Memory(_) => Poll::Ready(Ok(())),
+            Self::Half(_) => Poll::Ready(Ok(())),
+        }
+    }
+
     /// Whether it is open, and nothing has come. To be asked while nothing is due: what comes then, an end or
     /// anything else, ends its use.
     pub(crate) fn is_quiet(&mut self) -> bool {

@@ -107,7 +107,6 @@ pub(super) fn take(read: &mut Bytes, limits: &Limits) -> Result<Option<Head>, Re
     *request.version_mut() = version;
     let notable;
     (*request.headers_mut(), notable) = fields(read, parsed.headers, ADDED).ok_or(Refusal::Malformed)?;
-    read.advance(length);
     let fields = request.headers();
     let extent = extent(version, fields, notable)?;
     let expects = notable.has(Field::Doubtful) && version == Version::HTTP_11 && expects(fields);
@@ -117,6 +116,8 @@ pub(super) fn take(read: &mut Bytes, limits: &Limits) -> Result<Option<Head>, Re
         keeps_alive: keeps_alive(version, fields, notable),
         takes_trailers: notable.has(Field::Te) && says(fields, &TE, "trailers"),
     };
+    // What is refused stays where it is.
+    read.advance(length);
     Ok(Some(Head { request, notable, extent, expects, asked }))
 }
 

@@ -73,6 +73,8 @@ impl Shared {
 impl Line {
     /// Reads more, with room for so many bytes; how many came. 0: the client sends no more.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
+        // The first time nothing has come, and that costs less to find out than to read nothing.
+        ready!(self.stream.poll_readable(cx))?;
         reading::poll_read(&mut self.stream, cx, &mut self.read, room)
     }
 
@@ -84,17 +86,11 @@ impl Line {
     /// Whether the client has gone, for all that can be known while its answer is awaited: what it sends ahead is kept.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         match self.reader {
-            Reader::Connection if self.read.is_empty() => {
-                // As nearly always nothing has come, and that costs less to find out than to read nothing.
-                if let Err(error) = ready!(self.stream.poll_readable(cx)) {
-                    return Poll::Ready(error);
-                }
-                match ready!(self.poll_read(cx, READ)) {
-                    Ok(0) => Poll::Ready(io::ErrorKind::UnexpectedEof.into()),
-                    Ok(_) => Poll::Pending,
-                    Err(error) => Poll::Ready(error),
-                }
-            }
+            Reader::Connection if self.read.is_empty() => match ready!(self.poll_read(cx, READ)) {
+                Ok(0) => Poll::Ready(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => Poll::Pending,
+                Err(error) => Poll::Ready(error),
+            },
             // Whoever reads it notices, and says so.
             Reader::Body => {
                 self.wake_me(cx);

@@ -154,6 +154,22 @@ async fn an_old_client_keeps_its_connection_where_it_says_so_and_the_end_is_know
 }
 
 #[tokio::test]
+async fn a_refusal_says_why_but_to_one_who_wants_a_head_alone() {
+    let app = App::start("app").await;
+    let (_dir, proxy) = proxy_to(&app).await;
+    let bad = "Host: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (method, says) in [("GET", true), ("HEAD", false)] {
+        let mut wire = proxy.connect().await;
+        wire.send(format!("{method} / HTTP/1.1\r\n{bad}")).await;
+        let head = wire.head().await.unwrap();
+        assert_eq!((head.status(), head.field("connection")), (400, Some("close")));
+        let length: usize = head.field("content-length").unwrap().parse().unwrap();
+        assert_eq!(length > 0, says, "{method}");
+        assert_eq!(wire.rest().await.len(), length, "{method}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_without_a_date_gets_one() {
     let app = App::start_with(|mut wire| async move {
         while wire.try_message().await.is_some() {
