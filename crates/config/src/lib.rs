@@ -38,9 +38,7 @@ pub use clash::{Claim, ReservedPort, Standing, check_clashes};
 pub use data_plane::{AccessLogForm, ClientLimits, ProxyProtocol, ProxySettings};
 pub use edit::{replace_image, write_atomically};
 pub use files::StoredFiles;
-pub use import::{
-    ComposeError, Described, DescribedPort, Import, Imported, import_compose, import_container,
-};
+pub use import::{ComposeError, Import, Imported, import_compose};
 pub use policy::{HostPortRule, Policy};
 pub use problem::{Position, Problem};
 pub use scalar::duration::parse as parse_duration;

@@ -1,12 +1,10 @@
-//! App files for what runs, or is described, elsewhere: in a Compose file, in a container that somebody made by hand. What
-//! dockswap does not do is said, never dropped in silence. Reads nothing itself: texts and values come in, texts go out.
+//! App files for what is described elsewhere: in a Compose file. What dockswap does not do is said, never dropped in
+//! silence. Reads nothing itself: texts come in, texts go out.
 
 mod compose;
-mod container;
 mod interpolate;
 
 pub use compose::{ComposeError, import_compose};
-pub use container::{Described, DescribedPort, import_container};
 
 use serde_yaml::{Mapping, Value};
 
