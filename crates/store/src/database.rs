@@ -183,7 +183,15 @@ impl Opened {
     }
 
     async fn into_database(self, holder: &Holder) -> Result<Database, ConnectError> {
-        let epoch = lease::begin_epoch(&self.writing, holder).await.map_err(LeaseError::from)?;
+        let begun = lease::begin_epoch(&self.writing, holder).await;
+        let epoch = begun.map_err(|cause| match &self.file {
+            // Alone in a file, nobody else stands in the way: what fails is the file, and that has a name.
+            Some(path) => ConnectError::Open {
+                database: format!("sqlite://{}", path.display()),
+                source: LeaseError::from(cause).into(),
+            },
+            None => LeaseError::from(cause).into(),
+        })?;
         let (announce, fenced) = watch::channel(false);
         let lease = match self.held {
             Held::File(lease) => lease,

@@ -35,7 +35,10 @@ pub fn settings(bytes: &[u8]) {
         Err(problems) => {
             assert!(!problems.is_empty(), "settings were refused without a problem");
             for problem in problems {
-                if problem.file == Path::new(FILE) {
+                if problem.file == Path::new(FILE) && problem.position.is_none() {
+                    // One of two fields that do not go together: both are named.
+                    assert!(!problem.path.is_empty(), "neither a place nor a name: {problem}");
+                } else if problem.file == Path::new(FILE) {
                     stands_in(file, &problem);
                 } else {
                     assert_eq!(problem.position, None, "a variable has no lines: {problem}");

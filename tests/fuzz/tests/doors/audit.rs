@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// The newest rows first.
 async fn rows(stage: &Stage) -> Vec<Value> {
-    let log = stage.ask(None, "GET", "/v1/audit?limit=1000", "").await.document;
+    let log = stage.ask(None, "GET", "/v1/audit?limit=500", "").await.document;
     log["audit"].as_array().expect("a list").clone()
 }
 
