@@ -13,6 +13,10 @@ mod m20261121_000004_create_current_state;
 mod m20261121_000005_create_app_machines;
 mod m20261121_000006_create_deployment_images;
 mod m20261121_000007_create_controller_lease;
+mod m20261122_000008_create_api_tokens;
+mod m20261122_000009_create_audit_log;
+mod m20261122_000010_create_app_projects;
+mod m20261122_000020_create_order_keys;
 
 use sea_orm_migration::prelude::{ColumnDef, Expr, ExprTrait, Func};
 pub use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager, seaql_migrations};
@@ -31,6 +35,10 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000005_create_app_machines::Migration),
             Box::new(m20261121_000006_create_deployment_images::Migration),
             Box::new(m20261121_000007_create_controller_lease::Migration),
+            Box::new(m20261122_000008_create_api_tokens::Migration),
+            Box::new(m20261122_000020_create_order_keys::Migration),
+            Box::new(m20261122_000009_create_audit_log::Migration),
+            Box::new(m20261122_000010_create_app_projects::Migration),
         ]
     }
 }

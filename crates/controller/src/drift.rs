@@ -8,10 +8,11 @@ use dockswap_core::machine::{Machine, Phase, Release, Warmth};
 use dockswap_core::ports::{Container, Drift, Remedy};
 use dockswap_core::spec::RestartPolicy;
 use dockswap_core::{AppName, Color, DeploymentId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One container, and wherein it is not what was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct ContainerDrift {
     /// Its app.
     pub app: AppName,

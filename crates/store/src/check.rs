@@ -1,9 +1,9 @@
 //! Whether the records of a database fit together: what `dockswap db check` asks, a restore before it
 //! puts a copy in place, and every start of a controller. It finds and says; it mends nothing.
 
-use crate::audit::AppRecords;
 use crate::entity::{app_config, app_machine, current_state, deployment};
 use crate::history::History;
+use crate::inspection::AppRecords;
 use dockswap_core::machine::{Machine, Transition};
 use dockswap_core::ports::Image;
 use dockswap_core::records::{CurrentState, DeploymentRow, DeploymentWrite, StoreError, in_words};
@@ -213,7 +213,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::wrong;
-    use crate::audit::AppRecords;
+    use crate::inspection::AppRecords;
     use crate::rows::EventRow;
     use crate::tests::plan;
     use dockswap_core::machine::{Event, Machine, Order, OrderReason, OrderTarget};

@@ -28,7 +28,7 @@ pub struct Page {
 }
 
 /// A number as databases count: they know none beyond `i64::MAX`.
-fn counted(rows: u64) -> u64 {
+pub(crate) fn counted(rows: u64) -> u64 {
     Ord::min(rows, i64::MAX.cast_unsigned())
 }
 
@@ -71,7 +71,7 @@ impl History {
         }
     }
 
-    async fn list<T: FromRow>(
+    pub(crate) async fn list<T: FromRow>(
         &self,
         operation: &'static str,
         rows: impl Future<Output = Result<Vec<T::Row>, DbErr>>,

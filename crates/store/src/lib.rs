@@ -14,15 +14,19 @@
 
 mod audit;
 mod backup;
+mod carry_over;
 mod check;
 mod database;
 mod entity;
 mod error;
 mod history;
+mod inspection;
+mod keys;
 mod lease;
 mod location;
 mod postgres;
 mod presence;
+mod projects;
 mod restore;
 mod rows;
 mod schema;
@@ -30,10 +34,12 @@ mod sqlite;
 mod stamp;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod transaction;
 mod write;
 mod writer;
 
+pub use audit::{AuditRow, AuditScope};
 pub use backup::BackupError;
 pub use check::Verdict;
 pub use database::{
@@ -41,10 +47,13 @@ pub use database::{
 };
 pub use error::{ConnectError, LeaseError, SchemaError};
 pub use history::{EventScope, History, Page};
+pub use keys::{KeyId, KeyRecord, NewKey, Reservation};
 pub use lease::Holder;
+pub use projects::ProjectOutcome;
 pub use restore::{RestoreError, Restored, restore};
 pub use rows::{ConfigSummary, EventRow};
 pub use schema::SchemaStatus;
+pub use tokens::{TokenOutcome, TokenRow};
 
 use std::time::Duration;
 

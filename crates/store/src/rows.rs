@@ -61,7 +61,7 @@ pub(crate) struct Unreadable {
 }
 
 impl Unreadable {
-    fn new(what: String, cause: &dyn std::error::Error) -> Self {
+    pub(crate) fn new(what: String, cause: &dyn std::error::Error) -> Self {
         Self { what, message: cause.to_string() }
     }
 
@@ -80,7 +80,7 @@ pub(crate) trait FromRow: Sized {
 }
 
 /// Reads `text`, a column of the row `what`.
-fn parse<T: TryFrom<String, Error: std::error::Error>>(
+pub(crate) fn parse<T: TryFrom<String, Error: std::error::Error>>(
     text: String,
     what: impl Fn() -> String,
 ) -> Result<T, Unreadable> {
@@ -256,6 +256,6 @@ pub(crate) fn without_nul(value: serde_json::Value) -> serde_json::Value {
     }
 }
 
-fn text_without_nul(text: &str) -> String {
+pub(crate) fn text_without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

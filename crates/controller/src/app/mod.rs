@@ -10,6 +10,7 @@ use crate::containers::Containers;
 use crate::controller::Shared;
 use crate::held::Held;
 use crate::orders::{Command, OrderError, Outcome};
+use crate::signature::Signature;
 use crate::specs::{Offer, Stored};
 use crate::upkeep;
 use crate::view::{AppView, FileStatus};
@@ -35,7 +36,7 @@ pub(crate) enum Message {
     /// A version of its file.
     Offer(Offer, oneshot::Sender<Result<(), OrderError>>),
     /// A person's order.
-    Command(Command, oneshot::Sender<Result<Outcome, OrderError>>),
+    Command(Command, Signature, oneshot::Sender<Result<Outcome, OrderError>>),
     /// How its file stands.
     File(FileStatus),
     /// An effect has ended.
@@ -68,6 +69,8 @@ enum Turn {
 struct Wanted {
     stored: Stored,
     reason: OrderReason,
+    /// Whose order it is.
+    signature: Signature,
     reply: Option<oneshot::Sender<Result<Outcome, OrderError>>>,
 }
 
@@ -105,6 +108,8 @@ pub(crate) struct App {
     routes_are_known: bool,
     effect: Option<Running<Version>>,
     monitor: Option<Running<DeploymentId>>,
+    /// Whose order is being carried out: what it leads to first is put on record with it.
+    signature: Signature,
     /// Who ordered a gate that is not in force yet.
     gated: Vec<(oneshot::Sender<Result<Outcome, OrderError>>, Outcome)>,
     /// The database failed: until then nothing is begun but what people order.
@@ -135,7 +140,8 @@ impl App {
         let routes = routes.or_else(|| AppRoutes::of(&machine, &seen));
         let containers = Containers::new(seen);
         containers.guard(machine.guarded().as_ref());
-        let (view, view_receiver) = watch::channel(AppView::of(&machine, routes.as_ref()));
+        let spec = newest.as_ref().map(|newest| &*newest.spec);
+        let (view, view_receiver) = watch::channel(AppView::of(&machine, spec, routes.as_ref()));
         let machine = Arc::new(machine);
         let (published, machine_receiver) = watch::channel(machine.clone());
         let (hint, hint_receiver) = watch::channel(0);
@@ -156,6 +162,7 @@ impl App {
             routes_are_known: true,
             effect: None,
             monitor: None,
+            signature: Signature::default(),
             gated: Vec::new(),
             paused_until: None,
             state_in_doubt: false,
@@ -207,6 +214,7 @@ impl App {
         }
         // Nobody waits for room in an inbox that is read no more.
         self.inbox.close();
+        self.give_up_wanted().await;
         // A safe point: what was begun is finished or cancelled, nothing is decided any more.
         if let Some(effect) = self.effect.take() {
             effect.cancel.cancel();
@@ -248,7 +256,11 @@ impl App {
                 let result = self.offer(offer).await;
                 let _ = reply.send(result);
             }
-            Message::Command(command, reply) => self.command(command, reply).await,
+            Message::Command(command, signature, reply) => {
+                self.signature = signature;
+                self.command(command, reply).await;
+                self.signature = Signature::default();
+            }
             Message::File(status) => {
                 self.file = status;
                 self.show();

@@ -4,6 +4,7 @@ use super::Secret;
 use crate::name::{AppName, Color, ConfigSha, ContainerId, DeploymentId, ImageId};
 use crate::routes::Upstream;
 use crate::spec::{ContainerOptions, PullPolicy, RestartPolicy};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which image a deployment needs.
@@ -114,7 +115,7 @@ pub struct Container {
 
 /// One difference between a container as it was asked for and as Docker shows it. Holds no secret: of what may be
 /// one, both sides are hashes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Drift {
     /// What differs: `memory`, `network`, `name`, …
     pub field: String,
@@ -127,7 +128,7 @@ pub struct Drift {
 }
 
 /// How a container becomes again what was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Remedy {
     /// It is set back in place: see [`Engine::ensure_as_asked`](super::Engine::ensure_as_asked).

@@ -1,7 +1,13 @@
 //! What the API says and the commands read: one vocabulary for both ends, in JSON. It must not know
 //! how it is carried.
 
+mod access;
+
 pub(crate) use crate::run::intake::FileReport as File;
+pub(crate) use access::{
+    AuditEntry, AuditLog, NewToken, ProjectEntry, ProjectRemoved, Projects, Token, TokenMark, TokenOrder,
+    TokenStanding, Tokens, WhoAmI, done,
+};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use dockswap_certs::CertificateView;
@@ -10,6 +16,7 @@ use dockswap_core::machine;
 use dockswap_core::records::{DeploymentRow, DeploymentStatus};
 use dockswap_core::{AppName, Color, ConfigId, ConfigSha, DeploymentId, Timestamp};
 use dockswap_store::{ConfigSummary, EventRow};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 
@@ -38,8 +45,18 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
+impl JsonSchema for Time {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time", "description": "RFC 3339, UTC, with microseconds" })
+    }
+}
+
 /// An app as it stands, with what is on record about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct App {
     /// As the controller shows it.
     #[serde(flatten)]
@@ -66,7 +83,7 @@ pub(crate) struct App {
 }
 
 /// Every certificate that a route wants.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Certificates {
     /// By app and host.
     pub(crate) certificates: Vec<CertificateView>,
@@ -76,7 +93,7 @@ pub(crate) struct Certificates {
 }
 
 /// A version that the file asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Asked {
     pub(crate) config: ConfigId,
     pub(crate) image: String,
@@ -90,7 +107,7 @@ impl App {
 }
 
 /// A row of `deployments`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Deployment {
     pub(crate) id: DeploymentId,
     pub(crate) app: AppName,
@@ -123,7 +140,7 @@ impl From<DeploymentRow> for Deployment {
 }
 
 /// A row of `deployment_events`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Event {
     pub(crate) id: i64,
     pub(crate) deployment: DeploymentId,
@@ -172,7 +189,7 @@ impl Event {
 }
 
 /// A version of an app's file, without its bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Config {
     pub(crate) id: ConfigId,
     pub(crate) app: AppName,
@@ -195,7 +212,7 @@ impl From<ConfigSummary> for Config {
 }
 
 /// `GET /v1/apps`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Apps {
     pub(crate) apps: Vec<App>,
     /// Files that belong to no known app, and what is wrong with them.
@@ -203,31 +220,31 @@ pub(crate) struct Apps {
 }
 
 /// `GET /v1/files`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Files {
     pub(crate) files: Vec<File>,
 }
 
 /// Lists, newest first.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Deployments {
     pub(crate) deployments: Vec<Deployment>,
 }
 
 /// Ditto.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Configs {
     pub(crate) configs: Vec<Config>,
 }
 
 /// Ditto.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Events {
     pub(crate) events: Vec<Event>,
 }
 
 /// What is asked of `POST apps/{app}/deployments`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeployOrder {
     /// Written into the app's file first.
@@ -236,7 +253,7 @@ pub(crate) struct DeployOrder {
 }
 
 /// What is asked of `POST apps/{app}/rollback`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RollbackOrder {
     /// Absent: the previous success.
@@ -245,7 +262,7 @@ pub(crate) struct RollbackOrder {
 }
 
 /// What is asked of `POST apps/{app}/switch`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SwitchOrder {
     pub(crate) color: Color,
@@ -261,14 +278,16 @@ const PAUSE: Duration = Duration::from_secs(30);
 const QUEUE: u32 = 1_000;
 
 /// What is asked of `POST apps/{app}/pause`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PauseOrder {
     /// For at most so long.
     #[serde(default = "pause", with = "dockswap_core::time::millis", rename = "limit_ms")]
+    #[schemars(with = "u64", range(min = 1, max = 600_000), default = "pause_ms")]
     pub(crate) limit: Duration,
     /// And so many.
     #[serde(default = "queue")]
+    #[schemars(range(min = 1))]
     pub(crate) queue: u32,
 }
 
@@ -276,12 +295,16 @@ const fn pause() -> Duration {
     PAUSE
 }
 
+const fn pause_ms() -> u64 {
+    30_000
+}
+
 const fn queue() -> u32 {
     QUEUE
 }
 
 /// What is asked of `POST apps/{app}/maintenance`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MaintenanceOrder {
     /// The app's own page, HTML; absent: a plain one.
@@ -290,7 +313,7 @@ pub(crate) struct MaintenanceOrder {
 }
 
 /// What became of an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Accepted {
     /// The deployment to follow.
     pub(crate) deployment: Option<DeploymentId>,
@@ -302,7 +325,7 @@ pub(crate) struct Accepted {
 }
 
 /// `GET apps/{app}/health`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Health {
     pub(crate) app: AppName,
     /// Of both colors.
@@ -310,7 +333,7 @@ pub(crate) struct Health {
 }
 
 /// One container's answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct ContainerHealth {
     pub(crate) name: String,
     pub(crate) color: Color,
@@ -325,21 +348,21 @@ pub(crate) struct ContainerHealth {
 }
 
 /// `GET drift` and `GET apps/{app}/drift`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Drift {
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
+pub(crate) struct Drifts {
     /// Every container that is compared, also without a difference.
     pub(crate) containers: Vec<ContainerDrift>,
 }
 
 /// `GET facts`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Facts {
     /// By name and subject.
     pub(crate) facts: Vec<Fact>,
 }
 
 /// What is known of the machine, and since when.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Fact {
     /// `docker`, `disk`, `memory`, `port` or `tls`.
     pub(crate) name: String,
@@ -353,7 +376,7 @@ pub(crate) struct Fact {
 }
 
 /// `GET apps/{app}/docker-run`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct DockerRun {
     pub(crate) app: AppName,
     pub(crate) color: Color,
@@ -362,7 +385,7 @@ pub(crate) struct DockerRun {
 }
 
 /// `GET apps/{app}/why`: the facts, for the command to make sentences of.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Why {
     pub(crate) app: App,
     /// The deployment by which it serves, when that is not the newest.
@@ -372,15 +395,24 @@ pub(crate) struct Why {
 }
 
 /// The data of a `progress` message in a stream of events.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct ProgressNotice {
     pub(crate) app: AppName,
     pub(crate) progress: Progress,
 }
 
-/// Why something was not done: `application/problem+json` (RFC 9457).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The media type of a problem.
+pub(crate) const PROBLEM: &str = "application/problem+json";
+
+/// Why something was not done: [`PROBLEM`] (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Problem {
+    /// `urn:dockswap:problem:` and the code.
+    #[serde(rename = "type", default)]
+    pub(crate) kind: String,
+    /// What the code means.
+    #[serde(default)]
+    pub(crate) title: String,
     /// The HTTP status again.
     pub(crate) status: u16,
     /// Stable, for programs.

@@ -23,7 +23,7 @@ pub(crate) struct DriftArgs {
 pub(crate) async fn drift(session: &Session, args: &DriftArgs) -> Result<Exit, CliError> {
     let path =
         args.app.as_ref().map_or_else(|| "/v1/drift".to_owned(), |app| format!("/v1/apps/{app}/drift"));
-    let found: wire::Drift = session.client.get(&path).await?;
+    let found: wire::Drifts = session.client.get(&path).await?;
     session.show(&found, || table(&found.containers))?;
     let differs = found.containers.iter().any(|container| !container.drift.is_empty());
     Ok(if differs { Exit::Failed } else { Exit::Done })

@@ -6,7 +6,7 @@ use dockswap_config::{
     Claim, DirectoryState, FileContent, POLL, Policy, Problem, Rescan, ReservedPort, Snapshot, Standing,
     Trust, Watch, check_clashes, parse_app, replace_image, sha256, watch, write_atomically,
 };
-use dockswap_controller::{Controller, FileStatus, Offer};
+use dockswap_controller::{Controller, FileStatus, Offer, Signature};
 use dockswap_core::{AppName, AppSpec, ConfigSha};
 use futures_util::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,8 @@ const FIND: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 64;
 
 /// A file of the config directory, as people see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, schemars::JsonSchema, Serialize, Deserialize)]
+#[schemars(rename = "File")]
 pub(crate) struct FileReport {
     /// Where it is.
     pub(crate) path: PathBuf,
@@ -143,7 +144,13 @@ impl IntakeHandle {
     ///
     /// # Errors
     /// When the app has no file, or it cannot be written; it is as it was then.
-    pub(crate) async fn write_image(&self, app: &AppName, image: &str) -> Result<Written> {
+    pub(crate) async fn write_image(
+        &self,
+        app: &AppName,
+        image: &str,
+        controller: &Controller,
+        signature: &Signature,
+    ) -> Result<Written> {
         let path = self.path_of(app).with_context(|| format!("{app} has no file to write the image into"))?;
         let before =
             tokio::fs::read(&path).await.with_context(|| format!("cannot read {}", path.display()))?;
@@ -152,6 +159,8 @@ impl IntakeHandle {
             return Ok(Written::Unchanged);
         }
         let sha = sha256(&after);
+        // Whose order it is goes on record with the version that comes of it.
+        let _expected = controller.expect(app, &sha, signature);
         let target = path.clone();
         tokio::task::spawn_blocking(move || write_atomically(&target, &after))
             .await

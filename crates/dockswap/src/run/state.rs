@@ -2,6 +2,9 @@
 
 use super::facts::Facts;
 use super::intake::IntakeHandle;
+use crate::api::access::Porter;
+use crate::api::audit::Ledger;
+use crate::api::front::Rates;
 use dockswap_certs::{CertificateView, Custodian};
 use dockswap_controller::Controller;
 use dockswap_core::AppName;
@@ -27,6 +30,12 @@ pub(crate) struct State {
     pub(crate) intake: IntakeHandle,
     /// Certificates; `None`: nobody looks after them.
     pub(crate) certificates: Option<Arc<Custodian>>,
+    /// Knows who asks.
+    pub(crate) porter: Porter,
+    /// How often each token asks.
+    pub(crate) rates: Rates,
+    /// Puts orders on record.
+    pub(crate) ledger: Ledger,
     /// Ends everything.
     pub(crate) stop: CancellationToken,
 }
