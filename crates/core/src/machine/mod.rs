@@ -151,12 +151,11 @@ impl Machine {
     }
 
     /// The release that serves while nothing is on its way anywhere: a container of it that begins a new life gets
-    /// traffic once that one has proven itself. What is given up is guarded in the same phases as what is healed: where
-    /// an effect brings a route into force, it alone says what that leads to.
+    /// traffic once that one has proven itself. What is given up is guarded all along, until it is healed again: what
+    /// runs of it is about to be stopped, whatever a deployment does meanwhile.
     #[must_use]
     pub fn guarded(&self) -> Option<Release> {
-        let Upkeep { live, cold, .. } = self.upkeep();
-        live.or_else(|| self.given_up().filter(|release| cold.contains(*release)).cloned())
+        self.upkeep().live.or_else(|| self.given_up().cloned())
     }
 
     /// What has the traffic, ended too often, and is not healed any more.

@@ -3,6 +3,7 @@
 
 use super::serving;
 use crate::sim::{Sim, secs};
+use crate::world::faults::Side;
 use crate::world::files::Version;
 use dockswap_controller::Command;
 
@@ -158,4 +159,31 @@ fn what_was_given_up_serves_again_where_a_deploy_that_stopped_it_fails() {
         sim.events("web").contains(&"container_failed") || told(sim, "rollback_complete") > 0
     });
     sim.until_that("what served has the traffic", |sim| !sim.routed("web").is_empty());
+}
+
+#[test]
+fn a_version_that_runs_alone_gets_the_traffic_of_what_was_given_up() {
+    let mut sim = crash_looping();
+    sim.deploy("web", &Version::of("good:3").recreate().replicas(2));
+    sim.expect(sim.routed("web") == ["web-blue-3", "web-blue-3-2"], "all of it");
+    sim.rest();
+    sim.expect(sim.state("web") == "stable" && sim.view("web").degraded.is_none(), "nothing is wrong");
+    sim.expect(sim.image("web").as_deref() == Some("good:3"), "it serves");
+}
+
+/// The proxy does not have requests wait in time, and somebody starts what was given up meanwhile.
+#[test]
+fn what_was_given_up_has_no_traffic_where_a_deploy_does_not_come_to_stop_it() {
+    let mut sim = crash_looping();
+    sim.away(Side::Proxy, secs(7));
+    sim.edit("web", &Version::of("good:3").recreate());
+    sim.until("web", "holding");
+    sim.pass(secs(5));
+    sim.world.lock().restart_by_hand("web-green-2");
+    sim.until("web", "rolling_back");
+    sim.until("web", "failed");
+    sim.expect(sim.routed("web").is_empty(), "it has not proven itself");
+    sim.pass(secs(1));
+    sim.expect(!sim.containers("web").iter().any(crate::world::docker::Shell::runs), "it is stopped again");
+    sim.rest();
 }
