@@ -7,6 +7,10 @@ use dockswap_core::{AppName, Color, DeploymentId};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// How often Docker is asked in one look. An app's effects follow each other at the database's pace, and few of them
+/// make anything known: one that overtakes a second answer is rare, a third is not to be thought of.
+const LOOKS: usize = 3;
+
 /// The containers of one app as they were last seen. Shared by the app's task, its upkeep and its
 /// effects. An answer of Docker's may be long on its way: what may show the world as it was is not taken.
 #[derive(Clone, Debug, Default)]
@@ -146,7 +150,8 @@ impl Containers {
         self.all().into_iter().filter(|container| belongs(container, release)).collect()
     }
 
-    /// Looks at Docker; returns what is known then.
+    /// Looks at Docker; returns what is known then. An answer that an effect has overtaken is not taken, for of what
+    /// the effect made it shows the world of before; and all else may have changed too: then Docker is asked once more.
     ///
     /// # Errors
     /// When Docker does not answer.
@@ -156,16 +161,18 @@ impl Containers {
         app: &AppName,
     ) -> Result<Vec<Container>, EngineError> {
         let _turn = self.0.turn.lock().await;
-        let question = self.ask();
-        let containers = engine.observe(Some(app)).await?;
-        let mut seen = self.seen();
-        // What an effect made known meanwhile is newer.
-        if question.0 > seen.by {
-            seen.by = question.0;
-            seen.containers = containers;
-            seen.forget_ended();
+        for _ in 0..LOOKS {
+            let question = self.ask();
+            let containers = engine.observe(Some(app)).await?;
+            let mut seen = self.seen();
+            if question.0 > seen.by {
+                seen.by = question.0;
+                seen.containers = containers;
+                seen.forget_ended();
+                break;
+            }
         }
-        Ok(seen.containers.clone())
+        Ok(self.all())
     }
 
     /// Docker is asked something.
@@ -249,11 +256,112 @@ fn bytes_for_people(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::bytes_for_people;
+    use super::{Containers, LOOKS, bytes_for_people};
+    use async_trait::async_trait;
+    use dockswap_core::AppName;
+    use dockswap_core::name::{ContainerId, ImageId};
+    use dockswap_core::ports::{
+        Container, ContainerGroup, ContainerState, DockerHealth, Engine, EngineError, Hint, Image,
+        ImageError, ImageRequest, PullProgress, Selector,
+    };
+    use dockswap_core::spec::RestartPolicy;
+    use dockswap_core::{Color, DeploymentId};
+    use futures_util::stream::BoxStream;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     #[test]
     fn a_memory_limit_is_written_in_its_largest_unit() {
         let written = [256 << 20, 1 << 30, 1_536 << 20, 64 << 10, 1_000].map(bytes_for_people);
         assert_eq!(written, ["256 MiB", "1 GiB", "1536 MiB", "64 KiB", "1000 bytes"]);
+    }
+
+    /// A Docker that shows the container of the question's number, while effects make something known.
+    struct Overtaken {
+        containers: Containers,
+        /// How many answers an effect overtakes.
+        times: usize,
+        asked: AtomicUsize,
+    }
+
+    fn container(number: usize) -> Container {
+        Container {
+            id: ContainerId(format!("c{number}")),
+            name: format!("web-blue-{number}"),
+            app: "web".parse().expect("a name"),
+            color: Color::Blue,
+            deployment: DeploymentId(1),
+            replica: 1,
+            image: ImageId("sha256:1".to_owned()),
+            state: ContainerState::Running,
+            health: DockerHealth::Absent,
+            upstream: None,
+            restart: RestartPolicy::No,
+            restarts: 0,
+            drift: Vec::new(),
+        }
+    }
+
+    /// What one look makes known where effects overtake the first `times` answers, and how often Docker was asked.
+    async fn looked(times: usize) -> (Vec<String>, usize) {
+        let containers = Containers::new(vec![container(0)]);
+        let engine = Overtaken { containers: containers.clone(), times, asked: AtomicUsize::new(0) };
+        let seen = containers.look(&engine, &"web".parse().expect("a name")).await;
+        let seen = seen.expect("Docker answers");
+        (seen.into_iter().map(|container| container.id.0).collect(), engine.asked.into_inner())
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_was_overtaken_is_asked_for_again_at_once() {
+        assert_eq!(looked(0).await, (vec!["c1".to_owned()], 1));
+        assert_eq!(looked(1).await, (vec!["c2".to_owned()], 2));
+        assert_eq!(looked(LOOKS).await, (vec![], LOOKS), "and not without end");
+    }
+
+    #[async_trait]
+    impl Engine for Overtaken {
+        async fn observe(&self, _: Option<&AppName>) -> Result<Vec<Container>, EngineError> {
+            let asked = 1 + self.asked.fetch_add(1, Ordering::SeqCst);
+            if asked <= self.times {
+                self.containers.all_gone();
+            }
+            Ok(vec![container(asked)])
+        }
+
+        async fn ensure_image(&self, _: &ImageRequest, _: PullProgress<'_>) -> Result<Image, ImageError> {
+            unreachable!("a look only looks")
+        }
+
+        async fn ensure_running(&self, _: &ContainerGroup) -> Result<Vec<Container>, EngineError> {
+            unreachable!("a look only looks")
+        }
+
+        async fn ensure_started(
+            &self,
+            _: &Selector,
+            _: RestartPolicy,
+        ) -> Result<Vec<Container>, EngineError> {
+            unreachable!("a look only looks")
+        }
+
+        async fn ensure_as_asked(&self, _: &ContainerId) -> Result<(), EngineError> {
+            unreachable!("a look only looks")
+        }
+
+        async fn ensure_stopped(&self, _: &Selector, _: Duration) -> Result<(), EngineError> {
+            unreachable!("a look only looks")
+        }
+
+        async fn ensure_gone(&self, _: &Selector, _: Duration) -> Result<(), EngineError> {
+            unreachable!("a look only looks")
+        }
+
+        async fn last_lines(&self, _: &ContainerId, _: usize) -> Result<Vec<String>, EngineError> {
+            unreachable!("a look only looks")
+        }
+
+        fn hints(&self) -> BoxStream<'static, Hint> {
+            unreachable!("a look only looks")
+        }
     }
 }
