@@ -14,6 +14,7 @@
 
 mod audit;
 mod backup;
+mod batch;
 mod check;
 mod database;
 mod entity;

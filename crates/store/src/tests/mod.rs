@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod batches;
 mod cluster;
 mod commits;
 mod fault;
@@ -68,6 +69,9 @@ suite! {
         what_an_app_said_is_taken_even_with_a_nul
         an_unreadable_machine_is_named
         a_group_shares_a_transaction;
+    batches:
+        a_group_writes_what_one_by_one_would
+        one_that_fails_fails_its_group_and_nothing_is_left;
     leases:
         a_second_controller_is_refused_and_told_of_the_first
         whoever_was_replaced_writes_nothing
