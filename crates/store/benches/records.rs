@@ -54,7 +54,13 @@ struct Story {
 impl Story {
     async fn of(database: &Database, name: &str, seat: usize) -> Self {
         let machine = Machine::new(name.parse().unwrap());
-        let mut story = Self { machine, config: ConfigId(0), seat: seat as i64, deployments: 0, micros: 0 };
+        let mut story = Self {
+            machine,
+            config: ConfigId(0),
+            seat: i64::try_from(seat).unwrap(),
+            deployments: 0,
+            micros: 0,
+        };
         story.edit(database).await;
         story
     }
@@ -157,7 +163,7 @@ async fn rate(url: &str, apps: usize) -> f64 {
 /// What the same disk and SQLite give without us: rows as large as an event's, `group` in a transaction.
 fn floor_of_sqlite(directory: &Path, group: usize) -> f64 {
     let path = directory.join(format!("floor-{group}.db"));
-    let mut raw = rusqlite::Connection::open(path).unwrap();
+    let raw = rusqlite::Connection::open(path).unwrap();
     raw.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
          CREATE TABLE rows (id INTEGER PRIMARY KEY, app TEXT NOT NULL, payload TEXT NOT NULL);
@@ -165,17 +171,14 @@ fn floor_of_sqlite(directory: &Path, group: usize) -> f64 {
     )
     .unwrap();
     let payload = "x".repeat(1_000);
+    let mut insert = raw.prepare("INSERT INTO rows (app, payload) VALUES (?, ?)").unwrap();
     let (began, mut rows) = (Instant::now(), 0_usize);
     while began.elapsed() < ROUND {
-        let transaction = raw.transaction().unwrap();
-        {
-            let mut insert =
-                transaction.prepare_cached("INSERT INTO rows (app, payload) VALUES (?, ?)").unwrap();
-            for seat in 0..group {
-                insert.execute((format!("app-{seat}"), &payload)).unwrap();
-            }
+        raw.execute_batch("BEGIN IMMEDIATE").unwrap();
+        for seat in 0..group {
+            insert.execute((format!("app-{seat}"), &payload)).unwrap();
         }
-        transaction.commit().unwrap();
+        raw.execute_batch("COMMIT").unwrap();
         rows += group;
     }
     rows as f64 / began.elapsed().as_secs_f64()
@@ -241,10 +244,8 @@ async fn pages(url: &str) -> (f64, Vec<(&'static str, Duration, Duration)>) {
         500_000,
         50
     ));
-    ask!("events of a deployment", STEPS, |_app| {
-        let id = DeploymentId(700 * 1_000 + 7);
-        history.events(&EventScope::Deployment(id), first(50))
-    });
+    let one = EventScope::Deployment(DeploymentId(700 * 1_000 + 7));
+    ask!("events of a deployment", STEPS, |_app| history.events(&one, first(50)));
     ask!("configs of an app, first page", 50, |app| history.configs(&app, first(50)));
     ask!("configs of an app, last page", 50, |app| history.configs(&app, deep(deployments)));
     database.close().await;
