@@ -11,6 +11,7 @@ pub mod machine;
 pub mod name;
 pub mod ports;
 pub mod records;
+pub mod retention;
 pub mod routes;
 pub mod spec;
 pub mod time;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use dockswap_config::{Policy, StoredFiles, Trust};
+use dockswap_config::{Policy, RetentionSettings, StoredFiles, Trust};
 use dockswap_controller::{Controller, ControllerSettings, Ports, SystemClock};
 use dockswap_core::ports::{self, Clock, Engine, Prober};
 use dockswap_docker::Docker;
@@ -49,7 +49,7 @@ impl MemoryApi {
         let url = format!("sqlite://{}", dir.join("dockswap.db").display());
         let database = Arc::new(dockswap_store::connect(&url, &Holder::this_process(clock.now())).await?);
         let files = Arc::new(StoredFiles::new(apps.clone(), Policy::default()));
-        let ports = Ports { engine, router, store: database.clone(), files, prober, clock };
+        let ports = Ports { engine, router, store: database.clone(), files, prober, clock: clock.clone() };
         let stop = CancellationToken::new();
         let settings = ControllerSettings { max_concurrent: 4 };
         let controller = Controller::start(ports, settings, stop.clone()).await?;
@@ -62,6 +62,9 @@ impl MemoryApi {
             proxy: Arc::new(ProxyClient::new(dir.join("proxy.sock"))),
             intake: intake.handle(),
             certificates: None,
+            retention: RetentionSettings::default(),
+            pruning: tokio::sync::Mutex::default(),
+            clock: clock.clone(),
             stop: stop.clone(),
         });
         Ok(Self { router: api::router(state), controller, intake, stop })

@@ -36,7 +36,7 @@ fn together<'a>(writes: &[&'a Write]) -> Vec<&'a Unit> {
     let mut apps = BTreeSet::new();
     let units = writes.iter().map_while(|write| match write {
         Write::Transition(unit) => Some(&**unit),
-        Write::Refusal(_) | Write::Config(_) | Write::Touch => None,
+        Write::Refusal(_) | Write::Config(_) | Write::GiveUp(..) | Write::Prune(..) | Write::Touch => None,
     });
     units.take_while(|unit| unit.version == unit.expected + 1 && apps.insert(&unit.app)).collect()
 }

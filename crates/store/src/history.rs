@@ -28,7 +28,7 @@ pub struct Page {
 }
 
 /// A number as databases count: they know none beyond `i64::MAX`.
-fn counted(rows: u64) -> u64 {
+pub(crate) fn counted(rows: u64) -> u64 {
     Ord::min(rows, i64::MAX.cast_unsigned())
 }
 

@@ -9,6 +9,7 @@ use dockswap_core::records::{
 use dockswap_core::{AppName, Color, ConfigId, ConfigSha, DeploymentId, Timestamp};
 use sea_orm::{FromQueryResult, NotSet, Set};
 use serde::Serialize;
+use std::fmt;
 
 /// A row of `deployment_events`, as it was written.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -61,12 +62,18 @@ pub(crate) struct Unreadable {
 }
 
 impl Unreadable {
-    fn new(what: String, cause: &dyn std::error::Error) -> Self {
+    pub(crate) fn new(what: String, cause: &dyn std::error::Error) -> Self {
         Self { what, message: cause.to_string() }
     }
 
     pub(crate) fn during(self, operation: &'static str) -> StoreError {
         StoreError::Unreadable { operation, what: self.what, message: self.message }
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} cannot be read: {}", self.what, self.message)
     }
 }
 

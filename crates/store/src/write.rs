@@ -4,16 +4,18 @@
 use crate::entity::{
     app_config, app_machine, controller_lease, current_state, deployment, deployment_event, deployment_image,
 };
+use crate::prune::{self, Prune};
 use crate::rows::without_nul;
 use crate::stamp::Stamp;
 use dockswap_core::machine::Transition;
 use dockswap_core::ports::Image;
 use dockswap_core::records::{CurrentState, DeploymentStatus, DeploymentWrite, EventRecord, NewConfig};
+use dockswap_core::retention::{Kept, Pruned};
 use dockswap_core::{AppName, ConfigId, DeploymentId, Timestamp};
 use sea_orm::sea_query::{Expr, Func, OnConflict};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, Set, Statement,
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, NotSet, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, Set, Statement,
 };
 
 /// One thing to write, whole or not at all.
@@ -25,6 +27,10 @@ pub(crate) enum Write {
     Refusal(EventRecord),
     /// A version of an app file.
     Config(NewConfig),
+    /// Images that are given up.
+    GiveUp(Kept, Timestamp),
+    /// The removal of what is old.
+    Prune(Box<Prune>, Timestamp),
     /// Nothing new: to see whether anything can be written.
     Touch,
 }
@@ -57,6 +63,8 @@ pub(crate) enum Written {
     Done,
     /// It is in the transaction, under this id.
     Config(ConfigId),
+    /// It is in the transaction: so much is gone.
+    Pruned(Pruned),
     /// The machine is no longer the expected one: nothing was written.
     Conflict,
 }
@@ -154,6 +162,8 @@ impl Write {
                 let inserted = app_config::Entity::insert(row).exec(db).await?;
                 Ok(Written::Config(ConfigId(inserted.last_insert_id)))
             }
+            Self::GiveUp(kept, at) => prune::give_up(kept, *at, db).await,
+            Self::Prune(old, at) => prune::prune(old, *at, db).await,
             Self::Touch => {
                 touch(db).await?;
                 Ok(Written::Done)
@@ -189,8 +199,8 @@ impl Write {
                     .await?;
                 Ok(id.map(|id| Written::Config(ConfigId(id))))
             }
-            // It leaves no trace.
-            Self::Touch => Ok(None),
+            // They leave no trace that says whose they are: whoever asks again goes on with them.
+            Self::GiveUp(..) | Self::Prune(..) | Self::Touch => Ok(None),
         }
     }
 }
@@ -261,6 +271,7 @@ pub(crate) fn image_row(deployment: DeploymentId, image: &Image) -> deployment_i
         deployment_id: Set(deployment.0),
         image_id: Set(image.id.to_string()),
         digest: Set(image.digest.clone()),
+        given_up_at: NotSet,
     }
 }
 

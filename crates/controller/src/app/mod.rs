@@ -4,17 +4,20 @@
 mod acting;
 mod commands;
 mod deciding;
+mod retaining;
 mod versions;
 
 use crate::containers::Containers;
 use crate::controller::Shared;
 use crate::held::Held;
 use crate::orders::{Command, OrderError, Outcome};
+use crate::retention::PruneMode;
 use crate::specs::{Offer, Stored};
 use crate::upkeep;
 use crate::view::{AppView, FileStatus};
 use dockswap_core::machine::{AlarmKind, Event, Machine, OrderReason, Phase, Readiness};
 use dockswap_core::ports::Container;
+use dockswap_core::retention::Kept;
 use dockswap_core::routes::AppRoutes;
 use dockswap_core::{DeploymentId, Version};
 use std::sync::Arc;
@@ -36,6 +39,8 @@ pub(crate) enum Message {
     Offer(Offer, oneshot::Sender<Result<(), OrderError>>),
     /// A person's order.
     Command(Command, oneshot::Sender<Result<Outcome, OrderError>>),
+    /// What of its records stays is to be decided, for so many versions to go back.
+    Retain(usize, PruneMode, oneshot::Sender<Result<Option<(Kept, u64)>, OrderError>>),
     /// How its file stands.
     File(FileStatus),
     /// An effect has ended.
@@ -248,6 +253,10 @@ impl App {
                 let _ = reply.send(result);
             }
             Message::Command(command, reply) => self.command(command, reply).await,
+            Message::Retain(most, mode, reply) => {
+                let result = self.retain(most, mode).await;
+                let _ = reply.send(result);
+            }
             Message::File(status) => {
                 self.file = status;
                 self.show();

@@ -12,6 +12,7 @@ mod owed;
 mod phase;
 mod refusal;
 mod release;
+mod replay;
 mod stage;
 mod step;
 mod transition;
@@ -22,6 +23,7 @@ pub use owed::{Alarm, AlarmKind, Effect, Owed, RouteIntent, Upkeep, Watch};
 pub use phase::{Attempt, Candidate, Cause, Failed, Ground, HoldStage, Phase, RetireStage, Tried, UndoStage};
 pub use refusal::Refusal;
 pub use release::{Plan, Release, Serving, Standby, Warmth};
+pub use replay::Replay;
 pub use stage::Stage;
 pub use transition::{ReplayError, Transition};
 

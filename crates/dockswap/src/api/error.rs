@@ -86,6 +86,8 @@ impl From<OrderError> for Problem {
         let (status, code) = match error {
             OrderError::Store(error) => return error.into(),
             OrderError::Refused(refusal) => return refusal.into(),
+            OrderError::Engine(error) => return error.into(),
+            OrderError::Pruned(_) => (StatusCode::NOT_FOUND, "pruned"),
             OrderError::UnknownApp(_) => (StatusCode::NOT_FOUND, "unknown_app"),
             OrderError::UnknownDeployment { .. } => (StatusCode::NOT_FOUND, "unknown_deployment"),
             OrderError::NoPrevious(_) => (StatusCode::NOT_FOUND, "no_previous"),
@@ -193,6 +195,7 @@ mod tests {
                 "unknown_deployment",
             ),
             (OrderError::NeverRan(DeploymentId(3)), 409, "never_ran"),
+            (OrderError::Pruned(DeploymentId(3)), 404, "pruned"),
             (OrderError::NoPrevious(app()), 404, "no_previous"),
             (OrderError::NoStandby { app: app(), color: Color::Green }, 404, "no_standby"),
             (OrderError::StandbyUnfit { app: app(), color: Color::Green }, 409, "standby_unfit"),

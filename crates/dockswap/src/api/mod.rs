@@ -10,6 +10,7 @@ mod files;
 mod gates;
 mod logs;
 mod orders;
+mod prune;
 mod records;
 mod segment;
 mod stream;
@@ -74,6 +75,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/v1/deployments/{id}/events", get(records::deployment_events))
         .route("/v1/files", get(files::list))
         .route("/v1/certificates", get(system::certificates))
+        .route("/v1/prune", post(prune::prune))
         .route("/v1/reload", post(files::reload))
         .route("/healthz", get(system::alive))
         .route("/readyz", get(system::ready))

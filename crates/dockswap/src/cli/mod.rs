@@ -31,6 +31,7 @@ mod page;
 mod pause;
 mod plan;
 mod promote;
+mod prune;
 mod records;
 mod recover;
 mod reload;
@@ -145,6 +146,7 @@ pub(crate) enum Verb {
     DockerRun(docker_run::DockerRunArgs),
     Reload(reload::ReloadArgs),
     Wait(wait::WaitArgs),
+    Prune(prune::PruneArgs),
     Doctor(doctor::DoctorArgs),
     Db(db::DbArgs),
     Schema(schema::SchemaArgs),
@@ -286,6 +288,7 @@ async fn carry_out(session: &Session, verb: Verb) -> Result<Exit, CliError> {
         Verb::DockerRun(args) => docker_run::docker_run(session, &args).await,
         Verb::Reload(args) => reload::reload(session, &args).await,
         Verb::Wait(args) => wait::wait(session, &args).await,
+        Verb::Prune(args) => prune::prune(session, &args).await,
         Verb::Doctor(args) => doctor::doctor(session, &args).await,
         Verb::Db(args) => db::db(session, &args).await,
         Verb::Schema(args) => schema::schema(&args),

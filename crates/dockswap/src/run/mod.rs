@@ -11,6 +11,7 @@ pub(crate) mod state;
 mod supervise;
 mod telemetry;
 mod upgrade;
+pub(crate) mod upkeep;
 
 pub(crate) use offline::offline_rollback;
 pub(crate) use proxy::Proxy;
@@ -31,6 +32,7 @@ use signals::{Asked, Signals};
 use state::State;
 use std::sync::Arc;
 use supervise::Supervisor;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// The parts that the controller is handed, and that people ask directly.
@@ -133,9 +135,13 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         proxy: parts.proxy.clone(),
         intake: intake.handle(),
         certificates: Some(certificates.clone()),
+        retention: settings.retention.clone(),
+        pruning: Mutex::default(),
+        clock: parts.clock.clone(),
         stop: stop.clone(),
     });
     let api = tokio::spawn(crate::api::serve(state.clone(), bind_private(&paths.api_socket())?));
+    let upkeep = tokio::spawn(upkeep::run(state.clone()));
     tracing::info!(
         apps = %paths.apps_dir().display(),
         socket = %paths.api_socket().display(),
@@ -172,6 +178,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         notify(sd_notify::NotifyState::Stopping);
     }
     stop.cancel();
+    let _ = upkeep.await;
     intake.ended().await;
     certificates.end().await;
     controller.shutdown().await;

@@ -2,12 +2,15 @@
 
 use super::intake::IntakeHandle;
 use dockswap_certs::{CertificateView, Custodian};
-use dockswap_controller::Controller;
-use dockswap_core::AppName;
+use dockswap_config::RetentionSettings;
+use dockswap_controller::{Controller, SystemClock};
+use dockswap_core::ports::Clock;
+use dockswap_core::{AppName, Timestamp};
 use dockswap_docker::Docker;
 use dockswap_proxy::ProxyClient;
 use dockswap_store::Database;
 use std::sync::Arc;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// The running controller process.
@@ -24,11 +27,22 @@ pub(crate) struct State {
     pub(crate) intake: IntakeHandle,
     /// Certificates; `None`: nobody looks after them.
     pub(crate) certificates: Option<Arc<Custodian>>,
+    /// What of the records is kept.
+    pub(crate) retention: RetentionSettings,
+    /// Whoever removes what is old has it.
+    pub(crate) pruning: Mutex<()>,
+    /// The time.
+    pub(crate) clock: Arc<SystemClock>,
     /// Ends everything.
     pub(crate) stop: CancellationToken,
 }
 
 impl State {
+    /// The time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Looks at all files now, those of certificates too.
     pub(crate) async fn reload(&self) {
         if let Some(certificates) = &self.certificates {

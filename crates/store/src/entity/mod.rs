@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "the derives add items that cannot be documented")]
 #![allow(unreachable_pub, reason = "the derives ask for `pub`")]
 
+pub(crate) mod app_checkpoint;
 pub(crate) mod app_config;
 pub(crate) mod app_machine;
 pub(crate) mod controller_lease;

@@ -12,6 +12,7 @@ mod fixtures;
 mod histories;
 mod leases;
 mod lost_answers;
+mod pruning;
 mod restores;
 mod scars;
 mod schemas;
@@ -72,6 +73,11 @@ suite! {
     batches:
         a_group_writes_what_one_by_one_would
         one_that_fails_fails_its_group_and_nothing_is_left;
+    pruning:
+        what_is_left_replays_and_what_is_needed_stays
+        what_is_young_or_pinned_stays
+        nothing_goes_by_what_was_decided_for_another_state
+        only_what_a_checkpoint_stands_for_can_be_removed;
     leases:
         a_second_controller_is_refused_and_told_of_the_first
         whoever_was_replaced_writes_nothing
