@@ -132,7 +132,8 @@ impl<'a> Choice<'a> {
         match (row.status, row.rollback_of) {
             (DeploymentStatus::Success, None) => self.versions.insert((row.config_id, image.clone())),
             (DeploymentStatus::Success, Some(_)) | (DeploymentStatus::RolledBack, _) => {
-                self.others += 1;
+                // What the state speaks of stays anyway, and takes nobody's place.
+                self.others += usize::from(!self.targets.contains(&row.id));
                 self.others <= self.most
             }
             (DeploymentStatus::InProgress | DeploymentStatus::Failed | DeploymentStatus::Cancelled, _) => {

@@ -71,7 +71,8 @@ pub(super) async fn what_is_left_replays_and_what_is_needed_stays(place: &Place)
     assert!(sum.deployments >= 30 && sum.deployments <= foreseen.deployments, "{sum:?} of {foreseen:?}");
     let left = database.deployments(&app("web"), None, 1_000).await.unwrap();
     assert_eq!(left.len() as u64, all - sum.deployments);
-    for id in &kept.targets {
+    // What is in flight has no image yet.
+    for id in kept.targets.iter().filter(|id| machine.in_flight() != Some(**id)) {
         assert!(database.image_of(*id).await.unwrap().is_some(), "{id}");
         assert!(!database.is_given_up(*id).await.unwrap(), "{id}");
         let row = database.deployment(*id).await.unwrap().unwrap();
