@@ -13,8 +13,12 @@ mod m20261121_000004_create_current_state;
 mod m20261121_000005_create_app_machines;
 mod m20261121_000006_create_deployment_images;
 mod m20261121_000007_create_controller_lease;
+mod m20261122_000008_create_api_tokens;
+mod m20261122_000009_create_audit_log;
+mod m20261122_000010_create_app_projects;
 mod m20261122_000011_give_up_images;
 mod m20261122_000012_create_app_checkpoints;
+mod m20261122_000020_create_order_keys;
 
 use sea_orm_migration::prelude::{ColumnDef, Expr, ExprTrait, Func};
 pub use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager, seaql_migrations};
@@ -33,6 +37,10 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000005_create_app_machines::Migration),
             Box::new(m20261121_000006_create_deployment_images::Migration),
             Box::new(m20261121_000007_create_controller_lease::Migration),
+            Box::new(m20261122_000008_create_api_tokens::Migration),
+            Box::new(m20261122_000020_create_order_keys::Migration),
+            Box::new(m20261122_000009_create_audit_log::Migration),
+            Box::new(m20261122_000010_create_app_projects::Migration),
             Box::new(m20261122_000011_give_up_images::Migration),
             Box::new(m20261122_000012_create_app_checkpoints::Migration),
         ]

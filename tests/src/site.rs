@@ -285,6 +285,12 @@ impl Site {
         Done::of(self.dockswap().args(arguments))
     }
 
+    /// The same by whoever shows this token.
+    #[must_use]
+    pub fn command_as(&self, token: &str, arguments: &[&str]) -> Done {
+        Done::of(self.dockswap().env("DOCKSWAP_TOKEN", token).args(arguments))
+    }
+
     /// Starts one of the operator's commands.
     #[must_use]
     pub fn begin(&self, arguments: &[&str]) -> Child {

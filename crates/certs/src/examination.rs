@@ -105,7 +105,7 @@ pub(crate) fn examine_whenever(pair: &Pair, host: &HostPattern) -> Result<Validi
 }
 
 /// What is wrong with a text in PEM, without a word of it.
-const fn in_words(error: &pem::Error) -> &'static str {
+pub(crate) const fn in_words(error: &pem::Error) -> &'static str {
     match error {
         pem::Error::MissingSectionEnd { .. } => "a section does not end: it is cut off",
         pem::Error::IllegalSectionStart { .. } => "a section does not begin on a line of its own",

@@ -4,6 +4,7 @@
 mod acme;
 mod custodian;
 mod examination;
+mod presented;
 mod reads;
 mod ring;
 mod slot;
@@ -12,5 +13,6 @@ mod wanted;
 
 pub use acme::{AcmeConfig, ChallengeKind};
 pub use custodian::Custodian;
+pub use presented::{PresentError, Presented};
 pub use view::CertificateView;
 pub use wanted::{CertificateFiles, CustodianConfig, Wanted};

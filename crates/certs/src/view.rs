@@ -5,7 +5,7 @@ use dockswap_core::{AppName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// How the certificate of one of an app's hosts stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, schemars::JsonSchema, Serialize, Deserialize)]
 pub struct CertificateView {
     /// The app.
     pub app: AppName,

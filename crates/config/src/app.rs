@@ -10,14 +10,14 @@ use crate::problem::{Problem, Report};
 use crate::routes;
 use crate::scalar::image;
 use crate::yaml;
-use dockswap_core::{AppName, AppSpec};
+use dockswap_core::{AppName, AppSpec, ProjectName};
 use std::path::{Path, PathBuf};
 
 /// The fields of an app file.
 pub(crate) const FIELDS: &[Field] = &[
     Field::new("name", Shape::Name, "The app's name, a DNS label, unique over all files."),
     Field::new("description", Shape::Text, "Free text for people."),
-    Field::new("project", Shape::Text, "The group that the app belongs to."),
+    Field::new("project", Shape::Name, "The group that the app belongs to."),
     Field::new("image", Shape::Image, "The image; editing it is the usual deploy."),
     Field::new("replicas", Shape::Integer { min: 1, max: 32 }, "Containers per color; default 1."),
     Field::new("docker", Shape::Section(container::FIELDS, &["expose_port"]), "How containers are made."),
@@ -46,6 +46,17 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) base_dir: PathBuf,
     /// What app files may ask for.
     pub(crate) policy: &'a Policy,
+    /// Whether it stands in the directory, or was stored once.
+    pub(crate) origin: Origin,
+}
+
+/// Where a file comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The config directory.
+    Directory,
+    /// The records: what was good once is good for a rollback, also where files of its kind are refused by now.
+    Records,
 }
 
 /// Reads an app file.
@@ -62,11 +73,22 @@ pub fn parse_app(
     base_dir: &Path,
     policy: &Policy,
 ) -> Result<AppSpec, Vec<Problem>> {
+    parse(file, bytes, base_dir, policy, Origin::Directory)
+}
+
+/// The same for a file from `origin`.
+pub(crate) fn parse(
+    file: &Path,
+    bytes: &[u8],
+    base_dir: &Path,
+    policy: &Policy,
+    origin: Origin,
+) -> Result<AppSpec, Vec<Problem>> {
     let base_dir = std::path::absolute(base_dir).unwrap_or_else(|_| base_dir.to_owned());
     let mut report = Report::on(file);
     let spec = yaml::parse(bytes, &mut report).and_then(|root| {
         let fields = Fields::root(&root, FIELDS, &mut report)?;
-        decode(&fields, &Surroundings { base_dir, policy }, &mut report)
+        decode(&fields, &Surroundings { base_dir, policy, origin }, &mut report)
     });
     match spec {
         Some(spec) if report.is_clean() => Ok(spec),
@@ -82,7 +104,7 @@ fn decode(fields: &Fields<'_>, around: &Surroundings<'_>, report: &mut Report) -
     let name = fields.take("name").and_then(|item| name(&item, report));
     let image = fields.take("image").and_then(|item| image(&item, report));
     let description = fields.text("description", report);
-    let project = fields.text("project", report);
+    let project = fields.take("project").and_then(|item| project(&item, around.origin, report));
     let replicas = fields.integer("replicas", report).unwrap_or(1);
     let docker = fields.section("docker", report);
     let container = docker.and_then(|docker| container::decode(&docker, around, report));
@@ -111,6 +133,14 @@ fn decode(fields: &Fields<'_>, around: &Surroundings<'_>, report: &mut Report) -
 fn name(item: &Item<'_>, report: &mut Report) -> Option<AppName> {
     let text = item.text(report)?;
     item.parsed(text.parse::<AppName>().map_err(|invalid| invalid.to_string()), report)
+}
+
+fn project(item: &Item<'_>, origin: Origin, report: &mut Report) -> Option<String> {
+    let text = item.text(report)?;
+    if origin == Origin::Directory {
+        item.parsed(text.parse::<ProjectName>().map_err(|invalid| invalid.to_string()), report)?;
+    }
+    Some(text.to_owned())
 }
 
 fn image(item: &Item<'_>, report: &mut Report) -> Option<String> {

@@ -1,5 +1,6 @@
 //! The port [`AppFiles`]: what the controller asks of app files that are stored already.
 
+use crate::app::Origin;
 use crate::environment::Reader;
 use crate::policy::Policy;
 use crate::trust::Trust;
@@ -72,7 +73,7 @@ impl StoredFiles {
 impl AppFiles for StoredFiles {
     fn parse(&self, row: &ConfigRow) -> Result<Arc<AppSpec>, SpecError> {
         let title = format!("{} (config {})", row.app, row.id);
-        let parsed = app::parse_app(Path::new(&title), &row.bytes, &self.apps_dir, &self.policy);
+        let parsed = app::parse(Path::new(&title), &row.bytes, &self.apps_dir, &self.policy, Origin::Records);
         parsed.map(Arc::new).map_err(|problems| {
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
             SpecError { config: row.id, message: lines.join("\n") }

@@ -3,6 +3,7 @@
 
 mod acme;
 mod advice;
+mod api;
 mod app;
 mod clash;
 mod container;
@@ -13,6 +14,7 @@ mod environment;
 mod fields;
 mod files;
 mod health;
+mod import;
 mod limits;
 mod mappings;
 mod policy;
@@ -31,14 +33,17 @@ mod watch;
 mod yaml;
 
 pub use acme::{AcmeSettings, ChallengeKind};
+pub use api::{ApiSettings, ApiTls};
 pub use app::parse_app;
 pub use clash::{Claim, ReservedPort, Standing, check_clashes};
 pub use data_plane::{AccessLogForm, ClientLimits, ProxyProtocol, ProxySettings};
 pub use edit::{replace_image, write_atomically};
 pub use files::StoredFiles;
+pub use import::{ComposeError, Import, Imported, import_compose};
 pub use policy::{HostPortRule, Policy};
 pub use problem::{Position, Problem};
 pub use retention::RetentionSettings;
+pub use scalar::duration::parse as parse_duration;
 pub use schema::schema;
 pub use settings::{LogFormat, LogSettings, Settings};
 pub use sha::sha256;

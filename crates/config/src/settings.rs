@@ -2,6 +2,7 @@
 //! over them by the caller. It must not know where the file lies.
 
 use crate::acme::{self, AcmeSettings};
+use crate::api::{self, ApiSettings};
 use crate::clash::ReservedPort;
 use crate::data_plane::{self, AccessLogForm, ProxyProtocol, ProxySettings};
 use crate::fields::{Field, Fields, Item, Shape};
@@ -21,8 +22,8 @@ pub struct Settings {
     pub database_url: Option<String>,
     /// The data plane.
     pub proxy: ProxySettings,
-    /// Where the HTTP API listens besides its socket, a loopback address; `None`: nowhere.
-    pub api_http: Option<SocketAddr>,
+    /// Where the HTTP API listens besides its socket.
+    pub api: ApiSettings,
     /// Where Docker is, as in `unix:///run/docker.sock`; `None`: what `DOCKER_HOST` says, or the
     /// usual socket.
     pub docker_host: Option<String>,
@@ -66,7 +67,7 @@ impl Default for Settings {
         Self {
             database_url: None,
             proxy: ProxySettings::default(),
-            api_http: None,
+            api: ApiSettings::default(),
             docker_host: None,
             max_concurrent: 4,
             acme: AcmeSettings::default(),
@@ -86,7 +87,7 @@ const FIELDS: &[Field] = &[
         "sqlite://PATH or postgres://…; default a file in the data directory.",
     ),
     Field::new("proxy", Shape::Section(data_plane::FIELDS, &[]), "The data plane."),
-    Field::new("api", Shape::Section(API, &[]), "The HTTP API."),
+    Field::new("api", Shape::Section(api::FIELDS, &[]), "The HTTP API."),
     Field::new("docker", Shape::Section(DOCKER, &[]), "Docker."),
     Field::new("deployment", Shape::Section(DEPLOYMENT, &[]), "Deployments."),
     Field::new("acme", Shape::Section(acme::FIELDS, &[]), "Where automatic certificates come from."),
@@ -99,7 +100,6 @@ const FIELDS: &[Field] = &[
     Field::new("config", Shape::Section(CONFIG, &[]), "The config directory."),
     Field::new("policy", Shape::Section(POLICY, &[]), "What app files may ask of Docker."),
 ];
-const API: &[Field] = &[Field::new("http", Shape::Address, "A loopback address; default off.")];
 const DOCKER: &[Field] = &[Field::new("host", Shape::Text, "As DOCKER_HOST; default the usual socket.")];
 const DEPLOYMENT: &[Field] = &[Field::new(
     "max_concurrent",
@@ -131,8 +131,16 @@ const POLICY: &[Field] = &[
 
 const PREFIX: &str = "DOCKSWAP_";
 /// What the program itself reads, before there are settings.
-const OTHER_VARIABLES: [&str; 4] =
-    ["DOCKSWAP_CONFIG_DIR", "DOCKSWAP_DATA_DIR", "DOCKSWAP_LOG", "DOCKSWAP_SOCKET"];
+const OTHER_VARIABLES: [&str; 8] = [
+    "DOCKSWAP_CA",
+    "DOCKSWAP_CONFIG_DIR",
+    "DOCKSWAP_DATA_DIR",
+    "DOCKSWAP_LOG",
+    "DOCKSWAP_SERVER",
+    "DOCKSWAP_SOCKET",
+    "DOCKSWAP_TOKEN",
+    "DOCKSWAP_TOKEN_FILE",
+];
 
 impl Settings {
     /// Reads the settings: defaults, over them `file`, over that the `DOCKSWAP_*` variables of
@@ -189,6 +197,9 @@ impl Settings {
         if proxy.access_log == AccessLogForm::Off && proxy.access_log_file.is_some() {
             vain("proxy.access_log_file", "nothing would be written there: say access_log: text or json");
         }
+        if let Some((path, message)) = settings.api.vain() {
+            vain(path, &message);
+        }
         if let Some(socket) = settings.docker_host.as_deref().and_then(|host| host.strip_prefix("unix://")) {
             settings.policy.protected.push(PathBuf::from(socket));
         }
@@ -199,7 +210,7 @@ impl Settings {
     #[must_use]
     pub fn reserved_ports(&self) -> Vec<ReservedPort> {
         let mut ports = vec![("proxy.http", self.proxy.http), ("proxy.https", self.proxy.https)];
-        ports.extend(self.api_http.map(|addr| ("api.http", addr)));
+        ports.extend(self.api.http.map(|addr| ("api.http", addr)));
         let named = ports.into_iter().filter(|(_, addr)| addr.port() != 0);
         named.map(|(owner, addr)| ReservedPort { port: addr.port(), owner: owner.to_owned() }).collect()
     }
@@ -214,7 +225,7 @@ impl Settings {
             self.proxy.overlay(&proxy, report);
         }
         if let Some(api) = fields.section("api", report) {
-            replace(&mut self.api_http, loopback(&api, report).map(Some));
+            self.api.overlay(&api, report);
         }
         if let Some(docker) = fields.section("docker", report) {
             replace(&mut self.docker_host, docker_host(&docker, report).map(Some));
@@ -294,16 +305,6 @@ pub(crate) fn address(fields: &Fields<'_>, key: &str, report: &mut Report) -> Op
     }
 }
 
-fn loopback(api: &Fields<'_>, report: &mut Report) -> Option<SocketAddr> {
-    let address = address(api, "http", report)?;
-    if address.ip().is_loopback() {
-        return Some(address);
-    }
-    let message =
-        format!("{address} is open to others, and the API has no authentication: write 127.0.0.1:PORT");
-    api.take("http")?.refuse(message, report)
-}
-
 fn docker_host(docker: &Fields<'_>, report: &mut Report) -> Option<String> {
     let item = docker.take("host")?;
     let text = item.text(report)?;
@@ -331,6 +332,7 @@ fn paths(item: &Item<'_>, report: &mut Report) -> Option<Vec<PathBuf>> {
 mod tests {
     use super::{LogFormat, Settings};
     use crate::acme::{AcmeSettings, ChallengeKind, STAGING};
+    use crate::api::ApiTls;
     use crate::data_plane::{AccessLogForm, ProxyProtocol};
     use crate::policy::HostPortRule;
     use crate::trust::Trust;
@@ -360,7 +362,7 @@ database_url: postgres://dockswap@db/dockswap
 proxy: { http: 127.0.0.1:8080, https: ':8443', public_https_port: 443, user: www-data, trusted_proxies: [10.0.0.0/8, '::1'], proxy_protocol: true,
   header_timeout: 5s, idle_timeout: 30s, stall_timeout: 20s, max_connections: 100, max_connections_per_ip: 10,
   max_streams_per_ip: 20, handover_timeout: 1h, access_log: json, access_log_file: /var/log/access.log }
-api: { http: localhost:9000 }
+api: { http: localhost:9000, tls: { cert: /etc/api/cert.pem, key: /etc/api/key.pem }, hosts: Deploy.example.com }
 docker: { host: unix:///run/user/1000/docker.sock }
 deployment: { max_concurrent: 2 }
 acme: { email: ops@example.com, directory: 'https://ca.internal/dir', ca_file: /etc/ca.pem, challenge: tls-alpn-01 }
@@ -386,7 +388,10 @@ policy: { bind_mounts: [/srv, /data/], host_ports: false, files: [/srv/secrets] 
         assert_eq!((limits.max_streams_per_ip, settings.proxy.handover_timeout), (Some(20), seconds(3_600)));
         assert_eq!(settings.proxy.access_log, AccessLogForm::Json);
         assert_eq!(settings.proxy.access_log_file.as_deref(), Some(Path::new("/var/log/access.log")));
-        assert_eq!(settings.api_http.map(|addr| addr.to_string()).as_deref(), Some("127.0.0.1:9000"));
+        assert_eq!(settings.api.http.map(|addr| addr.to_string()).as_deref(), Some("127.0.0.1:9000"));
+        let tls = ApiTls { cert: "/etc/api/cert.pem".into(), key: "/etc/api/key.pem".into() };
+        assert_eq!(settings.api.tls, Some(tls));
+        assert_eq!(settings.api.hosts, ["deploy.example.com"]);
         assert_eq!(settings.max_concurrent, 2);
         let acme = AcmeSettings {
             email: Some("ops@example.com".to_owned()),
@@ -448,6 +453,26 @@ policy: { bind_mounts: [/srv, /data/], host_ports: false, files: [/srv/secrets] 
     }
 
     #[test]
+    fn an_api_that_others_can_reach_has_a_certificate() {
+        let told = |file| load(file, &[]).err().unwrap_or_default();
+        assert_eq!(told("api: { http: '[::1]:9000' }"), "");
+        assert_eq!(told("api: { http: 0.0.0.0:9000, tls: { cert: /c, key: /k } }"), "");
+        assert!(told("api: { http: 10.0.0.1:9000 }").contains("api.http: 10.0.0.1:9000 is open to others"));
+        assert!(told("api: { tls: { cert: /c, key: /k } }").contains("api.tls: nobody would be shown it"));
+        assert!(told("api: { http: 127.0.0.1:1, tls: { cert: /c } }").contains("api.tls"));
+        assert!(told("api: { http: 127.0.0.1:1, tls: { cert: c, key: /k } }").contains("an absolute path"));
+        assert!(told("api: { http: 127.0.0.1:1, hosts: ['a b'] }").contains("api.hosts[0]"));
+        let env = [
+            ("DOCKSWAP_API__HTTP", ":9000"),
+            ("DOCKSWAP_API__TLS__CERT", "/c"),
+            ("DOCKSWAP_API__TLS__KEY", "/k"),
+        ];
+        assert!(
+            load("", &env).is_ok_and(|settings| settings.api.http.is_some() && settings.api.tls.is_some())
+        );
+    }
+
+    #[test]
     fn a_variable_that_means_nothing_is_a_warning() {
         let settings = load("", &[("DOCKSWAP_PROXY", "x"), ("DOCKSWAP_PROXI__HTTP", "x")]).expect("valid");
         let sentence = |name| format!("environment variable {name} is no setting of dockswap's: unset it");
@@ -473,7 +498,6 @@ dockswap.yaml:3:25: proxy.htps: unknown key: did you mean `https`?
 dockswap.yaml:3:53: proxy.trusted_proxies[0]: found the text \"10.0.0.0/33\": write addresses or networks, as in 10.0.0.0/8
 dockswap.yaml:3:79: proxy.access_log: found the text \"xml\": write off, text or json
 dockswap.yaml:3:101: proxy.access_log_file: found the text \"a.log\": write an absolute path
-dockswap.yaml:4:14: api.http: 0.0.0.0:9000 is open to others, and the API has no authentication: write 127.0.0.1:PORT
 dockswap.yaml:5:31: deployment.max_concurrent: 0 is out of range: write a whole number from 1 to 1000
 dockswap.yaml:6:16: acme.email: found the text \"ops\": write one address, as in ops@example.com
 dockswap.yaml:6:32: acme.directory: found the text \"http://ca\": write an https URL
@@ -486,6 +510,7 @@ dockswap.yaml:8:53: retention.max_size: \"much\" is no number of bytes: write it
 dockswap.yaml:9:25: policy.bind_mounts[0]: found the text \"srv\": write absolute paths
 dockswap.yaml:9:43: policy.host_ports: found the text \"maybe\": write true or false
 environment variable DOCKSWAP_PROXY__HTTPS: proxy.https: found the number 99999: write an address and a port, as in 0.0.0.0:80
+dockswap.yaml: api.http: 0.0.0.0:9000 is open to others, and tokens would be sent to it in plain text: write api.tls: { cert: PATH, key: PATH } too, or 127.0.0.1:PORT
 ";
         assert_eq!(load(file, &[("DOCKSWAP_PROXY__HTTPS", "99999")]), Err(expected.to_owned()));
     }

@@ -5,6 +5,7 @@ use crate::app::{App, AppHandle, Message};
 use crate::held::Held;
 use crate::keeper::Keeper;
 use crate::orders::{Command, OrderError, Outcome};
+use crate::signature::{Expectation, Expected, Signature};
 use crate::specs::{Offer, Specs, Stored};
 use crate::stopwatch::Stopwatch;
 use crate::view::{AppView, FileStatus, Notice};
@@ -12,7 +13,7 @@ use dockswap_core::machine::Machine;
 use dockswap_core::ports::{AppFiles, Clock, Container, Engine, Hint, Prober, Router, RouterError, Store};
 use dockswap_core::records::StoreError;
 use dockswap_core::routes::AppRoutes;
-use dockswap_core::{AppName, DeploymentId};
+use dockswap_core::{AppName, ConfigSha, DeploymentId};
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -76,6 +77,8 @@ pub(crate) struct Shared {
     /// The traffic that was found where the records do not send it.
     held: BTreeMap<AppName, Held>,
     deployments: AtomicI64,
+    /// Whose orders wrote files that are about to be found.
+    pub(crate) expected: Arc<Expected>,
     /// The newest deployment on record, and the newest that was found in Docker, when this began.
     at_start: (DeploymentId, DeploymentId),
 }
@@ -182,6 +185,7 @@ impl Controller {
             stopwatch: Stopwatch::new(),
             held,
             deployments: AtomicI64::new(found.0),
+            expected: Arc::default(),
             at_start: (recorded, found),
             ports,
         });
@@ -288,11 +292,32 @@ impl Controller {
     /// # Errors
     /// Why it was not carried out; nothing has changed then.
     pub async fn command(&self, app: &AppName, command: Command) -> Result<Outcome, OrderError> {
+        self.ordered(app, command, Signature::default()).await
+    }
+
+    /// The same, and whose order it is goes on record with the first thing that is written for it. What `signature`
+    /// still holds afterwards is on record nowhere. Whoever stops waiting leaves that to the controller.
+    ///
+    /// # Errors
+    /// As [`Controller::command`].
+    pub async fn ordered(
+        &self,
+        app: &AppName,
+        command: Command,
+        signature: Signature,
+    ) -> Result<Outcome, OrderError> {
         let handle = self.handle(app)?;
         let (reply, answer) = oneshot::channel();
-        let sent = handle.inbox.send(Message::Command(command, reply)).await;
+        let sent = handle.inbox.send(Message::Command(command, signature, reply)).await;
         sent.map_err(|_| OrderError::ShuttingDown)?;
         answer.await.map_err(|_| OrderError::ShuttingDown)?
+    }
+
+    /// Says whose order writes a file of `app` whose bytes have this hash. The order goes on record with the version
+    /// that is stored for it, as long as the answer lives.
+    #[must_use]
+    pub fn expect(&self, app: &AppName, sha: &ConfigSha, signature: &Signature) -> Expectation {
+        Expectation::of(&self.shared.expected, app.clone(), sha.clone(), signature.clone())
     }
 
     /// Every app, by name.

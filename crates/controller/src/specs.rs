@@ -1,8 +1,9 @@
 //! Stored configs as specs, and what to make of a new version of an app file.
 
+use crate::view::project_of;
 use dockswap_core::ports::{AppFiles, SpecError, Store};
 use dockswap_core::records::{ConfigRow, StoreError};
-use dockswap_core::{AppName, AppSpec, ConfigId, ConfigSha};
+use dockswap_core::{AppName, AppSpec, ConfigId, ConfigSha, ProjectName};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,6 +16,14 @@ pub struct Offer {
     pub sha: ConfigSha,
     /// What they say.
     pub spec: Arc<AppSpec>,
+}
+
+impl Offer {
+    /// The project that it names. One that was stored before names had a form is none.
+    #[must_use]
+    pub fn project(&self) -> Option<ProjectName> {
+        project_of(&self.spec)
+    }
 }
 
 /// A stored config and what it says.

@@ -2,15 +2,19 @@
 
 use dockswap_core::machine::{Access, Machine, Phase, Warmth};
 use dockswap_core::routes::{AppRoutes, Hold, InFlight};
-use dockswap_core::{AppName, Color, DeploymentId, Timestamp};
+use dockswap_core::{AppName, AppSpec, Color, DeploymentId, ProjectName, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// An app as it stands now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct AppView {
     /// The app.
     pub app: AppName,
+    /// The project that its newest file names; `None`: none, or it cannot be read.
+    #[serde(default)]
+    pub project: Option<ProjectName>,
     /// The machine's state.
     pub state: String,
     /// How many transitions it has made.
@@ -52,7 +56,7 @@ pub struct AppView {
 }
 
 /// Whether an app's new requests pass, and who keeps them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum GateView {
     /// They do.
@@ -89,7 +93,7 @@ impl GateView {
 }
 
 /// A version out of traffic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct StandbyView {
     /// Its slot.
     pub color: Color,
@@ -102,7 +106,7 @@ pub struct StandbyView {
 }
 
 /// The app's file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum FileStatus {
     /// It is there and valid.
@@ -121,7 +125,7 @@ pub enum FileStatus {
 }
 
 /// How the effect in flight comes along.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(tag = "doing", rename_all = "snake_case")]
 pub enum Progress {
     /// Fetching the image.
@@ -145,6 +149,7 @@ pub enum Progress {
         left: InFlight,
         /// How long it has until it is closed.
         #[serde(with = "dockswap_core::time::millis", rename = "closed_in_ms")]
+        #[schemars(with = "u64")]
         closed_in: Duration,
     },
     /// Trying again what did not work.
@@ -175,7 +180,7 @@ pub enum Notice {
 }
 
 impl AppView {
-    pub(crate) fn of(machine: &Machine, routes: Option<&AppRoutes>) -> Self {
+    pub(crate) fn of(machine: &Machine, newest: Option<&AppSpec>, routes: Option<&AppRoutes>) -> Self {
         let serving = machine.serving();
         let failed = match machine.phase() {
             Phase::Settled(dockswap_core::machine::Ground::Failed(failed)) => Some(failed.reason.to_string()),
@@ -183,6 +188,7 @@ impl AppView {
         };
         Self {
             app: machine.app().clone(),
+            project: newest.and_then(project_of),
             state: machine.state().to_owned(),
             version: machine.version().0,
             active_color: serving.map(|serving| serving.live.color),
@@ -214,4 +220,9 @@ impl AppView {
             runs_alone: machine.releases().iter().any(|release| release.runs_alone()),
         }
     }
+}
+
+/// The project that a file names. One that was stored before names had a form is none.
+pub(crate) fn project_of(spec: &AppSpec) -> Option<ProjectName> {
+    spec.project.as_ref()?.parse().ok()
 }

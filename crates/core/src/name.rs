@@ -28,14 +28,18 @@ impl TryFrom<String> for AppName {
     type Error = InvalidAppName;
 
     fn try_from(text: String) -> Result<Self, InvalidAppName> {
-        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-        let bytes = text.as_bytes();
-        let valid = (1..=63).contains(&bytes.len())
-            && bytes.iter().all(|&b| inner(b) || b == b'-')
-            && bytes.first().is_some_and(|&b| inner(b))
-            && bytes.last().is_some_and(|&b| inner(b));
-        if valid { Ok(Self(text)) } else { Err(InvalidAppName(text)) }
+        if is_label(&text) { Ok(Self(text)) } else { Err(InvalidAppName(text)) }
     }
+}
+
+/// Whether `text` is a DNS label, lower case.
+fn is_label(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = text.as_bytes();
+    (1..=63).contains(&bytes.len())
+        && bytes.iter().all(|&b| inner(b) || b == b'-')
+        && bytes.first().is_some_and(|&b| inner(b))
+        && bytes.last().is_some_and(|&b| inner(b))
 }
 
 impl FromStr for AppName {
@@ -58,8 +62,59 @@ impl fmt::Display for AppName {
     }
 }
 
+/// Why a text is not a project's name. It may be a token in the wrong place: what looks like one is masked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{:?} is not a project's name: use 1 to 63 lower-case letters, digits and hyphens, beginning and ending with a letter or digit",
+    crate::token::masked(.0)
+)]
+pub struct InvalidProjectName(String);
+
+/// The name of a project, a group of apps: written as an [`AppName`] is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ProjectName(String);
+
+impl ProjectName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ProjectName {
+    type Error = InvalidProjectName;
+
+    fn try_from(text: String) -> Result<Self, InvalidProjectName> {
+        if is_label(&text) { Ok(Self(text)) } else { Err(InvalidProjectName(text)) }
+    }
+}
+
+impl FromStr for ProjectName {
+    type Err = InvalidProjectName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidProjectName> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl From<ProjectName> for String {
+    fn from(name: ProjectName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for ProjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// One of the two slots in which a version of an app can run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, schemars::JsonSchema, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Color {
     /// The slot that the first deployment takes.
@@ -114,7 +169,7 @@ pub struct InvalidColor(pub String);
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, schemars::JsonSchema, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(pub $inner);
 
@@ -142,7 +197,7 @@ number! {
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, schemars::JsonSchema, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(pub String);
 

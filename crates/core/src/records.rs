@@ -1,6 +1,7 @@
 //! What is written down: the rows of the database, as values.
 
-use crate::name::{AppName, Color, ConfigId, ConfigSha, DeploymentId};
+use crate::audit::AuditRecord;
+use crate::name::{AppName, Color, ConfigId, ConfigSha, DeploymentId, ProjectName};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -10,12 +11,16 @@ use std::fmt;
 pub struct NewConfig {
     /// Whose file.
     pub app: AppName,
+    /// The project that it names.
+    pub project: Option<ProjectName>,
     /// The file's bytes.
     pub bytes: Vec<u8>,
     /// Their hash.
     pub sha: ConfigSha,
     /// When they were read.
     pub at: Timestamp,
+    /// The order that wrote the file, to be put on record with it.
+    pub audit: Option<AuditRecord>,
 }
 
 /// A stored version of an app file.
@@ -34,7 +39,9 @@ pub struct ConfigRow {
 }
 
 /// `deployments.status`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, schemars::JsonSchema, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum DeploymentStatus {
     /// Not ended.

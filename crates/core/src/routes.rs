@@ -6,6 +6,7 @@ use crate::name::{AppName, Color, ContainerId, DeploymentId};
 use crate::ports::Container;
 use crate::spec::{Protocol, Route};
 use crate::time::{Timestamp, millis};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::iter::Sum;
 use std::net::SocketAddr;
@@ -87,7 +88,7 @@ impl Gate {
 }
 
 /// For how long requests may wait in the proxy, and how many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, JsonSchema, Serialize, Deserialize)]
 pub struct Hold {
     /// At the latest: then they go to the target all the same, or are answered 503 where there is none. The proxy
     /// keeps to it without being told.
@@ -95,6 +96,7 @@ pub struct Hold {
     pub until: Timestamp,
     /// And at most for so long after the proxy first heard of it, whatever the wall clock says.
     #[serde(with = "millis", rename = "limit_ms")]
+    #[schemars(with = "u64")]
     pub limit: Duration,
     /// How many may wait at a time; one more is answered 503.
     pub queue: u32,
@@ -198,7 +200,7 @@ impl AppRoutes {
 }
 
 /// What is in flight, counted apart by how long it may last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InFlight {
     /// Ordinary requests, from their acceptance until the last byte of the answer.

@@ -3,18 +3,21 @@
 //! the probes are handed in.
 
 use crate::api;
+use crate::api::access::{Peer, Porter};
+use crate::api::audit::Ledger;
 use crate::run::intake::{Intake, Rules};
 use crate::run::state::State;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use dockswap_config::{Policy, RetentionSettings, StoredFiles, Trust};
 use dockswap_controller::{Controller, ControllerSettings, Ports, SystemClock};
 use dockswap_core::ports::{self, Clock, Engine, Prober};
 use dockswap_docker::Docker;
 use dockswap_proxy::ProxyClient;
-use dockswap_store::Holder;
+use dockswap_store::{AuditScope, Holder, Page};
 use http::{Request, Response};
 use std::path::Path;
 use std::sync::Arc;
@@ -30,6 +33,7 @@ pub struct MemoryApi {
     controller: Arc<Controller>,
     intake: Intake,
     stop: CancellationToken,
+    state: Arc<State>,
 }
 
 impl MemoryApi {
@@ -53,10 +57,15 @@ impl MemoryApi {
         let stop = CancellationToken::new();
         let settings = ControllerSettings { max_concurrent: 4 };
         let controller = Controller::start(ports, settings, stop.clone()).await?;
+        let projects = controller.taken_up().iter().map(|offer| (offer.spec.name.clone(), offer.project()));
+        database.note_projects(projects.collect()).await?;
         let rules = Rules { trust: Trust::Any, policy: Policy::default(), reserved: Vec::new() };
         let intake = Intake::start(apps, rules, controller.clone(), stop.clone()).await?;
         let state = Arc::new(State {
             controller: controller.clone(),
+            porter: Porter::new(database.clone()),
+            rates: crate::api::front::Rates::default(),
+            ledger: Ledger::new(database.clone()),
             database,
             docker: Arc::new(Docker::connect(Some(NO_DOCKER))?),
             proxy: Arc::new(ProxyClient::new(dir.join("proxy.sock"))),
@@ -67,13 +76,22 @@ impl MemoryApi {
             clock: clock.clone(),
             stop: stop.clone(),
         });
-        Ok(Self { router: api::router(state), controller, intake, stop })
+        Ok(Self { router: api::router(&state), controller, intake, stop, state })
     }
 
-    /// Answers one request. The bodies of streams end only with the controller.
+    /// Answers one request of this user's, or of whose token it shows. The bodies of streams end only with the controller.
     pub async fn ask(&self, request: Request<Bytes>) -> Response<Body> {
-        let Ok(answer) = self.router.clone().call(request.map(Body::from)).await;
+        let mut request = request.map(Body::from);
+        let peer = Peer::Local(Some(rustix::process::geteuid().as_raw()));
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let Ok(answer) = self.router.clone().call(request).await;
         answer
+    }
+
+    /// Every method and path that has a door; the router has no others.
+    #[must_use]
+    pub fn doors() -> Vec<(http::Method, &'static str)> {
+        api::doors::routes().into_iter().map(|route| (route.method, route.path)).collect()
     }
 
     /// Stops as `dockswap run` does.
@@ -81,5 +99,17 @@ impl MemoryApi {
         self.stop.cancel();
         self.intake.ended().await;
         self.controller.shutdown().await;
+        self.state.ledger.close().await;
     }
+}
+
+/// The verbs and details of the newest orders on record in `dir`, newest first.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn audit(dir: &Path) -> Result<Vec<(String, serde_json::Value)>> {
+    let url = format!("sqlite://{}", dir.join("dockswap.db").display());
+    let history = dockswap_store::connect_read_only(&url).await?;
+    let rows = history.audit(&AuditScope::default(), Page::first(100)).await?;
+    Ok(rows.into_iter().map(|row| (row.record.verb, row.record.detail)).collect())
 }

@@ -2,6 +2,7 @@
 //! count, the use of the connection, the client connection's being busy.
 
 use crate::client_io::Busy;
+use crate::client_stream::ClientStream;
 use crate::ending::Ending;
 use crate::exchange::Delivery;
 use crate::http1;
@@ -16,6 +17,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// An answer to a client.
 pub(crate) type Answer = http::Response<AnswerBody>;
@@ -46,11 +48,16 @@ const PIECE: usize = 16 * 1024;
 enum Source {
     /// A page of the proxy's own; `None` when it was taken.
     Page(Option<Bytes>),
+    /// Nothing, and then the client's socket is somebody else's.
+    Switch(GiveSocket),
     /// What the upstream sends.
     Upstream(Delivery, InFlight, Silence),
     /// Nothing more.
     Over,
 }
+
+/// Gives a client's socket away, with what was read of it and not yet taken.
+pub(crate) type GiveSocket = oneshot::Sender<(ClientStream, Bytes)>;
 
 /// Why an answer is not whole.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +84,22 @@ impl AnswerBody {
 
     pub(crate) fn empty(busy: Busy) -> Self {
         Self::of(Source::Page(None), busy)
+    }
+
+    /// That of a change of protocol: what comes next is for whoever waits for `give`.
+    pub(crate) fn switch(give: GiveSocket, busy: Busy) -> Self {
+        Self::of(Source::Switch(give), busy)
+    }
+
+    /// Whom the client's socket is to be given to, once the answer was written.
+    pub(crate) fn take_switch(&mut self) -> Option<GiveSocket> {
+        match mem::replace(&mut self.source, Source::Over) {
+            Source::Switch(give) => Some(give),
+            other => {
+                self.source = other;
+                None
+            }
+        }
     }
 
     /// Nothing of it but its end.
@@ -135,7 +158,7 @@ impl AnswerBody {
         let (delivery, silence) = match source {
             Source::Page(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Source::Upstream(delivery, _, silence) => (delivery, silence),
-            Source::Over => return Poll::Ready(None),
+            Source::Switch(_) | Source::Over => return Poll::Ready(None),
         };
         let polled = match delivery.poll_frame(cx) {
             Poll::Ready(frame) => {
@@ -237,7 +260,7 @@ impl Body for AnswerBody {
         match &self.source {
             Source::Page(text) => text.is_none(),
             Source::Upstream(delivery, ..) => delivery.is_over() && !self.has_rest(),
-            Source::Over => !self.has_rest(),
+            Source::Switch(_) | Source::Over => !self.has_rest(),
         }
     }
 
@@ -245,7 +268,7 @@ impl Body for AnswerBody {
         match &self.source {
             Source::Page(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
             Source::Upstream(delivery, ..) => delivery.size_hint(),
-            Source::Over => SizeHint::with_exact(0),
+            Source::Switch(_) | Source::Over => SizeHint::with_exact(0),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! What carries the bytes of a client: one type, so that a tunnel finds it again under an upgraded connection.
-//! Knows nothing of what is said over it.
+//! What carries the bytes of a client: one type, so that nothing else depends on how it came. Small writes are
+//! gathered. Knows nothing of what is said over it.
 
-use crate::client_io::Socket;
+use crate::gather;
 use futures_util::FutureExt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -22,8 +22,9 @@ pub(crate) enum ClientStream {
     Memory(tokio::io::DuplexStream),
 }
 
-impl Socket for ClientStream {
-    fn has_ended(&self) -> bool {
+impl ClientStream {
+    /// Whether the client has gone, or says that it sends no more: also while what it sent before waits to be read.
+    pub(crate) fn has_ended(&self) -> bool {
         let socket = match self {
             Self::Tcp(socket) => socket,
             Self::Tls(stream) => stream.get_ref().0,
@@ -47,6 +48,18 @@ macro_rules! whichever {
     };
 }
 
+impl ClientStream {
+    /// Ready when a read may find something. It need not: then the read itself waits.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Tls(_) => Poll::Ready(Ok(())),
+            #[cfg(feature = "in-memory")]
+            Self::Memory(_) => Poll::Ready(Ok(())),
+        }
+    }
+}
+
 impl AsyncRead for ClientStream {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -67,7 +80,7 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        whichever!(self.get_mut(), stream => Pin::new(stream).poll_write_vectored(cx, slices))
+        whichever!(self.get_mut(), stream => gather::poll_write(Pin::new(stream), cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {

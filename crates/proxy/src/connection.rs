@@ -1,23 +1,22 @@
 //! One client connection: a socket, what is spoken on it, and each request answered by [`crate::forward`].
 
 use crate::admission::Admitted;
-use crate::client_io::{ClientIo, Rules, Shared};
+use crate::client_io::{ClientIo, Shared};
 use crate::client_stream::ClientStream;
 use crate::forward;
-use crate::framing::Framing;
 use crate::handshake::{Secured, Shaken, shake};
 use crate::http2::{self, Parting};
+use crate::inbound;
+use crate::notable::Notable;
 use crate::proxy::Proxy;
-use crate::record::Record;
+use crate::request_body::Incoming;
 use crate::room::Room;
 use crate::sniff::{Spoken, sniff};
 use crate::stall;
 use crate::stop::{Stop, run_until};
 use crate::table::Door;
 use bytes::Bytes;
-use http::header::CONNECTION;
-use http::{HeaderValue, StatusCode};
-use hyper::server::conn::http1;
+use http::{HeaderValue, Request};
 use hyper::server::conn::http2::Connection;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -126,22 +125,6 @@ async fn speak(proxy: &Proxy, door: Door, stream: ClientStream) -> io::Result<Be
     }
 }
 
-/// Counts a request whose head hyper did not understand: it has answered by itself.
-fn count_unreadable(client: &Client, error: &hyper::Error) {
-    if !error.is_parse() {
-        return;
-    }
-    let status = if error.is_parse_too_large() {
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-    } else {
-        StatusCode::BAD_REQUEST
-    };
-    client.proxy.meter.unrouted(status);
-    if let Some(journal) = &client.proxy.journal {
-        Record::unreadable(journal, client, status);
-    }
-}
-
 /// Serves a client whose protocol is known, to the end of its connection; `None`: it was cut.
 async fn serve(
     client: Client,
@@ -149,55 +132,48 @@ async fn serve(
     stream: ClientStream,
     early: Bytes,
     listener: &Stop,
-) -> Option<hyper::Result<()>> {
+) -> Option<Result<(), Broken>> {
     let proxy = Arc::clone(&client.proxy);
-    let rules = match spoken {
-        Spoken::Http1 => Rules::Http1(Framing::new(proxy.limits.head_bytes)),
-        Spoken::Http2 => Rules::Http2,
-    };
-    let shared = Arc::clone(&client.shared);
-    let io = TokioIo::new(ClientIo::new(stream, early, rules, shared, Arc::clone(&proxy.limits)));
     let client = Arc::new(client);
-    let asked = Arc::clone(&client);
-    let service = service_fn(move |request| {
-        let client = Arc::clone(&asked);
-        // On the heap: it is large, moved about, and a connection that rests would keep its room.
-        Box::pin(async move {
-            let (busy, trust) = client.shared.begin();
-            let mut answer = forward::answer(&client, request, busy, trust).await;
-            let ends = spoken == Spoken::Http1 && answer.status() != StatusCode::SWITCHING_PROTOCOLS;
-            if ends && client.proxy.parting.is_given() {
-                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            // From now on it is the client's turn, also before the first piece.
-            stall::handed_over();
-            Ok::<_, Infallible>(answer)
-        })
-    });
     match spoken {
         Spoken::Http1 => {
-            let connection = http1::Builder::new()
-                // Our own socket keeps the time: hyper's limit would hold between requests as well.
-                .header_read_timeout(None)
-                .max_header_size(proxy.limits.head_bytes)
-                .max_buf_size(proxy.limits.head_bytes.max(8 * 1024))
-                .serve_connection(io, service)
-                .with_upgrades();
-            let finish =
-                |connection: Pin<&mut _>| http1::UpgradeableConnection::graceful_shutdown(connection);
-            let ended = run_until(pin!(connection), [listener, &proxy.draining], &proxy.ending, finish).await;
-            if let Some(Err(error)) = &ended {
-                count_unreadable(&client, error);
-            }
-            ended
+            let connection = pin!(inbound::serve(&client, stream, early, listener));
+            // It looks at the signals itself: here they wake it.
+            run_until(connection, [listener, &proxy.draining], &proxy.ending, |_| ())
+                .await
+                .map(|ended| Ok(ended?))
         }
         Spoken::Http2 => {
+            let shared = Arc::clone(&client.shared);
+            let io = TokioIo::new(ClientIo::new(stream, early, shared, Arc::clone(&proxy.limits)));
+            let asked = Arc::clone(&client);
+            let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+                let client = Arc::clone(&asked);
+                // On the heap: it is large, moved about, and a connection that rests would keep its room.
+                Box::pin(async move {
+                    let (busy, notable) = (client.shared.begin(), Notable::of(request.headers()));
+                    let answer = forward::answer(client, request.map(Incoming::Http2), notable, busy).await;
+                    // From now on it is the client's turn, also before the first piece.
+                    stall::handed_over();
+                    Ok::<_, Infallible>(answer)
+                })
+            });
             let connection = http2::builder(&proxy.limits).serve_connection(io, service);
             let tell = |connection: Pin<&mut _>| Connection::graceful_shutdown(connection);
             let connection = Parting::new(connection, Arc::clone(&client.shared), tell);
             // It loses nothing by being told at once: what is on its way is told apart from what comes too late.
             let gentle = [listener, &proxy.parting];
-            run_until(pin!(connection), gentle, &proxy.ending, |mut connection| connection.finish()).await
+            let finish = |mut connection: Pin<&mut Parting<_, _>>| connection.finish();
+            run_until(pin!(connection), gentle, &proxy.ending, finish).await.map(|ended| Ok(ended?))
         }
     }
+}
+
+/// How a connection ended that was not ended in order.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Http1(#[from] inbound::Broken),
+    #[error(transparent)]
+    Http2(#[from] hyper::Error),
 }

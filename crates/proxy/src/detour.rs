@@ -5,7 +5,7 @@ use crate::answer::{Answer, AnswerBody};
 use crate::client_io::Busy;
 use crate::connection::Client;
 use crate::handshake::Secured;
-use crate::host;
+use crate::host::Named;
 use crate::pages::Page;
 use crate::proxy::Proxy;
 use crate::table::Door;
@@ -20,9 +20,9 @@ const ACME: &str = "/.well-known/acme-challenge/";
 /// The answer to an ACME server; `None`: the request is no such question, or nobody waits for it.
 pub(crate) fn acme(client: &Client, method: &Method, uri: &Uri, busy: Busy) -> Result<Answer, Busy> {
     let asked = client.door == Door::Common && method == Method::GET;
-    let token = asked.then(|| uri.path().strip_prefix(ACME)).flatten();
+    let Some(token) = asked.then(|| uri.path().strip_prefix(ACME)).flatten() else { return Err(busy) };
     let certificates = client.proxy.certificates();
-    let Some(text) = token.and_then(|token| certificates.answer(token)) else { return Err(busy) };
+    let Some(text) = certificates.answer(token) else { return Err(busy) };
     let mut answer = Response::new(AnswerBody::page(text.clone(), busy));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
@@ -31,9 +31,9 @@ pub(crate) fn acme(client: &Client, method: &Method, uri: &Uri, busy: Busy) -> R
 }
 
 /// The same request over HTTPS on `port`.
-pub(crate) fn to_https(host: Option<&HeaderValue>, uri: &Uri, port: u16) -> Result<HeaderValue, Page> {
+pub(crate) fn to_https(host: Option<&Named>, uri: &Uri, port: u16) -> Result<HeaderValue, Page> {
     let mut buffer = [0; _];
-    let host = host.and_then(|host| host::normalize(host.to_str().ok()?, &mut buffer));
+    let host = host.and_then(|host| host.normalized(&mut buffer));
     let host = host.ok_or(Page::BadRequest)?;
     let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let target = if target.starts_with('/') { target } else { "/" };

@@ -1,23 +1,23 @@
 //! One request's way: understood, routed, counted, sent, answered. Which fields pass is the business
 //! of [`crate::headers`], how it is sent that of [`crate::exchange`].
 
-use crate::answer::{Answer, AnswerBody};
+use crate::answer::{Answer, AnswerBody, GiveSocket};
 use crate::app::{App, Sort};
-use crate::client_io::{Busy, Trust};
+use crate::client_io::Busy;
 use crate::connection::Client;
 use crate::detour;
 use crate::ending::Ending;
 use crate::exchange::{Delivery, Exchange, Incame, Outgoing, exchange};
 use crate::headers::{self, BodyFraming, Origin};
 use crate::hold::InQueue;
-use crate::host;
+use crate::host::Named;
 use crate::meter::By;
 use crate::notable::Notable;
 use crate::pages::Page;
 use crate::proxy::{Entry, NoEntry, Proxy};
 use crate::reach::Over;
 use crate::record::Record;
-use crate::request_body::{Pace, Progress, RequestBody};
+use crate::request_body::{Incoming, Progress, RequestBody};
 use crate::stall;
 use crate::target;
 use crate::tunnel::{self, Held, Protocol};
@@ -25,14 +25,20 @@ use crate::upstream::{InFlight, Kind, Upstream};
 use http::header::{CONTENT_LENGTH, HOST, STRICT_TRANSPORT_SECURITY};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
-use hyper::body::{Body, Incoming};
-use hyper::upgrade::OnUpgrade;
+use hyper::body::Body;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
+use tokio::sync::oneshot;
 
-/// Answers `request`, whatever happens.
-pub(crate) async fn answer(client: &Client, request: Request<Incoming>, busy: Busy, trust: Trust) -> Answer {
+/// Answers `request`, whatever happens. `notable`: what there is among its fields.
+pub(crate) async fn answer(
+    client: Arc<Client>,
+    request: Request<Incoming>,
+    notable: Notable,
+    busy: Busy,
+) -> Answer {
+    let client = &*client;
     let on_stream = request.version() == Version::HTTP_2;
     let is_head = request.method() == Method::HEAD;
     let begun = Instant::now();
@@ -47,15 +53,15 @@ pub(crate) async fn answer(client: &Client, request: Request<Incoming>, busy: Bu
         }
         Err(busy) => busy,
     };
-    let order = seat(client, &mut notes).and_then(|()| Order::read(client, request, trust));
+    let order = seat(client, &mut notes).and_then(|()| Order::read(client, &request, notable));
     let carried = match order {
-        Ok(order) => order.carry_out(client, &mut notes).await,
+        Ok(order) => order.carry_out(client, request, &mut notes).await,
         Err(page) => Err(page),
     };
     let Notes { request_body, hsts, app, kind, mut ending } = notes;
     let (by, status, why) = match &carried {
         Ok(Carried::Answer(answer, _)) => (By::App, answer.status(), None),
-        Ok(Carried::Switched(answer)) => (By::App, answer.status(), None),
+        Ok(Carried::Switched(answer, _)) => (By::App, answer.status(), None),
         Ok(Carried::Moved(_)) => (By::Proxy, StatusCode::PERMANENT_REDIRECT, Some("https")),
         Err(page) => (By::Proxy, page.status(), Some(page.reason())),
     };
@@ -72,10 +78,10 @@ pub(crate) async fn answer(client: &Client, request: Request<Incoming>, busy: Bu
             let body = AnswerBody::upstream(body, in_flight, busy, silence);
             Answer::from_parts(head, if on_stream { body.on_stream(request_body) } else { body })
         }
-        Ok(Carried::Switched(answer)) => {
+        Ok(Carried::Switched(answer, give)) => {
             let (mut head, ()) = answer.into_parts();
             headers::prepare_switch(&mut head.headers);
-            Answer::from_parts(head, AnswerBody::empty(busy))
+            Answer::from_parts(head, AnswerBody::switch(give, busy))
         }
         Ok(Carried::Moved(location)) => detour::moved(location, busy),
         // Over HTTP/1.1 the connection sees to it that such an answer has no body.
@@ -116,64 +122,61 @@ struct Notes {
 enum Carried {
     /// With an answer.
     Answer(Incame, InFlight),
-    /// With a change of protocol; the tunnel runs.
-    Switched(Response<()>),
+    /// With a change of protocol; the tunnel waits for the client's socket.
+    Switched(Response<()>, GiveSocket),
     /// It is to be sent there.
     Moved(HeaderValue),
 }
 
 /// A request that was understood.
 struct Order {
-    request: Request<Incoming>,
     /// `Host`, or the authority of an absolute target, which wins.
-    host: Option<HeaderValue>,
-    upgrade: Option<(HeaderValue, OnUpgrade)>,
+    host: Option<Named>,
+    /// The protocol that it asks to change to.
+    upgrade: Option<HeaderValue>,
     /// What there is among its fields.
     notable: Notable,
 }
 
 impl Order {
-    fn read(client: &Client, mut request: Request<Incoming>, trust: Trust) -> Result<Self, Page> {
-        if trust == Trust::Ambiguous {
-            return Err(Page::BadRequest);
-        }
+    fn read(client: &Client, request: &Request<Incoming>, notable: Notable) -> Result<Self, Page> {
         if request.method() == Method::CONNECT {
             return Err(Page::MethodNotAllowed);
         }
         if target::length(request.uri()) > client.proxy.limits.uri_bytes {
             return Err(Page::UriTooLong);
         }
-        if !target::is_valid(&request) {
+        if !target::is_valid(request) {
             return Err(Page::BadRequest);
         }
-        let host = target::host(&request)?;
+        let host = target::host(request)?;
         if let Some(secured) = &client.secured {
             let mut buffer = [0; _];
-            let host = host.as_ref().and_then(|host| host::normalize(host.to_str().ok()?, &mut buffer));
+            let host = host.as_ref().and_then(|host| host.normalized(&mut buffer));
             if detour::is_misdirected(&client.proxy, secured, host) {
                 return Err(Page::Misdirected);
             }
         }
-        let notable = Notable::of(request.headers());
-        let upgrade = match headers::requested_upgrade(request.headers(), notable) {
-            Some(protocol) if request.version() == Version::HTTP_11 => {
-                Some((protocol, hyper::upgrade::on(&mut request)))
-            }
-            _ => None,
-        };
-        Ok(Self { request, host, upgrade, notable })
+        let upgrade = headers::requested_upgrade(request.headers(), notable);
+        let upgrade = upgrade.filter(|_| request.version() == Version::HTTP_11);
+        Ok(Self { host, upgrade, notable })
     }
 
-    async fn carry_out(self, client: &Client, notes: &mut Notes) -> Result<Carried, Page> {
-        let Self { request, host, upgrade, notable } = self;
+    async fn carry_out(
+        self,
+        client: &Client,
+        request: Request<Incoming>,
+        notes: &mut Notes,
+    ) -> Result<Carried, Page> {
+        let Self { host, upgrade, notable } = self;
         let proxy = &client.proxy;
         let kind = headers::is_grpc(request.headers(), notable).then_some(Kind::Call);
-        let route = Route { client, host: host.clone(), target: request.uri().clone(), kind };
+        let route = Route { client, host, target: request.uri().clone(), kind };
         let mut entry = match route.enter(&[], &mut notes.app).await {
             Ok(entry) => entry,
             Err(Turned::Away(page)) => return Err(page),
             Err(Turned::ToHttps(port)) => {
-                return detour::to_https(host.as_ref(), request.uri(), port).map(Carried::Moved);
+                return detour::to_https(route.host.as_ref(), request.uri(), port).map(Carried::Moved);
             }
         };
         notes.hsts = entry.hsts.take();
@@ -186,8 +189,9 @@ impl Order {
             notes.ending.seats[2] = entry.app.admit(Sort::Upgrade)?;
         }
         entry.app.terms.check_length(request.body())?;
-        let (asked, on_upgrade) = upgrade.unzip();
-        let mut request = prepare(client, (request, notable), host, asked, &entry, kind)?;
+        let may_switch = upgrade.is_some();
+        let host = route.host.as_ref().map(|host| host.authority().clone());
+        let mut request = prepare(client, (request, notable), host, upgrade, &entry, kind)?;
         notes.request_body = request.body().progress();
         let mut tried = Vec::new();
         let mut over = Over::Any;
@@ -200,7 +204,11 @@ impl Order {
                 Exchange::Answered(answer, in_flight)
                     if answer.status() == StatusCode::SWITCHING_PROTOCOLS =>
                 {
-                    return switch(proxy, answer, on_upgrade, (in_flight, closings), notes);
+                    // Nobody asked for another protocol: this is no answer to the request.
+                    if !may_switch {
+                        return Err(Page::BadGateway);
+                    }
+                    return switch(proxy, answer, (in_flight, closings), notes);
                 }
                 Exchange::Answered(answer, in_flight) if headers::is_event_stream(answer.headers()) => {
                     notes.kind = Some(Kind::EventStream);
@@ -252,7 +260,7 @@ impl Turned {
 /// What decides where a request goes.
 struct Route<'a> {
     client: &'a Client,
-    host: Option<HeaderValue>,
+    host: Option<Named>,
     target: Uri,
     /// What it is known to be from the beginning.
     kind: Option<Kind>,
@@ -290,7 +298,7 @@ impl Route<'_> {
 
     fn find(&self, tried: &[Arc<Upstream>], app: &mut Option<Arc<App>>) -> Result<Entry, NoEntry> {
         let mut buffer = [0; _];
-        let host = self.host.as_ref().and_then(|host| host::normalize(host.to_str().ok()?, &mut buffer));
+        let host = self.host.as_ref().and_then(|host| host.normalized(&mut buffer));
         let path = match self.target.path() {
             "*" => "/",
             path => path,
@@ -329,12 +337,12 @@ fn prepare(
         head.uri = origin_form(&head.uri, entry.strip).ok_or(Page::BadRequest)?;
     }
     let terms = &entry.app.terms;
-    let pace = if client_speaks_http2 {
+    let stall = if client_speaks_http2 {
         stall::after(terms.stall_time);
-        Pace::AtMost(terms.stall_of(kind))
+        terms.stall_of(kind)
     } else {
         client.shared.stalls_after(terms.stall_time);
-        Pace::OfItsSocket
+        Some(terms.stall_time)
     };
     // The same body, framed the same way.
     let chunked = !body.is_end_stream() && !head.headers.contains_key(CONTENT_LENGTH);
@@ -363,7 +371,7 @@ fn prepare(
     let body = if body.is_end_stream() {
         RequestBody::Empty
     } else {
-        RequestBody::streamed(body, terms.body_bytes, pace)
+        RequestBody::streamed(body, terms.body_bytes, stall)
     };
     Ok(Request::from_parts(head, body))
 }
@@ -383,12 +391,9 @@ fn origin_form(uri: &Uri, strip: usize) -> Option<Uri> {
 fn switch(
     proxy: &Arc<Proxy>,
     answer: Incame,
-    client: Option<OnUpgrade>,
     (in_flight, closings): (InFlight, u64),
     notes: &mut Notes,
 ) -> Result<Carried, Page> {
-    // Nobody asked for another protocol: this is no answer to the request.
-    let Some(client) = client else { return Err(Page::BadGateway) };
     let (head, delivery) = answer.into_parts();
     // HTTP/2 has no such answer.
     let Delivery::Http1(delivery) = delivery else { return Err(Page::BadGateway) };
@@ -399,6 +404,7 @@ fn switch(
     ending.answered(notes.app.as_ref(), By::App, head.status, None);
     let silence_time = notes.app.as_ref().and_then(|app| app.terms.stream_silence_time);
     let terms = Held { in_flight, ending, silence_time };
+    let (give, client) = oneshot::channel();
     tunnel::start(proxy, protocol, client, delivery.into_parts(), (terms, closings));
-    Ok(Carried::Switched(Response::from_parts(head, ())))
+    Ok(Carried::Switched(Response::from_parts(head, ()), give))
 }

@@ -70,7 +70,7 @@ pub(crate) fn prepare_request(
     if framing == BodyFraming::Chunked {
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    if notable.has(Field::ContentLength) {
+    if notable.has(Field::DoubtfulLength) {
         say_length_once(headers);
     }
     if trailers {
@@ -132,7 +132,7 @@ pub(crate) fn prepare_answer(headers: &mut HeaderMap, notable: Notable) {
         // The body was read by its chunks; a length beside them says something else or nothing.
         headers.remove(CONTENT_LENGTH);
     }
-    if notable.has(Field::ContentLength) {
+    if notable.has(Field::DoubtfulLength) {
         say_length_once(headers);
     }
     remove_hop_by_hop(headers, notable);
@@ -233,7 +233,10 @@ fn is_claim_about_origin(name: &HeaderName) -> bool {
 }
 
 fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
-    value.to_str().unwrap_or_default().split(',').map(str::trim).filter(|token| !token.is_empty())
+    // One that no name can have takes no other with it.
+    let tokens =
+        value.as_bytes().split(|&byte| byte == b',').filter_map(|token| std::str::from_utf8(token).ok());
+    tokens.map(str::trim).filter(|token| !token.is_empty())
 }
 
 #[cfg(test)]
@@ -296,6 +299,15 @@ mod tests {
         ];
         let kept = [("accept", "*/*"), ("content-length", "0"), ("host", "a")];
         assert_eq!(prepared(&fields), map(&kept));
+    }
+
+    #[test]
+    fn a_name_that_none_can_have_keeps_no_other_from_being_removed() {
+        let mut headers = map(&[("accept", "*/*"), ("x-private", "1")]);
+        headers.insert(CONNECTION, HeaderValue::from_bytes(b"c\xecose, X-Private").unwrap());
+        let notable = Notable::of(&headers);
+        remove_hop_by_hop(&mut headers, notable);
+        assert_eq!(headers, map(&[("accept", "*/*")]));
     }
 
     #[test]

@@ -1,10 +1,23 @@
 //! What a `Host` names: the comparable form of an authority. Knows nothing of routes.
 
+use http::HeaderValue;
+
 /// Longest name that DNS allows.
 const LONGEST: usize = 253;
 
 /// Room for a normalized host, on the stack of the one who asks.
 pub(crate) type HostBuffer = [u8; LONGEST];
+
+/// Which bytes the comparable form of a name has.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0_u8;
+    while byte < u8::MAX {
+        plain[byte as usize] = matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~');
+        byte += 1;
+    }
+    plain
+};
 
 /// The host in `authority` (`host`, `host:port`, `[v6]:port`): lower case, without port and without
 /// the trailing dot. `None`: it is no host, and the request must be refused.
@@ -19,8 +32,7 @@ pub(crate) fn normalize<'a>(authority: &'a str, buffer: &'a mut HostBuffer) -> O
     }
     let host = host.strip_suffix('.').unwrap_or(host);
     // As it is written nearly always.
-    let is_plain = |b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~');
-    if (1..=LONGEST).contains(&host.len()) && host.bytes().all(is_plain) {
+    if (1..=LONGEST).contains(&host.len()) && host.bytes().all(|byte| PLAIN[usize::from(byte)]) {
         return Some(host);
     }
     let lower = buffer.get_mut(..host.len()).filter(|lower| !lower.is_empty())?;
@@ -32,6 +44,39 @@ pub(crate) fn normalize<'a>(authority: &'a str, buffer: &'a mut HostBuffer) -> O
         *to = from.to_ascii_lowercase();
     }
     std::str::from_utf8(lower).ok()
+}
+
+/// The host that a request names.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    authority: HeaderValue,
+    /// How many bytes of it are the comparable form; `None`: that is written otherwise.
+    plain: Option<usize>,
+}
+
+impl Named {
+    /// What `authority` names; `None`: it names no host.
+    pub(crate) fn new(authority: HeaderValue) -> Option<Self> {
+        let text = authority.to_str().ok()?;
+        let mut buffer = [0; _];
+        let host = normalize(text, &mut buffer)?;
+        let plain = std::ptr::eq(host.as_ptr(), text.as_ptr()).then_some(host.len());
+        Some(Self { authority, plain })
+    }
+
+    /// As it was said.
+    pub(crate) const fn authority(&self) -> &HeaderValue {
+        &self.authority
+    }
+
+    /// Its comparable form.
+    pub(crate) fn normalized<'a>(&'a self, buffer: &'a mut HostBuffer) -> Option<&'a str> {
+        let text = self.authority.to_str().ok()?;
+        match self.plain {
+            Some(length) => text.get(..length),
+            None => normalize(text, buffer),
+        }
+    }
 }
 
 /// Host and port digits (empty when there is no port).
@@ -70,6 +115,18 @@ mod tests {
         }
         assert_eq!(host("[::1]:80").as_deref(), Some("[::1]"));
         assert_eq!(host("10.0.0.1:80").as_deref(), Some("10.0.0.1"));
+    }
+
+    #[test]
+    fn a_name_is_the_same_by_itself_and_as_part_of_an_authority() {
+        for authority in ["example.com", "EXAMPLE.com:80", "example.com.:8080", "[::1]:80", "a"] {
+            let named = Named::new(HeaderValue::from_static(authority));
+            let mut buffer = [0; _];
+            let normalized = named.as_ref().and_then(|named| named.normalized(&mut buffer));
+            assert_eq!(normalized.map(str::to_owned), host(authority), "{authority}");
+            assert!(named.is_some_and(|named| named.authority() == authority));
+        }
+        assert!(Named::new(HeaderValue::from_static("a b")).is_none());
     }
 
     #[test]

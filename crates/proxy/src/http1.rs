@@ -3,7 +3,6 @@
 //! connections rest between two exchanges, is not its business.
 
 mod delivery;
-mod extent;
 mod head;
 mod outbox;
 
@@ -14,29 +13,19 @@ pub(crate) use outbox::Outbox;
 use crate::alarm::Alarm;
 use crate::closing::Closing;
 use crate::exchange::Outgoing;
+use crate::reading::{self, READ};
 use crate::request_body::RequestBody;
 use crate::upstream_stream::UpstreamStream;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use outbox::Unsent;
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::mem;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt, split};
 use tokio::task::AbortHandle;
-use tokio_util::io::poll_read_buf;
-
-/// Room for a read, in bytes, where nothing is known of what comes: a head with a small page behind it.
-const READ: usize = 16 * 1024;
-
-thread_local! {
-    /// Room for the next read on this thread: what is read is little in most cases, and copied out of it.
-    static ROOM: Cell<BytesMut> = Cell::default();
-}
 
 /// What makes no sense in an answer, or could be read in two ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,10 +38,6 @@ pub(crate) enum Nonsense {
     Length,
     #[error("an answer has a Transfer-Encoding other than chunked")]
     Encoding,
-    #[error("a chunk of an answer is malformed")]
-    Chunk,
-    #[error("the connection ended before the answer did")]
-    Incomplete,
 }
 
 /// Why there is no answer.
@@ -131,23 +116,9 @@ impl Connection {
 
     /// Reads more, with room for so many bytes; how many came. 0: the other side has ended it.
     fn poll_read(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
-        // Many wait at the same time: room is only made for what is there.
+        // The first time nothing has come, and that costs less to find out than to read nothing.
         ready!(self.stream.poll_readable(cx))?;
-        let mut buffer = match mem::take(&mut self.read) {
-            read if read.is_empty() => ROOM.take(),
-            read => read.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref())),
-        };
-        buffer.reserve(room);
-        let polled = poll_read_buf(Pin::new(&mut self.stream), cx, &mut buffer);
-        // A little of much room would keep all of it, for as long as its client does not take it.
-        if buffer.len() < buffer.capacity() / 8 {
-            self.read = Bytes::copy_from_slice(&buffer);
-            buffer.clear();
-            ROOM.set(buffer);
-        } else {
-            self.read = buffer.freeze();
-        }
-        polled
+        reading::poll_read(&mut self.stream, cx, &mut self.read, room)
     }
 
     /// The answer came before all of the request was sent: what is left goes on its way in a task of its own, for as

@@ -1,7 +1,7 @@
 //! Which of the fields that matter to a proxy a message has. To look at each name once costs less than to ask for each
 //! field that there may be: most messages have few of them. What is done with them is the business of [`crate::headers`].
 
-use http::header::{HeaderMap, HeaderName};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// A field, or several that are treated alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(crate) enum Field {
     Upgrade,
     /// One that may have to stay behind, for another reason than those above.
     Doubtful,
+    /// A length that is said more than once, or is no plain number.
+    DoubtfulLength,
 }
 
 /// Those that a message has.
@@ -23,7 +25,19 @@ pub(crate) struct Notable(u8);
 impl Notable {
     /// Those among `headers`.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        headers.keys().filter_map(field).fold(Self::default(), |found, field| Self(found.0 | bit(field)))
+        let mut found = Self::default();
+        headers.iter().for_each(|(name, value)| found.note(name, value));
+        found
+    }
+
+    /// There is this one.
+    pub(crate) fn note(&mut self, name: &HeaderName, value: &HeaderValue) {
+        let Some(field) = field(name) else { return };
+        let is_plain = || value.as_bytes().iter().all(u8::is_ascii_digit);
+        if field == Field::ContentLength && (self.has(field) || !is_plain()) {
+            self.0 |= bit(Field::DoubtfulLength);
+        }
+        self.0 |= bit(field);
     }
 
     pub(crate) const fn has(self, field: Field) -> bool {
@@ -61,7 +75,6 @@ fn field(name: &HeaderName) -> Option<Field> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     #[test]
     fn what_a_message_has_is_found_and_nothing_else() {
@@ -77,11 +90,20 @@ mod tests {
                 Field::TransferEncoding,
                 Field::Upgrade,
                 Field::Doubtful,
+                Field::DoubtfulLength,
             ];
             all.into_iter().filter(|&field| found.has(field)).collect::<Vec<_>>()
         };
         assert!(found(&["accept", "host", "date", "xylophone"]).is_empty());
         assert_eq!(found(&["content-length", "date"]), [Field::ContentLength]);
+        let lengths = |values: &[&'static str]| {
+            let mut found = Notable::default();
+            for value in values {
+                found.note(&http::header::CONTENT_LENGTH, &HeaderValue::from_static(value));
+            }
+            found.has(Field::DoubtfulLength)
+        };
+        assert!(!lengths(&["3"]) && lengths(&["3", "3"]) && lengths(&["3, 3"]) && lengths(&["+3"]));
         assert_eq!(found(&["upgrade", "host", "connection"]), [Field::Connection, Field::Upgrade]);
         assert_eq!(found(&["te", "content-type"]), [Field::ContentType, Field::Te]);
         assert_eq!(found(&["transfer-encoding", "keep-alive"]), [Field::TransferEncoding, Field::Doubtful]);

@@ -20,6 +20,8 @@ pub(crate) enum Page {
     BodyTooLong,
     /// The request target is too long.
     UriTooLong,
+    /// The head of the request is too long.
+    HeadTooLong,
     /// `CONNECT`: this is no forward proxy.
     MethodNotAllowed,
     /// No app is routed here.
@@ -47,6 +49,7 @@ impl Page {
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeadTooLong => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
@@ -64,6 +67,7 @@ impl Page {
             Self::RequestTimeout => "request_timeout",
             Self::BodyTooLong => "body_too_long",
             Self::UriTooLong => "uri_too_long",
+            Self::HeadTooLong => "head_too_long",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::NoRoute => "no_route",
             Self::Misdirected => "misdirected",
@@ -88,6 +92,7 @@ impl Page {
             Self::RequestTimeout => "408 Request Timeout: the rest of this request did not come.\n",
             Self::BodyTooLong => "413 Content Too Large: the body of this request is too long.\n",
             Self::UriTooLong => "414 URI Too Long\n",
+            Self::HeadTooLong => "431 Request Header Fields Too Large\n",
             Self::MethodNotAllowed => "405 Method Not Allowed\n",
             Self::NoRoute => "404 Not Found: nothing is served here.\n",
             Self::Misdirected => "421 Misdirected Request: this connection is for other hosts.\n",
@@ -147,6 +152,7 @@ impl Page {
             | Self::RequestTimeout
             | Self::BodyTooLong
             | Self::UriTooLong
+            | Self::HeadTooLong
             | Self::NoRoute
             | Self::Misdirected
             | Self::BadGateway

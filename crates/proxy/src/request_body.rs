@@ -1,12 +1,11 @@
 //! The body of a request on its way to an upstream, streamed as it comes, without its trailers.
 
+use crate::inbound::{self, BrokenBody};
 use crate::pages::Page;
 use crate::silence::Silence;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use std::error::Error;
-use std::io;
+use hyper::body::{Body, Frame, SizeHint};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -79,13 +78,15 @@ pub(crate) enum RequestBody {
     Streamed(Box<Streamed>),
 }
 
-/// Who sees to it that a body goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pace {
-    /// HTTP/1.1: the socket that it comes over.
-    OfItsSocket,
-    /// HTTP/2: the body itself. For so long its client may send nothing until the answer begins; `None`: for ever.
-    AtMost(Option<Duration>),
+/// A body as its client sends it.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// There is none.
+    None,
+    /// On a connection of its own, as long as it comes.
+    Http1(Box<inbound::Body>),
+    /// On a stream beside others.
+    Http2(hyper::body::Incoming),
 }
 
 /// A body that comes as the client sends it.
@@ -95,7 +96,7 @@ pub(crate) struct Streamed {
     progress: Arc<Progress>,
     /// How many more bytes of it the app takes.
     left: u64,
-    /// Of one that comes over an HTTP/2 stream.
+    /// Of one that comes over an HTTP/2 stream. (Else it keeps the time itself, also when the answer has begun.)
     silence: Option<Silence>,
 }
 
@@ -104,7 +105,10 @@ pub(crate) struct Streamed {
 pub(crate) enum BrokenRequest {
     /// It broke off, or makes no sense.
     #[error("the client broke off its request")]
-    Client(#[source] hyper::Error),
+    Http1(#[from] BrokenBody),
+    /// The same.
+    #[error("the client broke off its request")]
+    Http2(#[from] hyper::Error),
     /// It did not go on.
     #[error("the client sent nothing for too long")]
     Silent,
@@ -120,11 +124,16 @@ pub(crate) enum BrokenRequest {
 }
 
 impl RequestBody {
-    /// What a client sends, at most `longest` bytes of it.
-    pub(crate) fn streamed(incoming: Incoming, longest: u64, pace: Pace) -> Self {
-        let silence = match pace {
-            Pace::OfItsSocket => None,
-            Pace::AtMost(longest) => Some(Silence::at_most(longest)),
+    /// What a client sends, at most `longest` bytes of it. In the middle of it, its client may send nothing for
+    /// `stall`; `None`: for ever.
+    pub(crate) fn streamed(mut incoming: Incoming, longest: u64, stall: Option<Duration>) -> Self {
+        let silence = match &mut incoming {
+            Incoming::None => return Self::Empty,
+            Incoming::Http1(body) => {
+                body.stalls_after(stall);
+                None
+            }
+            Incoming::Http2(_) => Some(Silence::at_most(stall)),
         };
         Self::Streamed(Box::new(Streamed { incoming, progress: Arc::default(), left: longest, silence }))
     }
@@ -134,6 +143,40 @@ impl RequestBody {
         match self {
             Self::Empty => None,
             Self::Streamed(streamed) => Some(Arc::clone(&streamed.progress)),
+        }
+    }
+}
+
+impl Body for Incoming {
+    type Data = Bytes;
+    type Error = BrokenRequest;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenRequest>>> {
+        match self.get_mut() {
+            Self::None => Poll::Ready(None),
+            Self::Http1(body) => body.poll_data(cx).map(|data| data.map(|data| Ok(data.map(Frame::data)?))),
+            Self::Http2(incoming) => {
+                Pin::new(incoming).poll_frame(cx).map(|frame| frame.map(|frame| Ok(frame?)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Http1(body) => body.is_over(),
+            Self::Http2(incoming) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::None => SizeHint::with_exact(0),
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(incoming) => incoming.size_hint(),
         }
     }
 }
@@ -180,7 +223,7 @@ impl Body for RequestBody {
             Some(Ok(frame)) if frame.is_trailers() => None,
             Some(Err(error)) => {
                 progress.fault.get_or_init(|| Fault::of(&error));
-                Some(Err(BrokenRequest::Client(error)))
+                Some(Err(error))
             }
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -220,10 +263,9 @@ impl Fault {
         }
     }
 
-    fn of(error: &hyper::Error) -> Self {
-        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
-        match cause.map(io::Error::kind) {
-            Some(io::ErrorKind::TimedOut) => Self::Stalled,
+    fn of(error: &BrokenRequest) -> Self {
+        match error {
+            BrokenRequest::Http1(BrokenBody::Silent) => Self::Stalled,
             _ => Self::Broken,
         }
     }

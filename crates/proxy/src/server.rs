@@ -17,6 +17,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +58,8 @@ pub struct ProxyConfig {
     pub sockets: Vec<TcpListener>,
     /// What about a proxy that runs already.
     pub start: Start,
+    /// Is told once everything answers; dropped when the proxy does not start.
+    pub ready: Option<oneshot::Sender<()>>,
 }
 
 /// How a proxy begins.
@@ -139,6 +142,7 @@ pub async fn serve(config: ProxyConfig, shutdown: CancellationToken) -> Result<(
         access_log,
         sockets,
         start,
+        ready,
     } = config;
     let (snapshot, keyfile) = (Snapshot::new(path.clone()), Keyfile::new(keyfile));
     let listening = |source| ServeError::Listen { addr: http, source };
@@ -188,6 +192,10 @@ pub async fn serve(config: ProxyConfig, shutdown: CancellationToken) -> Result<(
     let control = control::start(control, desk.clone());
     let listeners = board.addresses().await;
     tracing::info!(?listeners, socket = %socket.display(), "the proxy is ready");
+    if let Some(ready) = ready {
+        // Whoever wanted to know may have gone.
+        let _ = ready.send(());
+    }
 
     carry(&desk, control, &shutdown).await.stop().await;
     board.close().await;

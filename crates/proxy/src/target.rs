@@ -1,11 +1,10 @@
 //! What a request is for: its host and its target, as far as they can be understood in one way only.
 
-use crate::host;
+use crate::host::Named;
 use crate::pages::Page;
 use http::header::HOST;
 use http::uri::Uri;
 use http::{HeaderValue, Method, Request, Version};
-use hyper::body::Incoming;
 
 /// How many bytes there are of it.
 pub(crate) fn length(uri: &Uri) -> usize {
@@ -14,7 +13,7 @@ pub(crate) fn length(uri: &Uri) -> usize {
 }
 
 /// The one host that a request names; HTTP/1.0 may name none.
-pub(crate) fn host(request: &Request<Incoming>) -> Result<Option<HeaderValue>, Page> {
+pub(crate) fn host<B>(request: &Request<B>) -> Result<Option<Named>, Page> {
     let mut fields = request.headers().get_all(HOST).iter();
     let (field, second) = (fields.next(), fields.next());
     let authority = request.uri().authority();
@@ -35,17 +34,14 @@ pub(crate) fn host(request: &Request<Incoming>) -> Result<Option<HeaderValue>, P
         None => field.cloned(),
     };
     // Without an authority both are the same.
-    for host in named.iter().chain(field.filter(|_| authority.is_some())) {
-        let well_formed = host.to_str().is_ok_and(|host| host::normalize(host, &mut [0; _]).is_some());
-        if !well_formed {
-            return Err(Page::BadRequest);
-        }
+    if authority.is_some() && field.is_some_and(|field| Named::new(field.clone()).is_none()) {
+        return Err(Page::BadRequest);
     }
-    Ok(named)
+    named.map(|named| Named::new(named).ok_or(Page::BadRequest)).transpose()
 }
 
 /// Whether the target names a resource, or, for `OPTIONS`, the server as a whole.
-pub(crate) fn is_valid(request: &Request<Incoming>) -> bool {
+pub(crate) fn is_valid<B>(request: &Request<B>) -> bool {
     let path = request.uri().path();
     path.starts_with('/') || (path == "*" && request.method() == Method::OPTIONS)
 }

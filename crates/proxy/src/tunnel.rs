@@ -2,7 +2,6 @@
 //! is closed. Then it ends in order: what was sent arrives, and a WebSocket is told that the other side goes
 //! away.
 
-use crate::client_io::ClientIo;
 use crate::client_stream::ClientStream;
 use crate::ending::Ending;
 use crate::proxy::Proxy;
@@ -12,8 +11,6 @@ use crate::websocket::{Frames, GOING_AWAY};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::UPGRADE;
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -49,12 +47,15 @@ pub(crate) struct Held {
     pub(crate) silence_time: Option<Duration>,
 }
 
+/// A client's socket, with what was read of it and not yet taken, once the answer to its request was written.
+pub(crate) type AwaitedSocket = oneshot::Receiver<(ClientStream, Bytes)>;
+
 /// Carries bytes between `client` and `upstream` (with what was read early), in a task of its own, once the client
 /// has upgraded. `closings` is how often its upstream had been closed when it was counted in.
 pub(crate) fn start(
     proxy: &Arc<Proxy>,
     protocol: Protocol,
-    client: OnUpgrade,
+    client: AwaitedSocket,
     upstream: (UpstreamStream, Bytes),
     (held, closings): (Held, u64),
 ) {
@@ -76,7 +77,7 @@ pub(crate) fn start(
 async fn run(
     proxy: &Proxy,
     protocol: Protocol,
-    (client, upstream): (OnUpgrade, (UpstreamStream, Bytes)),
+    (client, upstream): (AwaitedSocket, (UpstreamStream, Bytes)),
     (mut held, farewell): (Held, CancellationToken),
 ) {
     let (moved, given) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -114,15 +115,13 @@ async fn run(
 }
 
 async fn open<'a>(
-    client: OnUpgrade,
+    client: AwaitedSocket,
     (mut upstream, early_from_upstream): (UpstreamStream, Bytes),
     (moved, given): (&'a AtomicU64, &'a AtomicU64),
 ) -> io::Result<(ClientEnd<'a, ClientStream>, UpstreamStream)> {
-    let (client, early_from_client) = bare(client.await.map_err(io::Error::other)?)?;
-    let (client, not_yet_taken) = client.into_inner().into_parts();
-    let mut client = ClientEnd { stream: client, frames: Frames::default(), moved, given };
+    let (stream, early_from_client) = client.await.map_err(io::Error::other)?;
+    let mut client = ClientEnd { stream, frames: Frames::default(), moved, given };
     upstream.write_all(&early_from_client).await?;
-    upstream.write_all(&not_yet_taken).await?;
     client.write_all(&early_from_upstream).await?;
     client.flush().await?;
     Ok((client, upstream))
@@ -198,13 +197,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientEnd<'_, S> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
-}
-
-/// The socket under an upgraded connection, and what was already read from it.
-fn bare(upgraded: Upgraded) -> io::Result<(TokioIo<ClientIo<ClientStream>>, Bytes)> {
-    let parts =
-        upgraded.downcast().map_err(|_| io::Error::other("an upgraded connection of another kind"))?;
-    Ok((parts.io, parts.read_buf))
 }
 
 #[cfg(test)]

@@ -71,7 +71,8 @@ impl Story {
         let bytes = format!("name: {app}\nimage: registry.example/{app}:{}\n", self.deployments);
         let sha = ConfigSha(format!("{:064x}", self.deployments));
         let at = Timestamp::from_micros(MORNING + self.micros);
-        let new = NewConfig { app, bytes: bytes.repeat(8).into_bytes(), sha, at };
+        let bytes = bytes.repeat(8).into_bytes();
+        let new = NewConfig { app, bytes, sha, at, project: None, audit: None };
         self.config = database.insert_config(&new).await.unwrap();
     }
 

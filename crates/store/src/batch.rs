@@ -2,6 +2,7 @@
 //! handful of statements instead of five each. What is written is the same, row by row, as when each is
 //! applied alone (`write`), and each still decides its own conflict. It must not know when it is committed.
 
+use crate::audit;
 use crate::entity::{app_machine, current_state, deployment, deployment_event, deployment_image};
 use crate::write::{Unit, Write, Written, end_deployment, image_row, replace_current_state, replace_image};
 use dockswap_core::records::DeploymentWrite;
@@ -36,7 +37,16 @@ fn together<'a>(writes: &[&'a Write]) -> Vec<&'a Unit> {
     let mut apps = BTreeSet::new();
     let units = writes.iter().map_while(|write| match write {
         Write::Transition(unit) => Some(&**unit),
-        Write::Refusal(_) | Write::Config(_) | Write::GiveUp(..) | Write::Prune(..) | Write::Touch => None,
+        Write::Refusal(_)
+        | Write::Config(_)
+        | Write::GiveUp(..)
+        | Write::Prune(..)
+        | Write::Token(_)
+        | Write::Key(_)
+        | Write::Projects(_)
+        | Write::RemoveProject(_)
+        | Write::Audit(_)
+        | Write::Touch => None,
     });
     units.take_while(|unit| unit.version == unit.expected + 1 && apps.insert(&unit.app)).collect()
 }
@@ -68,6 +78,10 @@ async fn apply_units<C: ConnectionTrait>(units: &[&Unit], db: &C) -> Result<Vec<
         .map(|(id, image)| image_row(*id, image))
         .collect();
     insert(images, Some(replace_image()), db).await?;
+    // One by one: few of them are orders, and a request has one row whoever writes it.
+    for record in accepted.iter().filter_map(|unit| unit.audit.as_ref()) {
+        audit::write(record, db).await?;
+    }
     Ok(units.iter().map(|unit| if is_next(unit) { Written::Done } else { Written::Conflict }).collect())
 }
 

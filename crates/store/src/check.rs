@@ -1,9 +1,9 @@
 //! Whether the records of a database fit together: what `dockswap db check` asks, a restore before it
 //! puts a copy in place, and every start of a controller. It finds and says; it mends nothing.
 
-use crate::audit::AppRecords;
 use crate::entity::{app_config, app_machine, current_state, deployment};
 use crate::history::History;
+use crate::inspection::AppRecords;
 use dockswap_core::records::{CurrentState, StoreError, in_words};
 use dockswap_core::{Color, DeploymentId};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
@@ -182,8 +182,8 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::wrong;
-    use crate::audit::AppRecords;
     use crate::checkpoint::Checkpoint;
+    use crate::inspection::AppRecords;
     use crate::rows::EventRow;
     use crate::tests::plan;
     use dockswap_core::machine::{Event, Machine, Order, OrderReason, OrderTarget, ReplayError};

@@ -12,6 +12,7 @@ use crate::write::{Unit, Write, Written};
 use crate::writer::{Scribe, Writer};
 use crate::{DEADLINE, postgres, restore};
 use async_trait::async_trait;
+use dockswap_core::audit::AuditRecord;
 use dockswap_core::machine::{Machine, Transition};
 use dockswap_core::ports::{Image, Store};
 use dockswap_core::records::{CommitError, ConfigRow, DeploymentRow, NewConfig, RefusalRecord, StoreError};
@@ -185,7 +186,15 @@ impl Opened {
     }
 
     async fn into_database(self, holder: &Holder) -> Result<Database, ConnectError> {
-        let epoch = lease::begin_epoch(&self.writing, holder).await.map_err(LeaseError::from)?;
+        let begun = lease::begin_epoch(&self.writing, holder).await;
+        let epoch = begun.map_err(|cause| match &self.file {
+            // Alone in a file, nobody else stands in the way: what fails is the file, and that has a name.
+            Some(path) => ConnectError::Open {
+                database: format!("sqlite://{}", path.display()),
+                source: LeaseError::from(cause).into(),
+            },
+            None => LeaseError::from(cause).into(),
+        })?;
         let (announce, fenced) = watch::channel(false);
         let lease = match self.held {
             Held::File(lease) => lease,
@@ -247,7 +256,7 @@ impl Database {
         self.writer.close().await;
     }
 
-    async fn write(&self, operation: &'static str, write: Write) -> Result<Written, StoreError> {
+    pub(crate) async fn write(&self, operation: &'static str, write: Write) -> Result<Written, StoreError> {
         self.writer.write(operation, self.history.deadline, write).await
     }
 
@@ -262,7 +271,9 @@ impl Database {
             Written::Conflict => {
                 Err(CommitError::Conflict { app: kept.app.clone(), expected: kept.version.0 })
             }
-            Written::Done | Written::Config(_) => Ok(Pruned::default()),
+            Written::Done | Written::Config(_) | Written::Token(_) | Written::Project(_) => {
+                Ok(Pruned::default())
+            }
         }
     }
 
@@ -271,7 +282,11 @@ impl Database {
         let (app, expected) = (unit.app.clone(), unit.expected.cast_unsigned());
         match self.write("commit a transition", Write::Transition(Box::new(unit))).await? {
             Written::Conflict => Err(CommitError::Conflict { app, expected }),
-            Written::Done | Written::Config(_) | Written::Pruned(_) => Ok(()),
+            Written::Done
+            | Written::Config(_)
+            | Written::Pruned(_)
+            | Written::Token(_)
+            | Written::Project(_) => Ok(()),
         }
     }
 }
@@ -295,11 +310,19 @@ impl Store for Database {
         Ok(())
     }
 
+    async fn record_audit(&self, audit: &AuditRecord) -> Result<(), StoreError> {
+        self.write("put an order on record", Write::Audit(Box::new(audit.clone()))).await.map(drop)
+    }
+
     async fn insert_config(&self, config: &NewConfig) -> Result<ConfigId, StoreError> {
         let operation = "store a config";
         match self.write(operation, Write::Config(config.clone())).await? {
             Written::Config(id) => Ok(id),
-            Written::Done | Written::Conflict | Written::Pruned(_) => {
+            Written::Done
+            | Written::Conflict
+            | Written::Pruned(_)
+            | Written::Token(_)
+            | Written::Project(_) => {
                 Err(store_error(operation, self.history.deadline, DbErr::UnpackInsertId))
             }
         }

@@ -71,7 +71,7 @@ impl History {
         }
     }
 
-    async fn list<T: FromRow>(
+    pub(crate) async fn list<T: FromRow>(
         &self,
         operation: &'static str,
         rows: impl Future<Output = Result<Vec<T::Row>, DbErr>>,

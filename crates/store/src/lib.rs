@@ -15,16 +15,20 @@
 mod audit;
 mod backup;
 mod batch;
+mod carry_over;
 mod check;
 mod checkpoint;
 mod database;
 mod entity;
 mod error;
 mod history;
+mod inspection;
+mod keys;
 mod lease;
 mod location;
 mod postgres;
 mod presence;
+mod projects;
 mod prune;
 mod restore;
 mod rows;
@@ -33,10 +37,12 @@ mod sqlite;
 mod stamp;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod transaction;
 mod write;
 mod writer;
 
+pub use audit::{AuditRow, AuditScope};
 pub use backup::BackupError;
 pub use check::Verdict;
 pub use database::{
@@ -44,10 +50,13 @@ pub use database::{
 };
 pub use error::{ConnectError, LeaseError, SchemaError};
 pub use history::{EventScope, History, Page};
+pub use keys::{KeyId, KeyRecord, NewKey, Reservation};
 pub use lease::Holder;
+pub use projects::ProjectOutcome;
 pub use restore::{RestoreError, Restored, restore};
 pub use rows::{ConfigSummary, EventRow};
 pub use schema::SchemaStatus;
+pub use tokens::{TokenOutcome, TokenRow};
 
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 //! restore that is interrupted half way is finished by whoever opens the database next: at no moment
 //! can anybody take an empty file for the records, or an old log for the new file's.
 
+use crate::carry_over::{Good, carry_over, good_tokens};
 use crate::error::{ConnectError, LeaseError, SchemaError};
 use crate::history::{EventScope, History, Page};
 use crate::lease::{Holder, Lease};
@@ -11,6 +12,7 @@ use crate::sqlite::{self, Access};
 use crate::stamp::Stamp;
 use crate::{DEADLINE, schema};
 use chrono::{DateTime, Utc};
+use dockswap_core::audit::AuditRecord;
 use dockswap_core::records::StoreError;
 use sea_orm::{ConnectionTrait, PaginatorTrait};
 use std::fs::{self, File, OpenOptions};
@@ -20,6 +22,9 @@ use std::path::{Path, PathBuf};
 
 /// A copy that is being made and looked at. It counts for nothing.
 const INCOMING: &str = ".incoming";
+
+/// A copy of the database that is replaced, as long as it is looked at. It counts for nothing.
+const OUTGOING: &str = ".outgoing";
 
 /// A copy that was found sound and takes the database's place: from here on there is no way back.
 const RESTORING: &str = ".restoring";
@@ -37,6 +42,11 @@ pub struct Restored {
     pub apps: usize,
     /// How many deployments.
     pub deployments: u64,
+    /// The names of tokens that were good when the backup was made, and are revoked now: the database that was here
+    /// did not know them as good.
+    pub tokens_revoked: Vec<String>,
+    /// How many grants other tokens have lost for the same reason.
+    pub grants_lost: usize,
     /// The migrations that the backup lacked.
     pub migrated: Vec<String>,
 }
@@ -103,12 +113,18 @@ pub enum RestoreError {
 }
 
 /// Puts a copy of `backup` in the place of the database at `url`, in `holder`'s name, after it was found
-/// sound. The database that was there is kept beside it as `….before-restore-<time>`. On the disk when
+/// sound and `order` was put on record in it. What was taken away from tokens since the backup was made stays away.
+/// The database that was there is kept beside it as `….before-restore-<time>`. On the disk when
 /// this returns.
 ///
 /// # Errors
 /// When the copy is not in place: then everything is as it was.
-pub async fn restore(url: &str, backup: &Path, holder: &Holder) -> Result<Restored, RestoreError> {
+pub async fn restore(
+    url: &str,
+    backup: &Path,
+    holder: &Holder,
+    order: AuditRecord,
+) -> Result<Restored, RestoreError> {
     let Location::Sqlite(path) = url.parse().map_err(RestoreError::Url)? else {
         return Err(RestoreError::NotSqlite);
     };
@@ -125,7 +141,8 @@ pub async fn restore(url: &str, backup: &Path, holder: &Holder) -> Result<Restor
         return Err(RestoreError::Itself { path });
     }
     let incoming = beside(&path, INCOMING);
-    let outcome = take_in(backup, &incoming).await;
+    let good = known_here(&path).await;
+    let outcome = take_in(backup, &incoming, &good, order).await;
     let mut restored = match outcome {
         Ok(restored) => restored,
         Err(error) => {
@@ -142,19 +159,31 @@ pub async fn restore(url: &str, backup: &Path, holder: &Holder) -> Result<Restor
     Ok(restored)
 }
 
+/// The tokens that the database at `path` knows as good. A copy of it is asked: whoever opens a file may change what lies
+/// beside it, and what was here is kept as it is.
+async fn known_here(path: &Path) -> Good {
+    let outgoing = beside(path, OUTGOING);
+    let copied = remove_all(&outgoing).is_ok() && copy_with_log(path, &outgoing).is_ok();
+    let good = if copied { good_tokens(&outgoing).await } else { Good::new() };
+    // Left over, it is replaced the next time.
+    let _ = remove_all(&outgoing);
+    good
+}
+
 /// Copies `backup`, with its log where it has one, and looks at the copy.
-async fn take_in(backup: &Path, incoming: &Path) -> Result<Restored, RestoreError> {
+async fn take_in(
+    backup: &Path,
+    incoming: &Path,
+    good: &Good,
+    order: AuditRecord,
+) -> Result<Restored, RestoreError> {
     let written = |source| RestoreError::File { path: incoming.to_owned(), source };
     remove_all(incoming).map_err(written)?;
-    copy(backup, incoming)?;
-    let log = beside(backup, "-wal");
-    if log.exists() {
-        copy(&log, &beside(incoming, "-wal"))?;
-    }
+    copy_with_log(backup, incoming)?;
     let foreign = |source| RestoreError::Foreign { path: backup.to_owned(), source };
     let db = sqlite::open(incoming, Access::Write).await.map_err(|error| foreign(Some(error)))?;
     let copied = History { db: db.clone(), deadline: DEADLINE };
-    let outcome = look_at(backup, &copied).await;
+    let outcome = look_at(backup, &copied, good, order).await;
     let folded = db.execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await;
     let closed = db.close().await;
     let restored = outcome?;
@@ -166,7 +195,12 @@ async fn take_in(backup: &Path, incoming: &Path) -> Result<Restored, RestoreErro
 }
 
 /// Brings the copy's schema up to date, and says what is in it.
-async fn look_at(backup: &Path, copied: &History) -> Result<Restored, RestoreError> {
+async fn look_at(
+    backup: &Path,
+    copied: &History,
+    good: &Good,
+    mut order: AuditRecord,
+) -> Result<Restored, RestoreError> {
     let damaged = |findings| RestoreError::Damaged { path: backup.to_owned(), findings };
     let findings = copied.integrity().await?;
     if !findings.is_empty() {
@@ -181,10 +215,15 @@ async fn look_at(backup: &Path, copied: &History) -> Result<Restored, RestoreErr
         return Err(damaged(verdict.findings));
     }
     let newest = copied.events(&EventScope::All, Page::first(1)).await?;
+    let until = newest.first().map(|event| Stamp(event.created_at).to_string());
+    order.note("until", until.clone());
+    let taken = carry_over(copied, good, order).await?;
     Ok(Restored {
         database: PathBuf::new(),
         kept: None,
-        until: newest.first().map(|event| Stamp(event.created_at).to_string()),
+        until,
+        tokens_revoked: taken.tokens,
+        grants_lost: taken.grants,
         apps: verdict.apps,
         deployments: copied.count_deployments().await?,
         migrated,
@@ -234,6 +273,13 @@ fn absent_is_fine(error: io::Error) -> io::Result<()> {
 /// A database of ours that counts for nothing.
 fn remove_all(path: &Path) -> io::Result<()> {
     ["", "-wal", "-shm"].into_iter().try_for_each(|suffix| remove(&beside(path, suffix)))
+}
+
+/// Copies a database, and its log where it has one.
+fn copy_with_log(from: &Path, to: &Path) -> Result<(), RestoreError> {
+    copy(from, to)?;
+    let log = beside(from, "-wal");
+    if log.exists() { copy(&log, &beside(to, "-wal")) } else { Ok(()) }
 }
 
 /// Copies a file, for its owner alone.

@@ -87,7 +87,7 @@ pub(crate) trait FromRow: Sized {
 }
 
 /// Reads `text`, a column of the row `what`.
-fn parse<T: TryFrom<String, Error: std::error::Error>>(
+pub(crate) fn parse<T: TryFrom<String, Error: std::error::Error>>(
     text: String,
     what: impl Fn() -> String,
 ) -> Result<T, Unreadable> {
@@ -263,6 +263,6 @@ pub(crate) fn without_nul(value: serde_json::Value) -> serde_json::Value {
     }
 }
 
-fn text_without_nul(text: &str) -> String {
+pub(crate) fn text_without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

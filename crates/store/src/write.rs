@@ -1,17 +1,22 @@
 //! What can be written, each as one whole: applied inside a transaction that somebody else begins
 //! and commits.
 
+use crate::audit;
 use crate::entity::{
     app_config, app_machine, controller_lease, current_state, deployment, deployment_event, deployment_image,
 };
+use crate::keys::KeyWrite;
+use crate::projects::{self, ProjectOutcome, ProjectRemoval};
 use crate::prune::{self, Prune};
 use crate::rows::without_nul;
 use crate::stamp::Stamp;
+use crate::tokens::{TokenOutcome, TokenWrite};
+use dockswap_core::audit::AuditRecord;
 use dockswap_core::machine::Transition;
 use dockswap_core::ports::Image;
 use dockswap_core::records::{CurrentState, DeploymentStatus, DeploymentWrite, EventRecord, NewConfig};
 use dockswap_core::retention::{Kept, Pruned};
-use dockswap_core::{AppName, ConfigId, DeploymentId, Timestamp};
+use dockswap_core::{AppName, ConfigId, DeploymentId, ProjectName, Timestamp};
 use sea_orm::sea_query::{Expr, Func, OnConflict};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, NotSet, PaginatorTrait, QueryFilter,
@@ -31,6 +36,16 @@ pub(crate) enum Write {
     GiveUp(Kept, Timestamp),
     /// The removal of what is old.
     Prune(Box<Prune>, Timestamp),
+    /// A change of tokens.
+    Token(Box<TokenWrite>),
+    /// The key of an order, or its answer.
+    Key(KeyWrite),
+    /// To which projects apps belong.
+    Projects(Vec<(AppName, Option<ProjectName>)>),
+    /// Taking a project away.
+    RemoveProject(Box<ProjectRemoval>),
+    /// An order that changed nothing else.
+    Audit(Box<AuditRecord>),
     /// Nothing new: to see whether anything can be written.
     Touch,
 }
@@ -54,10 +69,12 @@ pub(crate) struct Unit {
     pub(crate) current: CurrentState,
     /// The image that a deployment turned out to run.
     pub(crate) image: Option<(DeploymentId, Image)>,
+    /// The order that it carries out.
+    pub(crate) audit: Option<AuditRecord>,
 }
 
 /// What came of a write that did not fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
     /// It is in the transaction.
     Done,
@@ -65,7 +82,11 @@ pub(crate) enum Written {
     Config(ConfigId),
     /// It is in the transaction: so much is gone.
     Pruned(Pruned),
-    /// The machine is no longer the expected one: nothing was written.
+    /// What became of the wish to take a project away.
+    Project(ProjectOutcome),
+    /// What became of a change of tokens.
+    Token(TokenOutcome),
+    /// The machine is no longer the expected one, or the key is there already: nothing was written.
     Conflict,
 }
 
@@ -83,6 +104,7 @@ impl Unit {
             deployments: transition.deployments().to_vec(),
             current: transition.current().clone(),
             image: transition.image().cloned(),
+            audit: transition.audit().cloned(),
         })
     }
 
@@ -101,6 +123,9 @@ impl Unit {
             let row = image_row(*deployment, image);
             let insert = deployment_image::Entity::insert(row).on_conflict(replace_image());
             insert.exec_without_returning(db).await?;
+        }
+        if let Some(record) = &self.audit {
+            audit::write(record, db).await?;
         }
         Ok(Written::Done)
     }
@@ -160,10 +185,27 @@ impl Write {
             Self::Config(config) => {
                 let row = app_config::ActiveModel::from(config);
                 let inserted = app_config::Entity::insert(row).exec(db).await?;
+                projects::note(&config.app, config.project.as_ref(), db).await?;
+                if let Some(record) = &config.audit {
+                    audit::write(record, db).await?;
+                }
                 Ok(Written::Config(ConfigId(inserted.last_insert_id)))
             }
             Self::GiveUp(kept, at) => prune::give_up(kept, *at, db).await,
             Self::Prune(old, at) => prune::prune(old, *at, db).await,
+            Self::Token(write) => write.apply(db).await,
+            Self::Key(write) => write.apply(db).await,
+            Self::Projects(projects) => {
+                for (app, project) in projects {
+                    projects::note(app, project.as_ref(), db).await?;
+                }
+                Ok(Written::Done)
+            }
+            Self::RemoveProject(removal) => removal.apply(db).await,
+            Self::Audit(record) => {
+                audit::write(record, db).await?;
+                Ok(Written::Done)
+            }
             Self::Touch => {
                 touch(db).await?;
                 Ok(Written::Done)
@@ -199,8 +241,12 @@ impl Write {
                     .await?;
                 Ok(id.map(|id| Written::Config(ConfigId(id))))
             }
-            // They leave no trace that says whose they are: whoever asks again goes on with them.
-            Self::GiveUp(..) | Self::Prune(..) | Self::Touch => Ok(None),
+            Self::Token(write) => write.find(db).await,
+            Self::Key(write) => write.find(db).await,
+            Self::RemoveProject(removal) => removal.find(db).await,
+            Self::Audit(record) => Ok(audit::is_written(record, db).await?.then_some(Written::Done)),
+            // They leave no trace that says whose they are, and may be done again: it is gone on with them.
+            Self::GiveUp(..) | Self::Prune(..) | Self::Projects(_) | Self::Touch => Ok(None),
         }
     }
 }

@@ -31,6 +31,8 @@ pub use app_file::app_file;
 #[cfg(feature = "api")]
 pub use bad_neighbor::bad_neighbor;
 pub use event_replay::event_replay;
+#[cfg(feature = "api")]
+pub use nothing::Nothing;
 pub use proxy_framing::proxy_framing;
 pub use route_matcher::route_matcher;
 pub use settings::settings;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// Docker and the proxy.
 #[derive(Debug, Default)]
-pub(crate) struct Nothing {
+pub struct Nothing {
     containers: Mutex<Vec<Container>>,
     table: Mutex<RouteTable>,
 }

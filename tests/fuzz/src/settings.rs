@@ -23,7 +23,11 @@ pub fn settings(bytes: &[u8]) {
     match loaded {
         Ok(settings) => {
             assert!((1..=1_000).contains(&settings.max_concurrent));
-            assert!(settings.api_http.is_none_or(|addr| addr.ip().is_loopback()), "open to others");
+            let api = &settings.api;
+            assert!(
+                api.tls.is_some() || api.http.is_none_or(|addr| addr.ip().is_loopback()),
+                "open to others, and plain"
+            );
             assert!(settings.reserved_ports().iter().all(|reserved| reserved.port > 0));
             let mounts = settings.policy.bind_mounts.iter().flatten();
             assert!(mounts.chain(&settings.policy.protected).all(|path| path.is_absolute()));
@@ -31,7 +35,10 @@ pub fn settings(bytes: &[u8]) {
         Err(problems) => {
             assert!(!problems.is_empty(), "settings were refused without a problem");
             for problem in problems {
-                if problem.file == Path::new(FILE) {
+                if problem.file == Path::new(FILE) && problem.position.is_none() {
+                    // One of two fields that do not go together: both are named.
+                    assert!(!problem.path.is_empty(), "neither a place nor a name: {problem}");
+                } else if problem.file == Path::new(FILE) {
                     stands_in(file, &problem);
                 } else {
                     assert_eq!(problem.position, None, "a variable has no lines: {problem}");

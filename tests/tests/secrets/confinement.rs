@@ -86,9 +86,7 @@ fn nothing_that_an_app_says_moves_a_readers_cursor() {
     let mut proof = Proof::of("T15", "real Docker: logs, descriptions, file names, errors");
     let site = Site::start();
     let app = site.name("web");
-    let described = |file: AppFile| {
-        file.line(&format!("description: \"{HOSTILE}\"")).line(&format!("project: \"{HOSTILE}\""))
-    };
+    let described = |file: AppFile| file.line(&format!("description: \"{HOSTILE}\""));
     site.deployed(&described(AppFile::new(&app)));
     let app_file = described(AppFile::new(&app)).docker("user", &format!("\"{HOSTILE}\""));
     site.save_text(&app, &app_file.to_string());

@@ -125,7 +125,8 @@ impl App {
     }
 
     pub(super) fn show(&self) {
-        let mut next = AppView::of(&self.machine, self.routes.as_ref());
+        let newest = self.newest.as_ref().map(|newest| &*newest.spec);
+        let mut next = AppView::of(&self.machine, newest, self.routes.as_ref());
         next.file = self.file.clone();
         next.degraded.clone_from(&self.degraded);
         next.waiting = self.wanted.is_some();

@@ -23,7 +23,7 @@ impl App {
         reply: oneshot::Sender<Result<Outcome, OrderError>>,
     ) {
         let result = match command {
-            Command::Deploy => return self.deploy(reply),
+            Command::Deploy => return self.deploy(reply).await,
             Command::Rollback { to } => self.rollback(to).await,
             Command::Switch { color } => self.switch(color).await,
             Command::Promote => self.order(&Event::Promote).await,
@@ -33,7 +33,7 @@ impl App {
                 let newest = self.newest.as_ref().map(|newest| newest.row.id);
                 let result = self.order(&Event::Retire { newest }).await;
                 if result.is_ok() {
-                    self.dismiss_wanted();
+                    self.dismiss_wanted().await;
                     self.show();
                 }
                 result
@@ -120,7 +120,7 @@ impl App {
         }
     }
 
-    pub(super) fn deploy(&mut self, reply: oneshot::Sender<Result<Outcome, OrderError>>) {
+    pub(super) async fn deploy(&mut self, reply: oneshot::Sender<Result<Outcome, OrderError>>) {
         let Some(newest) = self.newest.clone() else {
             let _ = reply.send(Err(OrderError::NothingToDeploy(self.machine.app().clone())));
             return;
@@ -135,8 +135,10 @@ impl App {
                 });
             return;
         }
-        self.dismiss_wanted();
-        self.wanted = Some(Wanted { stored: newest, reason: OrderReason::Deploy, reply: Some(reply) });
+        self.dismiss_wanted().await;
+        let signature = std::mem::take(&mut self.signature);
+        self.wanted =
+            Some(Wanted { stored: newest, reason: OrderReason::Deploy, signature, reply: Some(reply) });
         self.show();
     }
 

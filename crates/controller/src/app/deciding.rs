@@ -38,8 +38,18 @@ impl App {
                 return Err(ApplyError::Refused(refusal));
             }
         };
+        let audit = self.signature.take();
+        let transition = match audit.clone() {
+            Some(audit) => transition.ordered(audit),
+            None => transition,
+        };
         crash::point(transition.after(), Moment::Decided);
-        match self.shared.ports.store.commit(&transition).await {
+        let committed = self.shared.ports.store.commit(&transition).await;
+        if let (Err(_), Some(audit)) = (&committed, audit) {
+            // Should it be on record all the same, another record of the same request is passed over.
+            self.signature.put_back(audit);
+        }
+        match committed {
             Ok(()) => {}
             Err(CommitError::Store(error)) => {
                 self.state_in_doubt = true;

@@ -12,6 +12,7 @@ use crate::controller::Shared;
 use crate::held::Held;
 use crate::orders::{Command, OrderError, Outcome};
 use crate::retention::PruneMode;
+use crate::signature::Signature;
 use crate::specs::{Offer, Stored};
 use crate::upkeep;
 use crate::view::{AppView, FileStatus};
@@ -38,15 +39,20 @@ pub(crate) enum Message {
     /// A version of its file.
     Offer(Offer, oneshot::Sender<Result<(), OrderError>>),
     /// A person's order.
-    Command(Command, oneshot::Sender<Result<Outcome, OrderError>>),
     /// What of its records stays is to be decided, for so many versions to go back.
     Retain(usize, PruneMode, oneshot::Sender<Result<Option<(Kept, u64)>, OrderError>>),
+    Command(Command, Signature, oneshot::Sender<Result<Outcome, OrderError>>),
     /// How its file stands.
     File(FileStatus),
     /// An effect has ended.
-    Report { answers: Version, event: Event },
+    Report {
+        answers: Version,
+        event: Event,
+    },
     /// An effect has panicked.
-    Broken { answers: Version },
+    Broken {
+        answers: Version,
+    },
     /// Whether an order was committed is not known: the database is asked.
     Doubted,
     /// Something was noticed that no effect was asked for.
@@ -73,6 +79,8 @@ enum Turn {
 struct Wanted {
     stored: Stored,
     reason: OrderReason,
+    /// Whose order it is.
+    signature: Signature,
     reply: Option<oneshot::Sender<Result<Outcome, OrderError>>>,
 }
 
@@ -110,6 +118,8 @@ pub(crate) struct App {
     routes_are_known: bool,
     effect: Option<Running<Version>>,
     monitor: Option<Running<DeploymentId>>,
+    /// Whose order is being carried out: what it leads to first is put on record with it.
+    signature: Signature,
     /// Who ordered a gate that is not in force yet.
     gated: Vec<(oneshot::Sender<Result<Outcome, OrderError>>, Outcome)>,
     /// The database failed: until then nothing is begun but what people order.
@@ -139,7 +149,8 @@ impl App {
         let routes = held.routes(&seen, machine.gate());
         let routes = routes.or_else(|| AppRoutes::of(&machine, &seen));
         let containers = Containers::new(seen);
-        let (view, view_receiver) = watch::channel(AppView::of(&machine, routes.as_ref()));
+        let spec = newest.as_ref().map(|newest| &*newest.spec);
+        let (view, view_receiver) = watch::channel(AppView::of(&machine, spec, routes.as_ref()));
         let machine = Arc::new(machine);
         let (published, machine_receiver) = watch::channel(machine.clone());
         let (hint, hint_receiver) = watch::channel(0);
@@ -160,6 +171,7 @@ impl App {
             routes_are_known: true,
             effect: None,
             monitor: None,
+            signature: Signature::default(),
             gated: Vec::new(),
             paused_until: None,
             state_in_doubt: false,
@@ -211,6 +223,7 @@ impl App {
         }
         // Nobody waits for room in an inbox that is read no more.
         self.inbox.close();
+        self.give_up_wanted().await;
         // A safe point: what was begun is finished or cancelled, nothing is decided any more.
         if let Some(effect) = self.effect.take() {
             effect.cancel.cancel();
@@ -252,10 +265,14 @@ impl App {
                 let result = self.offer(offer).await;
                 let _ = reply.send(result);
             }
-            Message::Command(command, reply) => self.command(command, reply).await,
             Message::Retain(most, mode, reply) => {
                 let result = self.retain(most, mode).await;
                 let _ = reply.send(result);
+            }
+            Message::Command(command, signature, reply) => {
+                self.signature = signature;
+                self.command(command, reply).await;
+                self.signature = Signature::default();
             }
             Message::File(status) => {
                 self.file = status;

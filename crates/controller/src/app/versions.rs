@@ -2,8 +2,10 @@
 
 use super::{App, Message, Turn, Wanted};
 use crate::orders::{OrderError, Outcome};
+use crate::signature::Signature;
 use crate::specs::{Offer, Stored, StoredError};
 use crate::view::Progress;
+use dockswap_core::audit::AuditResult;
 use dockswap_core::machine::{Event, Order, OrderReason, OrderTarget, Phase, Plan, Readiness};
 use dockswap_core::records::{ConfigRow, DeploymentStatus, NewConfig, StoreError, in_words};
 use dockswap_core::{AppSpec, ConfigId};
@@ -26,12 +28,17 @@ impl App {
         }
         let config = NewConfig {
             app: self.machine.app().clone(),
+            project: offer.project(),
             bytes: offer.bytes,
+            audit: self.shared.expected.take(self.machine.app(), &offer.sha),
             sha: offer.sha,
             at: self.shared.ports.clock.now(),
         };
         self.newest_in_doubt = true;
         let stored = self.shared.ports.store.insert_config(&config).await;
+        if let (Err(_), Some(audit)) = (&stored, &config.audit) {
+            self.shared.expected.put_back(self.machine.app(), &config.sha, audit.clone());
+        }
         if let Err(error) = &stored {
             // It is offered again.
             self.show_progress(&Progress::Retrying { reason: in_words(error) });
@@ -69,11 +76,16 @@ impl App {
             tracing::error!(app = %self.machine.app(), error = &error as &dyn std::error::Error, "cannot compare versions");
             false
         });
-        self.dismiss_wanted();
+        self.dismiss_wanted().await;
         if known {
             tracing::debug!(app = %self.machine.app(), config = newest.row.id.0, "says what the last one said");
         } else {
-            self.wanted = Some(Wanted { stored: newest, reason: OrderReason::Edit, reply: None });
+            self.wanted = Some(Wanted {
+                stored: newest,
+                reason: OrderReason::Edit,
+                signature: Signature::default(),
+                reply: None,
+            });
         }
         self.show();
     }
@@ -115,9 +127,28 @@ impl App {
         }
     }
 
-    pub(super) fn dismiss_wanted(&mut self) {
-        if let Some(Wanted { reply: Some(reply), .. }) = self.wanted.take() {
-            let _ = reply.send(Err(OrderError::Superseded));
+    /// Whoever waits is told. Whose order it was, and does not wait any more, is put on record here: nobody else will.
+    pub(super) async fn dismiss_wanted(&mut self) {
+        let Some(Wanted { reply: Some(reply), signature, .. }) = self.wanted.take() else { return };
+        let Err(_) = reply.send(Err(OrderError::Superseded)) else { return };
+        self.record_failure(&signature, OrderError::Superseded.to_string()).await;
+    }
+
+    /// The controller ends. Whoever waits finds out by themselves; nobody else will say whose order it was.
+    pub(super) async fn give_up_wanted(&mut self) {
+        let Some(Wanted { reply: Some(reply), signature, .. }) = self.wanted.take() else { return };
+        if reply.is_closed() {
+            self.record_failure(&signature, OrderError::ShuttingDown.to_string()).await;
+        }
+    }
+
+    async fn record_failure(&self, signature: &Signature, error: String) {
+        let Some(mut audit) = signature.take() else { return };
+        audit.result = AuditResult::Failed;
+        audit.note("error", error);
+        if let Err(error) = self.shared.ports.store.record_audit(&audit).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(app = %self.machine.app(), actor = audit.actor, verb = audit.verb, error, "an order is not on record");
         }
     }
 
@@ -158,16 +189,25 @@ impl App {
     pub(super) async fn begin_wanted(&mut self) {
         let Some(wanted) = self.wanted.take() else { return };
         let plan = Plan::of(&wanted.stored.spec, wanted.stored.row.id);
+        let before = std::mem::replace(&mut self.signature, wanted.signature.clone());
         let result = self.begin(OrderTarget::Config(plan), wanted.reason).await;
+        self.signature = before;
         match (result, wanted.reply) {
             (result, Some(reply)) => {
                 // The order has failed; what it took the place of, or repeats, may still be wanted.
                 let is_lost = matches!(result, Err(OrderError::Store(_)));
-                let _ = reply.send(result);
+                let failure = result.as_ref().err().map(ToString::to_string);
+                if let (Err(_), Some(failure)) = (reply.send(result), failure) {
+                    self.record_failure(&wanted.signature, failure).await;
+                }
                 if is_lost && self.machine.considered() < Some(wanted.stored.row.id) {
                     self.pause();
-                    self.wanted =
-                        Some(Wanted { stored: wanted.stored, reason: OrderReason::Edit, reply: None });
+                    self.wanted = Some(Wanted {
+                        stored: wanted.stored,
+                        reason: OrderReason::Edit,
+                        signature: Signature::default(),
+                        reply: None,
+                    });
                 }
             }
             (Ok(_), None) => {}

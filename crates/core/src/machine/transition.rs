@@ -8,6 +8,7 @@ use super::phase::Phase;
 use super::refusal::Refusal;
 use super::replay::Replay;
 use super::step::{Next, step};
+use crate::audit::{AuditRecord, AuditResult};
 use crate::name::{AppName, Color, DeploymentId, Version};
 use crate::ports::Image;
 use crate::records::{
@@ -25,6 +26,7 @@ pub struct Transition {
     deployments: Vec<DeploymentWrite>,
     current: CurrentState,
     image: Option<(DeploymentId, Image)>,
+    audit: Option<AuditRecord>,
 }
 
 /// Why recorded events do not give a state.
@@ -100,6 +102,19 @@ impl Transition {
     pub const fn image(&self) -> Option<&(DeploymentId, Image)> {
         self.image.as_ref()
     }
+
+    /// The order that this step carries out, to be put on record with it.
+    #[must_use]
+    pub const fn audit(&self) -> Option<&AuditRecord> {
+        self.audit.as_ref()
+    }
+
+    /// Puts the order that this step carries out on record with it, as done.
+    #[must_use]
+    pub fn ordered(self, audit: AuditRecord) -> Self {
+        let deployment = Some(self.event.deployment_id);
+        Self { audit: Some(AuditRecord { deployment, result: AuditResult::Done, ..audit }), ..self }
+    }
 }
 
 impl Machine {
@@ -146,6 +161,7 @@ impl Machine {
             after,
             deployments,
             image,
+            audit: None,
         })
     }
 

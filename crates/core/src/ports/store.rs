@@ -1,6 +1,7 @@
 //! The records as a port.
 
 use super::Image;
+use crate::audit::AuditRecord;
 use crate::machine::{Machine, Transition};
 use crate::name::{AppName, ConfigId, DeploymentId};
 use crate::records::{CommitError, ConfigRow, DeploymentRow, NewConfig, RefusalRecord, StoreError};
@@ -19,8 +20,8 @@ pub trait Store: Send + Sync {
     /// When the database fails, or a state cannot be read (named in the error).
     async fn machines(&self) -> Result<Vec<Machine>, StoreError>;
 
-    /// Writes a transition: event row, deployment rows and `current_state`, in one transaction that
-    /// holds only if the app's machine is still the one that `transition` began from.
+    /// Writes a transition: event row, deployment rows, `current_state`, and the order that it carries out, in one
+    /// transaction that holds only if the app's machine is still the one that `transition` began from.
     ///
     /// # Errors
     /// [`CommitError::Conflict`] when it is not; nothing was written then.
@@ -32,6 +33,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When the database fails.
     async fn record_refusal(&self, refusal: &RefusalRecord) -> Result<(), StoreError>;
+
+    /// Puts an order on record that changed nothing else. There is one record of each request: another is passed over.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn record_audit(&self, audit: &AuditRecord) -> Result<(), StoreError>;
 
     /// Stores a version of an app file.
     ///

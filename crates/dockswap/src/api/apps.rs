@@ -1,12 +1,13 @@
 //! Questions about apps as they stand now.
 
+use super::access::Caller;
 use super::error::Problem;
+use super::query::Asked;
 use super::segment::Segment;
 use super::{app_name, wire};
 use crate::run::state::State;
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{self, Query};
+use axum::extract::{self, Extension};
 use dockswap_controller::{AppView, FileStatus};
 use dockswap_core::ports::Probe;
 use dockswap_core::records::{DeploymentStatus, StoreError};
@@ -24,33 +25,46 @@ const RECENT: u64 = 50;
 
 /// A color, or none given.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct OfColor {
     pub(super) color: Option<Color>,
 }
 
 pub(super) async fn list(
     extract::State(state): extract::State<Arc<State>>,
+    Extension(caller): Extension<Caller>,
 ) -> Result<Json<wire::Apps>, Problem> {
     let mut apps = Vec::new();
-    for view in state.controller.views() {
+    let seen = |view: &AppView| caller.grants.on(view.project.as_ref()).is_some();
+    for view in state.controller.views().into_iter().filter(seen) {
         apps.push(with_records(&state, view).await?);
     }
     count_waiting(&state, &mut apps).await;
+    let veil = caller.veil(&state);
+    let apps: Vec<wire::App> = apps.into_iter().map(|app| veil.over_app(app)).collect();
     let known = |file: &wire::File| apps.iter().any(|app| Some(&app.view.app) == file.app.as_ref());
-    let files =
-        state.intake.files().into_iter().filter(|file| !file.problems.is_empty() && !known(file)).collect();
+    let unknown = |file: &wire::File| !file.problems.is_empty() && !known(file);
+    let files = if caller.sees_everything() {
+        state.intake.files().into_iter().filter(unknown).collect()
+    } else {
+        // What belongs to no known app belongs to no known project.
+        Vec::new()
+    };
     Ok(Json(wire::Apps { apps, files }))
 }
 
 pub(super) async fn one(
     extract::State(state): extract::State<Arc<State>>,
+    Extension(caller): Extension<Caller>,
     Segment(app): Segment,
 ) -> Result<Json<wire::App>, Problem> {
-    Ok(Json(find(&state, &app_name(&app)?).await?))
+    let app = find(&state, &app_name(&app)?).await?;
+    Ok(Json(caller.veil(&state).over_app(app)))
 }
 
 pub(super) async fn why(
     extract::State(state): extract::State<Arc<State>>,
+    Extension(caller): Extension<Caller>,
     Segment(app): Segment,
 ) -> Result<Json<wire::Why>, Problem> {
     let app = find(&state, &app_name(&app)?).await?;
@@ -64,10 +78,11 @@ pub(super) async fn why(
         Some(serving) if Some(serving) != last => history.deployment(serving).await?,
         _ => None,
     };
+    let veil = caller.veil(&state);
     Ok(Json(wire::Why {
-        app,
+        app: veil.over_app(app),
         serving: serving.map(wire::Deployment::from),
-        events: events.into_iter().map(wire::Event::from).collect(),
+        events: events.into_iter().map(|event| veil.over_event(event.into())).collect(),
     }))
 }
 
@@ -100,9 +115,9 @@ pub(super) async fn health(
 pub(super) async fn docker_run(
     extract::State(state): extract::State<Arc<State>>,
     Segment(app): Segment,
-    query: Result<Query<OfColor>, QueryRejection>,
+    Asked(OfColor { color }): Asked<OfColor>,
 ) -> Result<Json<wire::DockerRun>, Problem> {
-    let (app, Query(OfColor { color })) = (app_name(&app)?, query?);
+    let app = app_name(&app)?;
     let group = state.controller.group(&app, color).await?;
     Ok(Json(wire::DockerRun { app, color: group.color, command: docker_run_command(&group) }))
 }

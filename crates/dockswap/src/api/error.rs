@@ -1,7 +1,8 @@
-//! How what goes wrong is answered: one stable code and one HTTP status for each kind.
+//! How what goes wrong is answered: as a problem (RFC 9457), by its code.
 
+use super::code::Code;
 use super::wire;
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use dockswap_controller::{HealthError, OrderError};
@@ -12,60 +13,79 @@ use dockswap_core::{AppName, DeploymentId};
 use std::error::Error;
 
 /// An answer that says no. Texts hold no secrets: those of the errors below hold none.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Problem {
-    status: StatusCode,
-    code: &'static str,
+    code: Code,
     detail: String,
 }
 
 impl Problem {
-    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into() }
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
     }
 
     /// As it goes over the socket.
     pub(crate) fn into_wire(self) -> wire::Problem {
-        wire::Problem { status: self.status.as_u16(), code: self.code.to_owned(), detail: self.detail }
+        wire::Problem {
+            kind: format!("urn:dockswap:problem:{}", self.code.as_str()),
+            title: self.code.title().to_owned(),
+            status: self.code.status().as_u16(),
+            code: self.code.as_str().to_owned(),
+            detail: self.detail,
+        }
     }
 
-    pub(crate) fn not_found(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, code, detail)
+    /// The same in other words.
+    pub(crate) fn saying(self, words: impl FnOnce(&str) -> String) -> Self {
+        Self { detail: words(&self.detail), ..self }
     }
 
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
+        Self::new(Code::Invalid, detail)
     }
 
     pub(crate) fn unknown_app(app: &impl std::fmt::Display) -> Self {
-        Self::not_found("unknown_app", format!("there is no app {app}"))
+        Self::new(Code::UnknownApp, format!("there is no app {app}"))
     }
 
     pub(crate) fn unknown_deployment(id: DeploymentId) -> Self {
-        Self::not_found("unknown_deployment", format!("there is no deployment {id}"))
+        Self::new(Code::UnknownDeployment, format!("there is no deployment {id}"))
     }
 
     pub(crate) fn no_container(app: &AppName, color: Option<dockswap_core::Color>) -> Self {
         let of = color.map_or_else(|| app.to_string(), |color| format!("{app} in {color}"));
-        Self::not_found("no_container", format!("there is no container of {of}"))
+        Self::new(Code::NoContainer, format!("there is no container of {of}"))
+    }
+
+    pub(crate) fn no_such_path() -> Self {
+        Self::new(Code::NoSuchPath, "the API has no such path: GET /v1/openapi.json lists those it has")
     }
 
     pub(crate) fn no_such_method() -> Self {
-        let detail = "the API has this path, and not for this method";
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "no_such_method", detail)
+        Self::new(Code::NoSuchMethod, "the API has this path, and not for this method")
+    }
+
+    pub(crate) fn too_long(limit: usize) -> Self {
+        Self::new(Code::TooLong, format!("a body here has at most {} KiB", limit.div_ceil(1024)))
     }
 
     pub(crate) fn late() -> Self {
         let detail = "the controller could not do this in time: Docker, the database or the proxy is slow";
-        Self::new(StatusCode::GATEWAY_TIMEOUT, "late", detail)
+        Self::new(Code::Late, detail)
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = (self.status, axum::Json(self.into_wire())).into_response();
-        let kind = HeaderValue::from_static("application/problem+json");
+        let (status, document) = (self.code.status(), self.into_wire());
+        let mut response = (status, axum::Json(&document)).into_response();
+        // For the record of what was asked.
+        response.extensions_mut().insert(document);
+        let kind = HeaderValue::from_static(wire::PROBLEM);
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if response.status() == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         response
     }
 }
@@ -83,26 +103,26 @@ pub(crate) fn with_causes(error: &dyn Error) -> String {
 
 impl From<OrderError> for Problem {
     fn from(error: OrderError) -> Self {
-        let (status, code) = match error {
+        let code = match error {
             OrderError::Store(error) => return error.into(),
             OrderError::Refused(refusal) => return refusal.into(),
             OrderError::Engine(error) => return error.into(),
-            OrderError::Pruned(_) => (StatusCode::NOT_FOUND, "pruned"),
-            OrderError::UnknownApp(_) => (StatusCode::NOT_FOUND, "unknown_app"),
-            OrderError::UnknownDeployment { .. } => (StatusCode::NOT_FOUND, "unknown_deployment"),
-            OrderError::NoPrevious(_) => (StatusCode::NOT_FOUND, "no_previous"),
-            OrderError::NoStandby { .. } => (StatusCode::NOT_FOUND, "no_standby"),
-            OrderError::RunsAlone(_) => (StatusCode::CONFLICT, "runs_alone"),
-            OrderError::RouteTaken { .. } => (StatusCode::CONFLICT, "route_taken"),
-            OrderError::StandbyUnfit { .. } => (StatusCode::CONFLICT, "standby_unfit"),
-            OrderError::NeverRan(_) => (StatusCode::CONFLICT, "never_ran"),
-            OrderError::Superseded => (StatusCode::CONFLICT, "superseded"),
-            OrderError::NothingToDeploy(_) => (StatusCode::UNPROCESSABLE_ENTITY, "nothing_to_deploy"),
-            OrderError::Config(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
-            OrderError::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
-            OrderError::NotInForce(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_in_force"),
+            OrderError::Pruned(_) => Code::Pruned,
+            OrderError::UnknownApp(_) => Code::UnknownApp,
+            OrderError::UnknownDeployment { .. } => Code::UnknownDeployment,
+            OrderError::NoPrevious(_) => Code::NoPrevious,
+            OrderError::NoStandby { .. } => Code::NoStandby,
+            OrderError::RunsAlone(_) => Code::RunsAlone,
+            OrderError::RouteTaken { .. } => Code::RouteTaken,
+            OrderError::StandbyUnfit { .. } => Code::StandbyUnfit,
+            OrderError::NeverRan(_) => Code::NeverRan,
+            OrderError::Superseded => Code::Superseded,
+            OrderError::NothingToDeploy(_) => Code::NothingToDeploy,
+            OrderError::Config(_) => Code::Invalid,
+            OrderError::ShuttingDown => Code::ShuttingDown,
+            OrderError::NotInForce(_) => Code::NotInForce,
         };
-        Self::new(status, code, with_causes(&error))
+        Self::new(code, with_causes(&error))
     }
 }
 
@@ -112,36 +132,36 @@ impl From<Refusal> for Problem {
             Refusal::NotNow { .. }
             | Refusal::TooEarly { .. }
             | Refusal::Stale { .. }
-            | Refusal::Elsewhere { .. } => "not_now",
-            Refusal::Busy { .. } => "busy",
-            Refusal::NothingToGoBackTo => "no_previous",
-            Refusal::NoWarmStandby => "no_standby",
-            Refusal::NothingHealthy => "nothing_healthy",
-            Refusal::NeverDeployed => "never_deployed",
-            Refusal::InMaintenance => "in_maintenance",
-            Refusal::Already { .. } => "already",
+            | Refusal::Elsewhere { .. } => Code::NotNow,
+            Refusal::Busy { .. } => Code::Busy,
+            Refusal::NothingToGoBackTo => Code::NoPrevious,
+            Refusal::NoWarmStandby => Code::NoStandby,
+            Refusal::NothingHealthy => Code::NothingHealthy,
+            Refusal::NeverDeployed => Code::NeverDeployed,
+            Refusal::InMaintenance => Code::InMaintenance,
+            Refusal::Already { .. } => Code::Already,
         };
-        Self::new(StatusCode::CONFLICT, code, refusal.to_string())
+        Self::new(code, refusal.to_string())
     }
 }
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        let (status, code) = match error {
-            StoreError::Fenced { .. } => (StatusCode::CONFLICT, "fenced"),
+        let code = match error {
+            StoreError::Fenced { .. } => Code::Fenced,
             StoreError::TimedOut { .. } | StoreError::Failed { .. } | StoreError::Unreadable { .. } => {
-                (StatusCode::SERVICE_UNAVAILABLE, "database")
+                Code::Database
             }
         };
-        Self::new(status, code, with_causes(&error))
+        Self::new(code, with_causes(&error))
     }
 }
 
 impl From<HealthError> for Problem {
     fn from(error: HealthError) -> Self {
         match error {
-            HealthError::UnknownApp => Self::not_found("unknown_app", error.to_string()),
-            HealthError::NoVersion => Self::not_found("no_version", error.to_string()),
+            HealthError::UnknownApp => Self::new(Code::UnknownApp, error.to_string()),
+            HealthError::NoVersion => Self::new(Code::NoVersion, error.to_string()),
             HealthError::Config(message) => Self::invalid(message),
             HealthError::Engine(error) => error.into(),
         }
@@ -150,25 +170,27 @@ impl From<HealthError> for Problem {
 
 impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "docker", error.to_string())
+        Self::new(Code::Docker, error.to_string())
     }
 }
 
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
-        Self::new(rejection.status(), "bad_request", rejection.body_text())
+        let code = match &rejection {
+            JsonRejection::JsonDataError(_) => Code::BadOrder,
+            JsonRejection::MissingJsonContentType(_) => {
+                return Self::new(Code::NotJson, "write `Content-Type: application/json`");
+            }
+            rejection if rejection.status() == Code::TooLong.status() => Code::TooLong,
+            _ => Code::BadJson,
+        };
+        Self::new(code, rejection.body_text())
     }
 }
 
 impl From<PathRejection> for Problem {
     fn from(rejection: PathRejection) -> Self {
-        Self::new(rejection.status(), "bad_request", rejection.body_text())
-    }
-}
-
-impl From<QueryRejection> for Problem {
-    fn from(rejection: QueryRejection) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad_request", rejection.body_text())
+        Self::new(Code::BadRequest, rejection.body_text())
     }
 }
 
@@ -217,7 +239,7 @@ mod tests {
         ] {
             let text = error.to_string();
             let problem = Problem::from(error);
-            assert_eq!((problem.status.as_u16(), problem.code), (status, code), "{text}");
+            assert_eq!((problem.code.status().as_u16(), problem.code.as_str()), (status, code), "{text}");
             assert!(problem.detail.starts_with(&text));
         }
     }

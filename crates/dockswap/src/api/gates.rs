@@ -1,52 +1,43 @@
 //! Keeping new requests from an app, and letting them in again: a pause, and maintenance.
 
+use super::code::Code;
 use super::error::Problem;
-use super::orders::{Answer, Order, command};
+use super::orders::{Answer, From, Order};
 use super::segment::Segment;
 use super::wire;
-use crate::run::state::State;
 use axum::Json;
-use axum::extract;
-use axum::http::StatusCode;
 use dockswap_controller::Command;
 use dockswap_core::machine::LONGEST_PAUSE;
-use std::sync::Arc;
 
 /// Lets new requests wait.
-pub(super) async fn pause(
-    extract::State(state): extract::State<Arc<State>>,
-    Segment(app): Segment,
-    order: Order<wire::PauseOrder>,
-) -> Answer {
+pub(super) async fn pause(from: From, Segment(app): Segment, order: Order<wire::PauseOrder>) -> Answer {
     let Json(wire::PauseOrder { limit, queue }) = order?;
     if limit.is_zero() || limit > LONGEST_PAUSE || queue == 0 {
         let longest = LONGEST_PAUSE.as_secs() / 60;
         let detail = format!("a pause lasts up to {longest} min, and at least one request must be let wait");
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_pause", detail));
+        return Err(Problem::new(Code::InvalidPause, detail));
     }
-    command(&state, &app, Command::Pause { limit, queue }).await
+    from.signature.note("limit_ms", u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+    from.signature.note("queue", queue);
+    from.order(&app, Command::Pause { limit, queue }).await
 }
 
 /// Lets them go on.
-pub(super) async fn resume(state: extract::State<Arc<State>>, Segment(app): Segment) -> Answer {
-    command(&state, &app, Command::Resume).await
+pub(super) async fn resume(from: From, Segment(app): Segment) -> Answer {
+    from.order(&app, Command::Resume).await
 }
 
 /// Has new requests answered 503.
-pub(super) async fn close(
-    extract::State(state): extract::State<Arc<State>>,
-    Segment(app): Segment,
-    order: Order<wire::MaintenanceOrder>,
-) -> Answer {
+pub(super) async fn close(from: From, Segment(app): Segment, order: Order<wire::MaintenanceOrder>) -> Answer {
     let Json(wire::MaintenanceOrder { page }) = order?;
     if page.as_ref().is_some_and(|page| page.len() > wire::PAGE_LIMIT) {
         let detail = format!("a page has at most {} KiB", wire::PAGE_LIMIT / 1024);
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "page_too_long", detail));
+        return Err(Problem::new(Code::PageTooLong, detail));
     }
-    command(&state, &app, Command::BeginMaintenance { page }).await
+    from.order(&app, Command::BeginMaintenance { page }).await
 }
 
 /// Lets new requests in again.
-pub(super) async fn open(state: extract::State<Arc<State>>, Segment(app): Segment) -> Answer {
-    command(&state, &app, Command::EndMaintenance).await
+pub(super) async fn open(from: From, Segment(app): Segment) -> Answer {
+    from.order(&app, Command::EndMaintenance).await
 }

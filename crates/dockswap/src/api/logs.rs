@@ -1,12 +1,13 @@
 //! What an app's containers wrote, as it is: nothing is escaped here.
 
+use super::access::{Caller, shut_out};
 use super::error::Problem;
+use super::query::Asked;
 use super::segment::Segment;
 use super::{app_name, apps};
 use crate::run::state::State;
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{self, Query};
+use axum::extract::{self, Extension};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
@@ -18,6 +19,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Which {
     /// Absent: what serves, else what is there.
     color: Option<Color>,
@@ -29,10 +31,11 @@ pub(super) struct Which {
 
 pub(super) async fn logs(
     extract::State(state): extract::State<Arc<State>>,
+    Extension(caller): Extension<Caller>,
     Segment(app): Segment,
-    query: Result<Query<Which>, QueryRejection>,
+    Asked(which): Asked<Which>,
 ) -> Result<Response, Problem> {
-    let (app, Query(which)) = (app_name(&app)?, query?);
+    let app = app_name(&app)?;
     let view = apps::view(&state, &app)?;
     let all = state.controller.containers(&app).await?;
     let color = which.color.or(view.active_color);
@@ -47,7 +50,9 @@ pub(super) async fn logs(
         let log = state.docker.logs(&container.id, which.tail, follow);
         if several { named(container.name.clone(), log) } else { log }
     });
-    let log = stream::select_all(streams).take_until(state.stop.clone().cancelled_owned());
+    let shut_out = Box::pin(shut_out(state.clone(), caller, Some(app)));
+    let log =
+        stream::select_all(streams).take_until(state.stop.clone().cancelled_owned()).take_until(shut_out);
     let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     Ok((kind, Body::from_stream(log)).into_response())
 }

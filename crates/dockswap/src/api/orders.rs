@@ -1,16 +1,21 @@
 //! Orders: what people ask of apps. Each answers once it is begun, not once it is done.
 
+use super::access::Caller;
+use super::audit::Queued;
+use super::code::Code;
 use super::error::Problem;
 use super::segment::Segment;
 use super::{app_name, apps, wire};
 use crate::run::intake::Written;
 use crate::run::state::State;
 use axum::Json;
-use axum::extract;
 use axum::extract::rejection::JsonRejection;
+use axum::extract::{self, Extension, FromRequestParts};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
 use dockswap_config::replace_image;
-use dockswap_controller::{AppView, Command, Notice, OrderError, Outcome};
+use dockswap_controller::{AppView, Command, Notice, OrderError, Outcome, Signature};
 use dockswap_core::machine::Refusal;
 use dockswap_core::{AppName, ConfigId, DeploymentId};
 use dockswap_store::Page;
@@ -28,6 +33,7 @@ const RECENT: u64 = 10;
 
 type Accepted = (StatusCode, Json<wire::Accepted>);
 pub(super) type Answer = Result<Accepted, Problem>;
+type Ordered = Result<Response, Problem>;
 pub(super) type Order<T> = Result<Json<T>, JsonRejection>;
 
 /// Deploys the newest version of the file, as it is now: a broken one is refused, though an earlier
@@ -35,11 +41,14 @@ pub(super) type Order<T> = Result<Json<T>, JsonRejection>;
 /// deploys then, and an order beside it would deploy the same twice.
 pub(super) async fn deploy(
     extract::State(state): extract::State<Arc<State>>,
+    Extension(caller): Extension<Caller>,
+    Extension(signature): Extension<Signature>,
     Segment(app): Segment,
     order: Order<wire::DeployOrder>,
-) -> Answer {
+) -> Ordered {
     let (app, Json(order)) = (app_name(&app)?, order?);
     if let Some(image) = &order.image {
+        signature.note("image", image.as_str());
         image_reference(image)?;
     }
     let mut notices = state.controller.notices();
@@ -51,10 +60,10 @@ pub(super) async fn deploy(
     apps::view(&state, &app)?;
     let edited = match &order.image {
         None => newest_config(&state, &app).await?.filter(|newest| Some(*newest) != before),
-        Some(image) => match state.intake.write_image(&app, image).await {
+        Some(image) => match state.intake.write_image(&app, image, &state.controller, &signature).await {
             Ok(Written::Changed) => newest_config(&state, &app).await?,
             Ok(Written::Unchanged) => None,
-            Err(error) => return Err(Problem::invalid(format!("{error:#}"))),
+            Err(error) => return Err(veiled(&state, &caller, Problem::invalid(format!("{error:#}")))),
         },
     };
     // A second file of the same name is refused, and does not stand in the way of the first.
@@ -62,22 +71,22 @@ pub(super) async fn deploy(
     let files: Vec<_> = files.iter().filter(|file| file.app.as_ref() == Some(&app)).collect();
     if !files.is_empty() && files.iter().all(|file| !file.problems.is_empty()) {
         let problems: Vec<String> = files.iter().flat_map(|file| file.problems.clone()).collect();
-        return Err(Problem::invalid(problems.join("\n")));
+        return Err(veiled(&state, &caller, Problem::invalid(problems.join("\n"))));
     }
     loop {
         if let Some(config) = edited
             && let Some(deployment) = deployment_of(&state, &app, config).await?
         {
-            return Ok(accepted(Outcome { deployment: Some(deployment), begun: true }));
+            return Ok(accepted(Outcome { deployment: Some(deployment), begun: true }).into_response());
         }
         let waits = edited.is_some() && apps::view(&state, &app)?.waiting;
         if !waits {
-            let ordered =
-                tokio::time::timeout_at(until, state.controller.command(&app, Command::Deploy)).await;
-            match ordered {
+            let ordered = state.controller.ordered(&app, Command::Deploy, signature.clone());
+            match tokio::time::timeout_at(until, ordered).await {
                 Err(_) => return Ok(queued()),
                 Ok(Err(OrderError::Refused(Refusal::Busy { .. }))) if edited.is_some() => {}
-                Ok(outcome) => return Ok(accepted(outcome?)),
+                Ok(Err(error)) => return Err(veiled(&state, &caller, error.into())),
+                Ok(Ok(outcome)) => return Ok(accepted(outcome).into_response()),
             }
         }
         // The edit supersedes what is in flight, or waits for its turn.
@@ -87,54 +96,81 @@ pub(super) async fn deploy(
     }
 }
 
-pub(super) async fn rollback(
-    extract::State(state): extract::State<Arc<State>>,
-    Segment(app): Segment,
-    order: Order<wire::RollbackOrder>,
-) -> Answer {
+pub(super) async fn rollback(from: From, Segment(app): Segment, order: Order<wire::RollbackOrder>) -> Answer {
     let Json(order) = order?;
-    command(&state, &app, Command::Rollback { to: order.to }).await
+    if let Some(to) = order.to {
+        from.signature.note("to", to.0);
+    }
+    from.order(&app, Command::Rollback { to: order.to }).await
 }
 
-pub(super) async fn switch(
-    extract::State(state): extract::State<Arc<State>>,
-    Segment(app): Segment,
-    order: Order<wire::SwitchOrder>,
-) -> Answer {
+pub(super) async fn switch(from: From, Segment(app): Segment, order: Order<wire::SwitchOrder>) -> Answer {
     let Json(wire::SwitchOrder { color }) = order?;
-    let app = known(&state, &app).await?;
-    match state.controller.command(&app, Command::Switch { color }).await {
+    from.signature.note("color", color.as_str());
+    let state = &from.state;
+    let app = known(state, &app).await?;
+    match state.controller.ordered(&app, Command::Switch { color }, from.signature.clone()).await {
         Err(error @ OrderError::NoStandby { .. }) => match state.controller.view(&app) {
             Some(AppView { in_flight: Some(id), state, active_color, .. }) => {
                 let how = if active_color == Some(color) { "has the traffic" } else { "is no standby now" };
                 let detail = format!("{color} of {app} {how}: deployment {id} is in flight (state {state})");
-                Err(Problem::new(StatusCode::CONFLICT, "busy", detail))
+                Err(Problem::new(Code::Busy, detail))
             }
             _ => Err(error.into()),
         },
-        outcome => Ok(accepted(outcome?)),
+        Err(error) => Err(veiled(state, &from.caller, error.into())),
+        Ok(outcome) => Ok(accepted(outcome)),
     }
 }
 
-pub(super) async fn promote(state: extract::State<Arc<State>>, Segment(app): Segment) -> Answer {
-    command(&state, &app, Command::Promote).await
+pub(super) async fn promote(from: From, Segment(app): Segment) -> Answer {
+    from.order(&app, Command::Promote).await
 }
 
-pub(super) async fn cancel(state: extract::State<Arc<State>>, Segment(app): Segment) -> Answer {
-    command(&state, &app, Command::Cancel).await
+pub(super) async fn cancel(from: From, Segment(app): Segment) -> Answer {
+    from.order(&app, Command::Cancel).await
 }
 
-pub(super) async fn recover(state: extract::State<Arc<State>>, Segment(app): Segment) -> Answer {
-    command(&state, &app, Command::Recover).await
+pub(super) async fn recover(from: From, Segment(app): Segment) -> Answer {
+    from.order(&app, Command::Recover).await
 }
 
-pub(super) async fn remove(state: extract::State<Arc<State>>, Segment(app): Segment) -> Answer {
-    command(&state, &app, Command::Remove).await
+pub(super) async fn remove(from: From, Segment(app): Segment) -> Answer {
+    from.order(&app, Command::Remove).await
 }
 
-pub(super) async fn command(state: &State, app: &str, command: Command) -> Answer {
-    let app = known(state, app).await?;
-    Ok(accepted(state.controller.command(&app, command).await?))
+/// Whose order it is, and whom it reaches.
+pub(super) struct From {
+    pub(super) state: Arc<State>,
+    pub(super) caller: Caller,
+    pub(super) signature: Signature,
+}
+
+impl FromRequestParts<Arc<State>> for From {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, Problem> {
+        // Its door puts both there.
+        let caller = parts.extensions.get::<Caller>().cloned().ok_or_else(Problem::late)?;
+        let signature = parts.extensions.get::<Signature>().cloned().ok_or_else(Problem::late)?;
+        Ok(Self { state: state.clone(), caller, signature })
+    }
+}
+
+impl From {
+    /// Gives an order about an app.
+    pub(super) async fn order(self, app: &str, command: Command) -> Answer {
+        let app = known(&self.state, app).await?;
+        match self.state.controller.ordered(&app, command, self.signature.clone()).await {
+            Ok(outcome) => Ok(accepted(outcome)),
+            Err(error) => Err(veiled(&self.state, &self.caller, error.into())),
+        }
+    }
+}
+
+/// A refusal may name an app that the caller may not see.
+fn veiled(state: &State, caller: &Caller, problem: Problem) -> Problem {
+    caller.veil(state).over_problem(problem)
 }
 
 /// The app of this name, whose file may have been saved just now.
@@ -151,7 +187,7 @@ async fn known(state: &State, app: &str) -> Result<AppName, Problem> {
 fn image_reference(image: &str) -> Result<(), Problem> {
     match replace_image(std::path::Path::new("image"), b"image: x\n", image) {
         Ok(_) => Ok(()),
-        Err(problem) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_image", problem.message)),
+        Err(problem) => Err(Problem::new(Code::InvalidImage, problem.message)),
     }
 }
 
@@ -160,9 +196,10 @@ fn accepted(Outcome { deployment, begun }: Outcome) -> Accepted {
     (status, Json(wire::Accepted { deployment, begun, queued: false }))
 }
 
-fn queued() -> Accepted {
+/// The controller goes on with it, and puts it on record.
+fn queued() -> Response {
     let queued = wire::Accepted { deployment: None, begun: false, queued: true };
-    (StatusCode::ACCEPTED, Json(queued))
+    (StatusCode::ACCEPTED, Extension(Queued), Json(queued)).into_response()
 }
 
 async fn newest_config(state: &State, app: &AppName) -> Result<Option<ConfigId>, Problem> {

@@ -1,81 +1,70 @@
 //! Questions about what is on record: deployments, events, versions of files.
 
+use super::access::Caller;
+use super::code::Code;
 use super::error::Problem;
+use super::query::{Asked, Part};
 use super::segment::Segment;
 use super::{app_name, deployment_id, wire};
 use crate::run::state::State;
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{self, Query};
-use axum::http::header;
+use axum::extract::{self, Extension};
+use axum::http::{HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
-use dockswap_core::records::StoreError;
 use dockswap_core::{AppName, ConfigId};
-use dockswap_store::{EventRow, EventScope, Page};
-use serde::Deserialize;
+use dockswap_store::EventScope;
 use std::sync::Arc;
 
-/// The most rows of one answer.
-const MOST: u64 = 1_000;
-
-/// Which part of a list.
-#[derive(Debug, Deserialize)]
-pub(super) struct Part {
-    #[serde(default = "usual_limit")]
-    limit: u64,
-    #[serde(default)]
-    offset: u64,
-}
-
-const fn usual_limit() -> u64 {
-    20
-}
-
-impl From<Part> for Page {
-    fn from(part: Part) -> Self {
-        Self { limit: part.limit.min(MOST), offset: part.offset }
-    }
-}
-
-type Asked = Result<Query<Part>, QueryRejection>;
+/// A part of a list, and where the next one is.
+pub(super) type Listed<T> = Result<(Option<[(HeaderName, HeaderValue); 1]>, Json<T>), Problem>;
 
 pub(super) async fn deployments(
     extract::State(state): extract::State<Arc<State>>,
     Segment(app): Segment,
-    page: Asked,
-) -> Result<Json<wire::Deployments>, Problem> {
-    let (app, Query(part)) = (known_app(&state, &app).await?, page?);
-    let rows = state.database.history().deployments(&app, part.into()).await?;
-    Ok(Json(wire::Deployments { deployments: rows.into_iter().map(wire::Deployment::from).collect() }))
+    Asked(part): Asked<Part>,
+    uri: Uri,
+) -> Listed<wire::Deployments> {
+    let app = known_app(&state, &app).await?;
+    let mut rows = state.database.history().deployments(&app, part.to_read()).await?;
+    let next = part.cut(&mut rows, &uri);
+    Ok((
+        next,
+        Json(wire::Deployments { deployments: rows.into_iter().map(wire::Deployment::from).collect() }),
+    ))
 }
 
 pub(super) async fn configs(
     extract::State(state): extract::State<Arc<State>>,
     Segment(app): Segment,
-    page: Asked,
-) -> Result<Json<wire::Configs>, Problem> {
-    let (app, Query(part)) = (known_app(&state, &app).await?, page?);
-    let rows = state.database.history().configs(&app, part.into()).await?;
-    Ok(Json(wire::Configs { configs: rows.into_iter().map(wire::Config::from).collect() }))
+    Asked(part): Asked<Part>,
+    uri: Uri,
+) -> Listed<wire::Configs> {
+    let app = known_app(&state, &app).await?;
+    let mut rows = state.database.history().configs(&app, part.to_read()).await?;
+    let next = part.cut(&mut rows, &uri);
+    Ok((next, Json(wire::Configs { configs: rows.into_iter().map(wire::Config::from).collect() })))
 }
 
 pub(super) async fn app_events(
     extract::State(state): extract::State<Arc<State>>,
+    Extension(caller): Extension<Caller>,
     Segment(app): Segment,
-    page: Asked,
-) -> Result<Json<wire::Events>, Problem> {
-    let (app, Query(part)) = (known_app(&state, &app).await?, page?);
-    events(&state, &EventScope::App(app), part).await
+    Asked(part): Asked<Part>,
+    uri: Uri,
+) -> Listed<wire::Events> {
+    let app = known_app(&state, &app).await?;
+    events(&state, &caller, &EventScope::App(app), part, &uri).await
 }
 
 pub(super) async fn deployment_events(
     extract::State(state): extract::State<Arc<State>>,
+    Extension(caller): Extension<Caller>,
     Segment(id): Segment,
-    page: Asked,
-) -> Result<Json<wire::Events>, Problem> {
-    let Query(part) = page?;
+    Asked(part): Asked<Part>,
+    uri: Uri,
+) -> Listed<wire::Events> {
     let deployment = find_deployment(&state, &id).await?;
-    events(&state, &EventScope::Deployment(deployment.id), part).await
+    events(&state, &caller, &EventScope::Deployment(deployment.id), part, &uri).await
 }
 
 pub(super) async fn deployment(
@@ -90,8 +79,7 @@ pub(super) async fn config(
     extract::State(state): extract::State<Arc<State>>,
     Segment(id): Segment,
 ) -> Result<Response, Problem> {
-    let unknown =
-        || Problem::not_found("unknown_config", format!("there is no config {}", id.escape_default()));
+    let unknown = || unknown_config(&id);
     let number: i64 = id.parse().map_err(|_| unknown())?;
     let row = state.database.history().config(ConfigId(number)).await?.ok_or_else(unknown)?;
     let headers = [
@@ -102,9 +90,24 @@ pub(super) async fn config(
     Ok((headers, row.bytes).into_response())
 }
 
-async fn events(state: &State, scope: &EventScope, part: Part) -> Result<Json<wire::Events>, Problem> {
-    let rows: Result<Vec<EventRow>, StoreError> = state.database.history().events(scope, part.into()).await;
-    Ok(Json(wire::Events { events: rows?.into_iter().map(wire::Event::from).collect() }))
+pub(super) fn unknown_config(id: &str) -> Problem {
+    Problem::new(Code::UnknownConfig, format!("there is no config {}", id.escape_default()))
+}
+
+async fn events(
+    state: &State,
+    caller: &Caller,
+    scope: &EventScope,
+    part: Part,
+    uri: &Uri,
+) -> Listed<wire::Events> {
+    let mut rows = state.database.history().events(scope, part.to_read()).await?;
+    let next = part.cut(&mut rows, uri);
+    let veil = caller.veil(state);
+    Ok((
+        next,
+        Json(wire::Events { events: rows.into_iter().map(|row| veil.over_event(row.into())).collect() }),
+    ))
 }
 
 async fn find_deployment(state: &State, id: &str) -> Result<wire::Deployment, Problem> {

@@ -5,12 +5,14 @@
 //! Messages: `transition` (data: an event, id: its id), `progress` (data: app and progress, no id),
 //! and, in the stream of a deployment, a last `ended` (data: the deployment).
 
+use super::access::{Caller, shut_out};
+use super::code::Code;
 use super::error::Problem;
+use super::query::Asked;
 use super::segment::Segment;
 use super::{app_name, apps, deployment_id, wire};
 use crate::run::state::State;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{self, Query};
+use axum::extract::{self, Extension};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, KeepAliveStream, Sse};
 use dockswap_controller::Notice;
@@ -36,61 +38,94 @@ const ALIVE: Duration = Duration::from_secs(10);
 
 /// From where a stream begins.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct From {
     /// Only this app's.
     app: Option<AppName>,
-    /// After this event; absent: what happens from now on (of a deployment: all that has happened).
-    after: Option<i64>,
+    /// After this event; absent: what happens from now on.
+    after: Option<EventId>,
 }
 
-type Asked = Result<Query<From>, QueryRejection>;
+/// The same where it is said already whose.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct After {
+    /// After this event; absent: what happens from now on (of a deployment: all that has happened).
+    after: Option<EventId>,
+}
+
+/// The id of an event; 0: before the first one.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct EventId(i64);
+
+impl TryFrom<String> for EventId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let id = text.parse().ok().filter(|id| *id >= 0);
+        id.map(Self).ok_or("write the id of an event, or 0 for all of them")
+    }
+}
+
 type Answer = Result<Sse<KeepAliveStream<Messages>>, Problem>;
 type Messages = std::pin::Pin<Box<dyn Stream<Item = Result<Event, Infallible>> + Send>>;
 
 pub(super) async fn everything(
     extract::State(state): extract::State<Arc<State>>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
-    query: Asked,
+    Asked(from): Asked<From>,
 ) -> Answer {
-    let Query(from) = query?;
     let scope = match &from.app {
+        Some(app) if !caller.sees(&state, app) => return Err(Problem::unknown_app(app)),
         Some(app) => EventScope::App(apps::view(&state, app)?.app),
         None => EventScope::All,
     };
     let after = begin(&state, &headers, from.after).await?;
-    Ok(follow(Follower { app: from.app, scope, after, state }))
+    Ok(follow(Follower { app: from.app, scope, after, caller, state }))
 }
 
 pub(super) async fn app(
     extract::State(state): extract::State<Arc<State>>,
     Segment(app): Segment,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
-    query: Asked,
+    Asked(After { after }): Asked<After>,
 ) -> Answer {
-    let (app, Query(from)) = (app_name(&app)?, query?);
+    let app = app_name(&app)?;
     apps::view(&state, &app)?;
-    let after = begin(&state, &headers, from.after).await?;
-    Ok(follow(Follower { app: Some(app.clone()), scope: EventScope::App(app), after, state }))
+    let after = begin(&state, &headers, after).await?;
+    Ok(follow(Follower { app: Some(app.clone()), scope: EventScope::App(app), after, caller, state }))
 }
 
 pub(super) async fn deployment(
     extract::State(state): extract::State<Arc<State>>,
     Segment(id): Segment,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
-    query: Asked,
+    Asked(After { after }): Asked<After>,
 ) -> Answer {
-    let (id, Query(from)) = (deployment_id(&id)?, query?);
+    let id = deployment_id(&id)?;
     let row = state.database.history().deployment(id).await?;
     let app = row.ok_or_else(|| Problem::unknown_deployment(id))?.app_name;
-    let after = begin(&state, &headers, from.after.or(Some(0))).await?;
-    Ok(follow(Follower { app: Some(app), scope: EventScope::Deployment(id), after, state }))
+    let after = begin(&state, &headers, after.or(Some(EventId(0)))).await?;
+    Ok(follow(Follower { app: Some(app), scope: EventScope::Deployment(id), after, caller, state }))
 }
 
 /// A client that comes back says what it saw last.
-async fn begin(state: &State, headers: &HeaderMap, after: Option<i64>) -> Result<i64, Problem> {
-    let seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
+async fn begin(state: &State, headers: &HeaderMap, after: Option<EventId>) -> Result<i64, Problem> {
+    let seen = match headers.get("last-event-id") {
+        // So a browser says that it has seen none.
+        Some(id) if id.is_empty() => None,
+        Some(id) => {
+            let id = id.to_str().map_err(|_| "no text").and_then(|id| EventId::try_from(id.to_owned()));
+            Some(id.map_err(|told| Problem::new(Code::BadRequest, format!("Last-Event-ID: {told}")))?)
+        }
+        None => None,
+    };
     match seen.or(after) {
-        Some(after) => Ok(after),
+        Some(EventId(after)) => Ok(after),
         None => {
             let newest = state.database.history().events(&EventScope::All, Page::first(1)).await?;
             Ok(newest.first().map_or(0, |event| event.id))
@@ -100,7 +135,13 @@ async fn begin(state: &State, headers: &HeaderMap, after: Option<i64>) -> Result
 
 fn follow(follower: Follower) -> Sse<KeepAliveStream<Messages>> {
     let (sender, receiver) = mpsc::channel(16);
-    tokio::spawn(follower.run(sender));
+    let shut_out = shut_out(follower.state.clone(), follower.caller.clone(), follower.app.clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            () = follower.run(sender) => {}
+            () = shut_out => {}
+        }
+    });
     let messages = futures_util::stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|message| (Ok(message), receiver))
     });
@@ -118,6 +159,8 @@ struct Follower {
     scope: EventScope,
     /// The last event that was sent.
     after: i64,
+    /// Who follows: only what they may see is told.
+    caller: Caller,
     state: Arc<State>,
 }
 
@@ -151,7 +194,7 @@ impl Follower {
     }
 
     fn is_about(&self, app: &AppName) -> bool {
-        self.app.as_ref().is_none_or(|own| own == app)
+        self.app.as_ref().is_none_or(|own| own == app) && self.caller.sees(&self.state, app)
     }
 
     /// Sends what is new. `false`: it was the last.
@@ -179,7 +222,10 @@ impl Follower {
             let count = rows.len();
             for row in rows {
                 self.after = row.id;
-                let event = wire::Event::from(row);
+                if !self.caller.sees(&self.state, &row.app_name) {
+                    continue;
+                }
+                let event = self.caller.veil(&self.state).over_event(wire::Event::from(row));
                 let message = message("transition", &event).map(|message| message.id(event.id.to_string()));
                 if send(sender, message).await.is_err() {
                     return Ok(Err(Gone));

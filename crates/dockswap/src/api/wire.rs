@@ -1,7 +1,13 @@
 //! What the API says and the commands read: one vocabulary for both ends, in JSON. It must not know
 //! how it is carried.
 
+mod access;
+
 pub(crate) use crate::run::intake::FileReport as File;
+pub(crate) use access::{
+    AuditEntry, AuditLog, NewToken, ProjectEntry, ProjectRemoved, Projects, Token, TokenMark, TokenOrder,
+    TokenStanding, Tokens, WhoAmI, done,
+};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use dockswap_certs::CertificateView;
@@ -10,6 +16,7 @@ use dockswap_core::machine;
 use dockswap_core::records::{DeploymentRow, DeploymentStatus};
 use dockswap_core::{AppName, Color, ConfigId, ConfigSha, DeploymentId, Timestamp};
 use dockswap_store::{ConfigSummary, EventRow};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 
@@ -38,17 +45,18 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-/// What is to be done about what is old.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PruneOrder {
-    /// It is only counted.
-    #[serde(default)]
-    pub(crate) dry_run: bool,
+impl JsonSchema for Time {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time", "description": "RFC 3339, UTC, with microseconds" })
+    }
 }
 
 /// What went, or would.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Pruning {
     /// The apps of which anything did.
     pub(crate) apps: Vec<PrunedApp>,
@@ -57,7 +65,7 @@ pub(crate) struct Pruning {
 }
 
 /// What went of one app, or would.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct PrunedApp {
     pub(crate) app: AppName,
     /// Deployments that cannot be gone back to any more.
@@ -81,7 +89,7 @@ impl PrunedApp {
 }
 
 /// An app as it stands, with what is on record about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct App {
     /// As the controller shows it.
     #[serde(flatten)]
@@ -108,7 +116,7 @@ pub(crate) struct App {
 }
 
 /// Every certificate that a route wants.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Certificates {
     /// By app and host.
     pub(crate) certificates: Vec<CertificateView>,
@@ -118,7 +126,7 @@ pub(crate) struct Certificates {
 }
 
 /// A version that the file asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Asked {
     pub(crate) config: ConfigId,
     pub(crate) image: String,
@@ -132,7 +140,7 @@ impl App {
 }
 
 /// A row of `deployments`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Deployment {
     pub(crate) id: DeploymentId,
     pub(crate) app: AppName,
@@ -165,7 +173,7 @@ impl From<DeploymentRow> for Deployment {
 }
 
 /// A row of `deployment_events`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Event {
     pub(crate) id: i64,
     pub(crate) deployment: DeploymentId,
@@ -214,7 +222,7 @@ impl Event {
 }
 
 /// A version of an app's file, without its bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Config {
     pub(crate) id: ConfigId,
     pub(crate) app: AppName,
@@ -237,7 +245,7 @@ impl From<ConfigSummary> for Config {
 }
 
 /// `GET /v1/apps`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Apps {
     pub(crate) apps: Vec<App>,
     /// Files that belong to no known app, and what is wrong with them.
@@ -245,31 +253,31 @@ pub(crate) struct Apps {
 }
 
 /// `GET /v1/files`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Files {
     pub(crate) files: Vec<File>,
 }
 
 /// Lists, newest first.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Deployments {
     pub(crate) deployments: Vec<Deployment>,
 }
 
 /// Ditto.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Configs {
     pub(crate) configs: Vec<Config>,
 }
 
 /// Ditto.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Events {
     pub(crate) events: Vec<Event>,
 }
 
 /// What is asked of `POST apps/{app}/deployments`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeployOrder {
     /// Written into the app's file first.
@@ -278,7 +286,7 @@ pub(crate) struct DeployOrder {
 }
 
 /// What is asked of `POST apps/{app}/rollback`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RollbackOrder {
     /// Absent: the previous success.
@@ -287,7 +295,7 @@ pub(crate) struct RollbackOrder {
 }
 
 /// What is asked of `POST apps/{app}/switch`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SwitchOrder {
     pub(crate) color: Color,
@@ -303,14 +311,16 @@ const PAUSE: Duration = Duration::from_secs(30);
 const QUEUE: u32 = 1_000;
 
 /// What is asked of `POST apps/{app}/pause`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PauseOrder {
     /// For at most so long.
     #[serde(default = "pause", with = "dockswap_core::time::millis", rename = "limit_ms")]
+    #[schemars(with = "u64", range(min = 1, max = 600_000), default = "pause_ms")]
     pub(crate) limit: Duration,
     /// And so many.
     #[serde(default = "queue")]
+    #[schemars(range(min = 1))]
     pub(crate) queue: u32,
 }
 
@@ -318,12 +328,16 @@ const fn pause() -> Duration {
     PAUSE
 }
 
+const fn pause_ms() -> u64 {
+    30_000
+}
+
 const fn queue() -> u32 {
     QUEUE
 }
 
 /// What is asked of `POST apps/{app}/maintenance`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MaintenanceOrder {
     /// The app's own page, HTML; absent: a plain one.
@@ -332,7 +346,7 @@ pub(crate) struct MaintenanceOrder {
 }
 
 /// What became of an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Accepted {
     /// The deployment to follow.
     pub(crate) deployment: Option<DeploymentId>,
@@ -344,7 +358,7 @@ pub(crate) struct Accepted {
 }
 
 /// `GET apps/{app}/health`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Health {
     pub(crate) app: AppName,
     /// Of both colors.
@@ -352,7 +366,7 @@ pub(crate) struct Health {
 }
 
 /// One container's answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct ContainerHealth {
     pub(crate) name: String,
     pub(crate) color: Color,
@@ -367,7 +381,7 @@ pub(crate) struct ContainerHealth {
 }
 
 /// `GET apps/{app}/docker-run`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct DockerRun {
     pub(crate) app: AppName,
     pub(crate) color: Color,
@@ -376,7 +390,7 @@ pub(crate) struct DockerRun {
 }
 
 /// `GET apps/{app}/why`: the facts, for the command to make sentences of.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Why {
     pub(crate) app: App,
     /// The deployment by which it serves, when that is not the newest.
@@ -386,15 +400,24 @@ pub(crate) struct Why {
 }
 
 /// The data of a `progress` message in a stream of events.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct ProgressNotice {
     pub(crate) app: AppName,
     pub(crate) progress: Progress,
 }
 
-/// Why something was not done: `application/problem+json` (RFC 9457).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The media type of a problem.
+pub(crate) const PROBLEM: &str = "application/problem+json";
+
+/// Why something was not done: [`PROBLEM`] (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Problem {
+    /// `urn:dockswap:problem:` and the code.
+    #[serde(rename = "type", default)]
+    pub(crate) kind: String,
+    /// What the code means.
+    #[serde(default)]
+    pub(crate) title: String,
     /// The HTTP status again.
     pub(crate) status: u16,
     /// Stable, for programs.

@@ -3,8 +3,10 @@
 use super::exit::{CliError, Exit};
 use super::session::{Session, now};
 use super::text::{as_u64, count};
+use crate::api::audit::record_of_this_user;
 use crate::api::with_causes;
 use clap::{Args, Subcommand};
+use dockswap_core::audit::{AuditRecord, AuditResult};
 use dockswap_store::{
     ConnectError, Holder, LeaseError, RestoreError, Restored, SchemaError, SchemaStatus, Verdict,
 };
@@ -49,7 +51,8 @@ enum DbVerb {
     /// older version made it. The database that is there is kept beside it. While a controller runs
     /// nothing is done (exit code 5). Traffic is not touched: the proxy goes on as it is, and the
     /// controller, once started, leaves what serves where it is, also where it is newer than the
-    /// backup. For `PostgreSQL` use `pg_restore`.
+    /// backup. Tokens that were revoked since stay revoked: what the database that is there does not
+    /// know as good is good for nothing. For `PostgreSQL` use `pg_restore`.
     Restore {
         /// A copy that `dockswap db backup` made
         file: PathBuf,
@@ -117,11 +120,17 @@ async fn check(session: &Session, url: &str) -> Result<Exit, CliError> {
 
 async fn restore(session: &Session, url: &str, file: &Path) -> Result<Exit, CliError> {
     let holder = Holder::this_process(now());
-    let restored = dockswap_store::restore(url, file, &holder).await.map_err(|error| not_restored(&error))?;
-    let Restored { database, kept, until, apps, deployments, migrated } = &restored;
+    let mut order = record_of_this_user("db_restore", "controller".to_owned());
+    order.note("from", file.display().to_string());
+    let restored =
+        dockswap_store::restore(url, file, &holder, AuditRecord { result: AuditResult::Done, ..order }).await;
+    let restored = restored.map_err(|error| not_restored(&error))?;
+    let Restored { database, kept, until, apps, deployments, tokens_revoked, grants_lost, migrated } =
+        &restored;
     let document = json!({
         "database": database, "from": file, "kept": kept, "until": until,
         "apps": apps, "deployments": deployments, "migrated": migrated,
+        "tokens_revoked": tokens_revoked, "grants_lost": grants_lost,
     });
     session.show(&document, || {
         let until = until.as_ref().map_or("nothing on record".to_owned(), |at| format!("records until {at}"));
@@ -132,6 +141,14 @@ async fn restore(session: &Session, url: &str, file: &Path) -> Result<Exit, CliE
         ];
         if !migrated.is_empty() {
             lines.push(format!("its schema was brought up to date: {}", migrated.join(", ")));
+        }
+        if !tokens_revoked.is_empty() {
+            let names = tokens_revoked.join(", ");
+            lines.push(format!("revoked, for the database that was here did not know them as good: {names}"));
+        }
+        if *grants_lost > 0 {
+            let grants = count(as_u64(*grants_lost), "grant");
+            lines.push(format!("{grants} that were taken away since the backup stay away"));
         }
         lines.extend(
             kept.as_ref().map(|kept| format!("the database that was here is kept: {}", kept.display())),

@@ -341,11 +341,14 @@ async fn controller(session: &Session) -> Finding {
     let check = "controller";
     match session.client.document("/readyz").await {
         Ok(_) => Finding::ok(check, "it answers, and is ready"),
-        Err(ClientError::Unreachable { socket, message }) => {
-            Finding::warn(check, format!("none answers on {}: {message}", socket.display()), "dockswap run")
+        Err(ClientError::Unreachable { place, message }) => {
+            Finding::warn(check, format!("none answers on {place}: {message}"), "dockswap run")
         }
         Err(ClientError::Answered(problem)) => Finding::fail(check, problem.detail, "see its log"),
         Err(ClientError::Garbled { message }) => Finding::fail(check, message, "dockswap version"),
+        Err(ClientError::Distrusted { place, message }) => {
+            Finding::fail(check, format!("{place}: {message}"), "look at api.tls")
+        }
     }
 }
 

@@ -119,9 +119,18 @@ impl fmt::Display for CliError {
 impl From<ClientError> for CliError {
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::Unreachable { socket, message } => {
-                let what = format!("the controller does not answer on {}", socket.display());
-                Self::new(Exit::NoController, what)
+            ClientError::Unreachable { place, message } if place.starts_with("http") => {
+                Self::new(Exit::NoController, format!("the controller does not answer on {place}"))
+                    .because(message)
+                    .next(format!("curl {place}/healthz  (shows how far one gets)"))
+            }
+            ClientError::Distrusted { place, message } => Self::new(
+                Exit::Failed,
+                format!("what answers on {place} is not believed to be the controller"),
+            )
+            .because(message),
+            ClientError::Unreachable { place, message } => {
+                Self::new(Exit::NoController, format!("the controller does not answer on {place}"))
                     .because(message)
                     .next("dockswap run     (starts it)")
                     .next("dockswap doctor  (says what is wrong)")
@@ -135,6 +144,11 @@ impl From<ClientError> for CliError {
             .next("dockswap validate"),
             ClientError::Answered(problem) if ["not_now", "already"].contains(&problem.code.as_str()) => {
                 Self::new(Exit::of_status(problem.status), sentence::of_refusal(&problem.detail))
+            }
+            ClientError::Answered(problem) if problem.status == 401 => {
+                Self::new(Exit::Failed, "the controller wants to know who asks")
+                    .because(problem.detail)
+                    .next("DOCKSWAP_TOKEN=dsw_… dockswap …, or dockswap --token-file FILE …")
             }
             ClientError::Answered(problem) => Self::new(Exit::of_status(problem.status), problem.detail),
             ClientError::Garbled { message } => {
@@ -185,11 +199,12 @@ mod tests {
     fn answers_of_the_api_have_their_codes() {
         for (status, code) in [(404, 4), (409, 5), (422, 2), (400, 2), (413, 2), (503, 1), (500, 1), (504, 1)]
         {
-            let problem = Problem { status, code: "x".to_owned(), detail: "no".to_owned() };
+            let (kind, title) = (String::new(), String::new());
+            let problem = Problem { kind, title, status, code: "x".to_owned(), detail: "no".to_owned() };
             assert_eq!(CliError::from(ClientError::Answered(problem)).exit.code(), code, "{status}");
         }
         let unreachable =
-            ClientError::Unreachable { socket: "/run/api.sock".into(), message: "refused".to_owned() };
+            ClientError::Unreachable { place: "/run/api.sock".to_owned(), message: "refused".to_owned() };
         let error = CliError::from(unreachable);
         assert_eq!(error.exit.code(), 6);
         assert!(error.to_string().contains("/run/api.sock"));

@@ -3,19 +3,25 @@
 use super::exit::{CliError, Exit};
 use super::session::{Session, note};
 use clap::Args;
+use dockswap_config::{Import, import_compose};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Write a config directory with one example app
+/// Write a config directory with one example app, or with those of a Compose file
 ///
 /// What is there already stays as it is.
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
     /// Where [default: --config-dir if given, else ./dockswap-cfg]
     dir: Option<PathBuf>,
+    /// Make an app of each service of this Compose file that has a port. What dockswap does not do is said, in the files
+    /// too. Nothing that runs is touched
+    #[arg(long, value_name = "FILE")]
+    from_compose: Option<PathBuf>,
 }
 
 const APP: &str = "\
@@ -56,10 +62,18 @@ pub(crate) fn init(session: &Session, args: &InitArgs) -> Result<Exit, CliError>
         CliError::new(Exit::Failed, format!("{} cannot be written", what.display()))
             .because(error.to_string())
     };
+    let import = match &args.from_compose {
+        Some(file) => from_compose(file)?,
+        None => Import::default(),
+    };
     let apps = dir.join("apps");
     DirBuilder::new().recursive(true).mode(0o755).create(&apps).map_err(|error| failed(&apps, &error))?;
+    let example = (apps.join("hello.yaml"), APP.to_owned());
+    let imported = import.apps.iter().map(|app| (apps.join(format!("{}.yaml", app.name)), app.text.clone()));
+    let mut files = vec![(dir.join("dockswap.yaml"), SETTINGS.to_owned())];
+    files.extend(if args.from_compose.is_some() { imported.collect() } else { vec![example] });
     let mut written = Vec::new();
-    for (path, text) in [(dir.join("dockswap.yaml"), SETTINGS), (apps.join("hello.yaml"), APP)] {
+    for (path, text) in files {
         match OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path) {
             Ok(mut file) => {
                 file.write_all(text.as_bytes()).map_err(|error| failed(&path, &error))?;
@@ -71,6 +85,14 @@ pub(crate) fn init(session: &Session, args: &InitArgs) -> Result<Exit, CliError>
             Err(error) => return Err(failed(&path, &error)),
         }
     }
+    for app in &import.apps {
+        for text in &app.notes {
+            note(&format!("{}: {text}", app.name));
+        }
+    }
+    for left in &import.left {
+        note(&format!("left to Compose: {left}"));
+    }
     session.show(&json!({ "dir": dir, "written": written }), || {
         let mut lines: Vec<String> = written.iter().map(|path| format!("wrote {}", path.display())).collect();
         lines.push(format!("next: dockswap run --config-dir {}", dir.display()));
@@ -79,11 +101,44 @@ pub(crate) fn init(session: &Session, args: &InitArgs) -> Result<Exit, CliError>
     Ok(Exit::Done)
 }
 
+/// What becomes of the services of a Compose file.
+fn from_compose(file: &Path) -> Result<Import, CliError> {
+    let unusable = |why: String| {
+        CliError::new(Exit::Usage, format!("{} cannot be made apps of", file.display())).because(why)
+    };
+    let file = std::path::absolute(file).map_err(|error| unusable(error.to_string()))?;
+    let text = std::fs::read_to_string(&file).map_err(|error| unusable(error.to_string()))?;
+    let dir = file.parent().unwrap_or(&file);
+    // As Compose does: the environment wins over the file beside it.
+    let beside = std::fs::read_to_string(dir.join(".env")).unwrap_or_default();
+    let known: BTreeMap<&str, &str> = beside.lines().filter_map(variable).collect();
+    let variables =
+        |name: &str| std::env::var(name).ok().or_else(|| known.get(name).map(ToString::to_string));
+    import_compose(&text, dir, &variables).map_err(|error| unusable(error.to_string()))
+}
+
+/// A line of a `.env` file: `NAME=value`, with or without quotes.
+fn variable(line: &str) -> Option<(&str, &str)> {
+    let line = line.trim();
+    let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
+    let value = value.trim();
+    let bare = ['"', '\''].iter().find_map(|&quote| value.strip_prefix(quote)?.strip_suffix(quote));
+    (!name.starts_with('#')).then_some((name.trim(), bare.unwrap_or(value)))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{APP, SETTINGS};
+    use super::{APP, SETTINGS, variable};
     use dockswap_config::{Policy, Settings, parse_app};
     use std::path::Path;
+
+    #[test]
+    fn a_line_of_an_env_file_is_a_variable() {
+        assert_eq!(variable("TAG=v1"), Some(("TAG", "v1")));
+        assert_eq!(variable(" export A = \"x y\" "), Some(("A", "x y")));
+        assert_eq!(variable("# A=b"), None);
+        assert_eq!(variable("nothing"), None);
+    }
 
     #[test]
     fn what_is_written_is_valid() {

@@ -2,6 +2,7 @@
 //! They decide nothing: what is possible is for the controller to say.
 
 mod app_files;
+mod audit;
 mod cancel;
 mod certificate;
 mod client;
@@ -30,6 +31,7 @@ mod outcome;
 mod page;
 mod pause;
 mod plan;
+mod project;
 mod promote;
 mod prune;
 mod records;
@@ -41,15 +43,19 @@ mod rollback;
 mod run;
 mod schema;
 mod sentence;
+mod server;
 mod session;
 mod status;
 mod switch;
 mod text;
+mod token;
 mod validate;
 mod version;
 mod wait;
+mod whoami;
 mod why;
 
+pub(crate) use listeners::holder_of;
 pub(crate) use run::{ProxyArgs, RunArgs};
 pub(crate) use text::escape;
 
@@ -105,6 +111,15 @@ pub(crate) struct Global {
     /// The controller's socket [default: api.sock in the data directory]
     #[arg(long, global = true, value_name = "PATH", env = "DOCKSWAP_SOCKET", hide_env_values = true)]
     pub(crate) socket: Option<PathBuf>,
+    /// A controller's API over TCP instead, as in `https://deploy.example.com:7443`
+    #[arg(long, global = true, value_name = "URL", env = "DOCKSWAP_SERVER", hide_env_values = true)]
+    pub(crate) server: Option<String>,
+    /// The file that holds the token to show [default: the environment variable `DOCKSWAP_TOKEN`]
+    #[arg(long, global = true, value_name = "FILE", env = "DOCKSWAP_TOKEN_FILE", hide_env_values = true)]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Root certificates in PEM by which the server is known [default: those of the system]
+    #[arg(long, global = true, value_name = "FILE", env = "DOCKSWAP_CA", hide_env_values = true)]
+    pub(crate) ca: Option<PathBuf>,
     /// Write one JSON document to stdout
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -149,6 +164,10 @@ pub(crate) enum Verb {
     Prune(prune::PruneArgs),
     Doctor(doctor::DoctorArgs),
     Db(db::DbArgs),
+    Token(token::TokenArgs),
+    Whoami(whoami::WhoamiArgs),
+    Project(project::ProjectArgs),
+    Audit(audit::AuditArgs),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -173,6 +192,16 @@ impl Verb {
             Self::Health(args) => Some(&args.app),
             Self::DockerRun(args) => Some(&args.app),
             Self::Wait(args) => Some(&args.app),
+            _ => None,
+        }
+    }
+
+    /// What a verb reads that is on the controller's own host; `None`: nothing.
+    const fn reads_here(&self) -> Option<&'static str> {
+        match self {
+            Self::Validate(_) | Self::Plan(_) => Some("app files and settings"),
+            Self::Doctor(_) => Some("the system around the controller"),
+            Self::Db(_) => Some("the database"),
             _ => None,
         }
     }
@@ -261,6 +290,11 @@ fn complain(error: &CliError, json: bool) {
 }
 
 async fn carry_out(session: &Session, verb: Verb) -> Result<Exit, CliError> {
+    if let Some(what) = verb.reads_here().filter(|_| session.client.is_remote()) {
+        return Err(CliError::new(Exit::Usage, "this command does not work over --server")
+            .because(format!("it reads {what}, where the controller runs"))
+            .next("run it there, without --server and DOCKSWAP_SERVER"));
+    }
     match verb {
         Verb::Run(args) => run::run(session, &args).await,
         Verb::Proxy(_) => unreachable!("it makes a runtime of its own, later"),
@@ -291,6 +325,10 @@ async fn carry_out(session: &Session, verb: Verb) -> Result<Exit, CliError> {
         Verb::Prune(args) => prune::prune(session, &args).await,
         Verb::Doctor(args) => doctor::doctor(session, &args).await,
         Verb::Db(args) => db::db(session, &args).await,
+        Verb::Token(args) => token::token(session, &args).await,
+        Verb::Whoami(args) => whoami::whoami(session, &args).await,
+        Verb::Project(args) => project::project(session, &args).await,
+        Verb::Audit(args) => audit::audit(session, &args).await,
         Verb::Schema(args) => schema::schema(&args),
         Verb::Completions(args) => completions::completions(&args),
         Verb::Man(args) => man::man(&args),

@@ -7,7 +7,7 @@ use dockswap_store::Page;
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct PageArgs {
     /// How many rows at most
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=500))]
     limit: u64,
     /// How many rows to pass over first
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]

@@ -3,9 +3,10 @@
 use super::exit::{CliError, Exit};
 use super::session::Session;
 use super::text::Table;
-use crate::api::wire::{PruneOrder, PrunedApp, Pruning};
+use crate::api::wire::{PrunedApp, Pruning};
 use clap::Args;
 use dockswap_core::AppName;
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Remove what is old: images, deployments, stored files and events
@@ -22,10 +23,13 @@ pub(crate) struct PruneArgs {
 }
 
 pub(crate) async fn prune(session: &Session, args: &PruneArgs) -> Result<Exit, CliError> {
-    let order = PruneOrder { dry_run: args.dry_run };
     let mut sums: BTreeMap<AppName, PrunedApp> = BTreeMap::new();
     loop {
-        let part: Pruning = session.client.post("/v1/prune", &order).await?;
+        let part: Pruning = if args.dry_run {
+            session.client.get("/v1/prune").await?
+        } else {
+            session.client.post("/v1/prune", &json!({})).await?
+        };
         for one in part.apps {
             match sums.get_mut(&one.app) {
                 Some(sum) => sum.add(&one),

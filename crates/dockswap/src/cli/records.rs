@@ -8,7 +8,8 @@ use crate::api::wire;
 use crate::api::with_causes;
 use dockswap_core::records::StoreError;
 use dockswap_core::{AppName, ConfigId, DeploymentId};
-use dockswap_store::{EventScope, History, Page};
+use dockswap_store::{AuditScope, EventScope, History, Page};
+use std::fmt::Write;
 
 /// Where the records come from.
 #[derive(Debug)]
@@ -30,10 +31,13 @@ impl<'a> Records<'a> {
     /// The controller's, when it answers; else the database's, and a note says so.
     pub(crate) async fn open(session: &'a Session) -> Result<Self, CliError> {
         match session.client.get::<wire::Files>("/v1/files").await {
-            Err(error @ ClientError::Unreachable { .. }) => {
+            Err(error @ ClientError::Unreachable { .. }) if !session.client.is_remote() => {
                 let database = Self::database(session).await.map_err(|_| CliError::from(error))?;
                 note("the controller does not answer: this is read from the database");
                 Ok(database)
+            }
+            Err(error @ (ClientError::Unreachable { .. } | ClientError::Distrusted { .. })) => {
+                Err(error.into())
             }
             _ => Ok(Self::Controller(session)),
         }
@@ -115,6 +119,26 @@ impl<'a> Records<'a> {
         }
     }
 
+    /// Who asked for what, newest first.
+    pub(crate) async fn audit(
+        &self,
+        scope: &AuditScope,
+        page: Page,
+    ) -> Result<Vec<wire::AuditEntry>, CliError> {
+        match self {
+            Self::Controller(session) => {
+                let app = scope.app.as_ref().map(|app| format!("&app={app}")).unwrap_or_default();
+                let actor = scope.actor.as_ref().map(|actor| format!("&actor={}", percent(actor)));
+                let path = format!("/v1/audit?{}{app}{}", query(page), actor.unwrap_or_default());
+                Ok(session.client.get::<wire::AuditLog>(&path).await?.audit)
+            }
+            Self::Database(history) => {
+                let rows = history.audit(scope, page).await.map_err(failed)?;
+                Ok(rows.into_iter().map(wire::AuditEntry::from).collect())
+            }
+        }
+    }
+
     pub(crate) async fn config(&self, id: ConfigId) -> Result<StoredConfig, CliError> {
         match self {
             Self::Controller(session) => {
@@ -167,6 +191,20 @@ pub(crate) struct Standing {
     pub(crate) color: Option<dockswap_core::Color>,
     pub(crate) deployment: Option<DeploymentId>,
     pub(crate) state: String,
+}
+
+/// A text as a value in a query: every byte that is not a letter or digit is escaped.
+fn percent(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            safe.push(char::from(byte));
+        } else {
+            // Writing into a String cannot fail.
+            let _ = write!(safe, "%{byte:02X}");
+        }
+    }
+    safe
 }
 
 fn query(page: Page) -> String {

@@ -45,7 +45,9 @@ pub(crate) async fn rollback(session: &Session, args: &RollbackArgs) -> Result<E
     let accepted = session.client.post(&format!("/v1/apps/{app}/rollback"), &order).await;
     let accepted: Accepted = match accepted {
         Ok(accepted) => accepted,
-        Err(ClientError::Unreachable { .. }) => return offline(session, app, order.to).await,
+        Err(ClientError::Unreachable { .. }) if !session.client.is_remote() => {
+            return offline(session, app, order.to).await;
+        }
         Err(ClientError::Answered(problem)) => {
             let next = match problem.code.as_str() {
                 "busy" => format!("dockswap cancel {app}"),

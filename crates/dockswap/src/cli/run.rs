@@ -5,6 +5,7 @@ use super::exit::{CliError, Exit};
 use super::on_one_thread_if_alone;
 use super::session::Session;
 use crate::api::with_causes;
+use crate::run::doorway::UnfitCertificate;
 use crate::run::{Ended, Proxy};
 use clap::{Args, ValueEnum};
 use dockswap_config::LogFormat;
@@ -114,8 +115,9 @@ pub(crate) fn ended(error: anyhow::Error) -> CliError {
     if let Some(refused) = error.downcast_ref::<ConnectError>() {
         return super::db::explain(refused);
     }
+    let exit = if error.is::<UnfitCertificate>() { Exit::Usage } else { Exit::Failed };
     let error: &dyn std::error::Error = error.as_ref();
-    CliError::new(Exit::Failed, with_causes(error)).next("dockswap doctor")
+    CliError::new(exit, with_causes(error)).next("dockswap doctor")
 }
 
 #[cfg(test)]

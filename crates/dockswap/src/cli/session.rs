@@ -1,18 +1,19 @@
 //! What every command has at hand: where things are, the controller's socket, and stdout and stderr.
 
 use super::Global;
-use super::client::{Client, ClientError};
+use super::client::{Client, ClientError, Place};
 use super::exit::{CliError, Exit};
 use super::sentence;
+use super::server::Server;
 use crate::api::wire;
 use crate::paths::Paths;
 use dockswap_config::Settings;
-use dockswap_core::ports::Router;
+use dockswap_core::ports::{Router, Secret};
 use dockswap_core::{AppName, Timestamp};
 use dockswap_proxy::ProxyClient;
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long is waited for the controller to say what serves, when something else failed already.
@@ -40,9 +41,13 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(global: &Global) -> Result<Self, CliError> {
         let paths = global.paths().map_err(|error| CliError::new(Exit::Usage, format!("{error:#}")))?;
-        let socket = global.socket.clone().unwrap_or_else(|| paths.api_socket());
+        let place = match &global.server {
+            Some(server) => Place::Server(Server::at(server, global.ca.as_deref())?),
+            None => Place::Socket(global.socket.clone().unwrap_or_else(|| paths.api_socket())),
+        };
+        let client = Client::new(place, token(global.token_file.as_deref())?);
         let format = if global.json { Format::Json } else { Format::Text };
-        Ok(Self { paths, client: Client::new(socket), format, given_config_dir: global.config_dir.clone() })
+        Ok(Self { paths, client, format, given_config_dir: global.config_dir.clone() })
     }
 
     /// The controller's settings, as this user would start it.
@@ -67,7 +72,7 @@ impl Session {
 
     /// Adds to an error for want of a controller what the proxy serves all the same.
     pub(crate) async fn with_what_the_proxy_serves(&self, mut error: CliError) -> CliError {
-        if error.exit == Exit::NoController && error.now.is_none() {
+        if error.exit == Exit::NoController && error.now.is_none() && !self.client.is_remote() {
             error.now = Some(self.what_the_proxy_serves().await);
         }
         error
@@ -105,6 +110,36 @@ impl Session {
     pub(crate) async fn app(&self, app: &AppName) -> Result<wire::App, ClientError> {
         self.client.get(&format!("/v1/apps/{app}")).await
     }
+}
+
+/// The longest file that is taken for one of a token.
+const LONGEST_TOKEN: usize = 4096;
+
+/// The token to show: what is in `file`, else in the environment. It is never an argument, which others could read.
+fn token(file: Option<&Path>) -> Result<Option<Secret>, CliError> {
+    let text = match file {
+        Some(file) => {
+            let failed = |why: String| {
+                CliError::new(Exit::Usage, format!("--token-file: {} cannot be used", file.display()))
+                    .because(why)
+            };
+            let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+            if text.trim().is_empty() || text.len() > LONGEST_TOKEN {
+                return Err(failed("it holds no token: write the token alone into it".to_owned()));
+            }
+            text
+        }
+        None => std::env::var("DOCKSWAP_TOKEN").unwrap_or_default(),
+    };
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(CliError::new(Exit::Usage, "what is to be shown as a token is none")
+            .because("it has characters that no token has"));
+    }
+    Ok(Some(Secret::new(text.to_owned())))
 }
 
 /// Writes `document` as JSON, indented for a terminal.

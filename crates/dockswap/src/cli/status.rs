@@ -9,7 +9,7 @@ use crate::api::wire;
 use clap::Args;
 use dockswap_controller::{FileStatus, GateView};
 use dockswap_core::records::DeploymentStatus;
-use dockswap_core::{AppName, Timestamp};
+use dockswap_core::{AppName, ProjectName, Timestamp};
 use std::io::IsTerminal;
 use std::path::Path;
 use tokio::time::{Duration, sleep};
@@ -19,6 +19,9 @@ use tokio::time::{Duration, sleep};
 pub(crate) struct StatusArgs {
     /// The app, in detail [default: all of them, in a table]
     app: Option<AppName>,
+    /// Only the apps of this project
+    #[arg(long, conflicts_with = "app")]
+    project: Option<ProjectName>,
     /// Show it again whenever it changes, until Ctrl-C
     #[arg(long, short)]
     watch: bool,
@@ -57,7 +60,16 @@ async fn show(session: &Session, args: &StatusArgs) -> Result<(), CliError> {
             session.show(&shown, || detail(&shown, now()))
         }
         None => {
-            let all: wire::Apps = session.client.get("/v1/apps").await?;
+            let mut all: wire::Apps = session.client.get("/v1/apps").await?;
+            if let Some(project) = &args.project {
+                all.apps.retain(|app| app.view.project.as_ref() == Some(project));
+                // What belongs to no known app belongs to no known project.
+                all.files.clear();
+                if all.apps.is_empty() {
+                    let what = format!("there is no app of {project}");
+                    return Err(CliError::new(Exit::NotFound, what).next("dockswap project list"));
+                }
+            }
             let apps_dir = session.paths.apps_dir();
             session.show(&all, || overview(&all, &apps_dir, now()))
         }

@@ -1,5 +1,6 @@
 //! `dockswap wait`.
 
+use super::client::ClientError;
 use super::exit::{CliError, Exit};
 use super::sentence;
 use super::session::Session;
@@ -80,7 +81,12 @@ pub(crate) async fn wait(session: &Session, args: &WaitArgs) -> Result<Exit, Cli
 }
 
 async fn arrive(session: &Session, args: &WaitArgs) -> Result<Exit, CliError> {
-    let _: Value = session.client.post("/v1/reload", &json!({})).await?;
+    match session.client.post::<Value>("/v1/reload", &json!({})).await {
+        Ok(_) => {}
+        // Who may not have the directory read waits until it is read by itself.
+        Err(ClientError::Answered(problem)) if problem.status == 403 => {}
+        Err(error) => return Err(error.into()),
+    }
     let app = &args.app;
     let path = format!("/v1/apps/{app}/events/stream");
     loop {

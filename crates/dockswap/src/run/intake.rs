@@ -6,7 +6,7 @@ use dockswap_config::{
     Claim, DirectoryState, FileContent, POLL, Policy, Problem, Rescan, ReservedPort, Snapshot, Standing,
     Trust, Watch, check_clashes, parse_app, replace_image, sha256, watch, write_atomically,
 };
-use dockswap_controller::{Controller, FileStatus, Offer};
+use dockswap_controller::{Controller, FileStatus, Offer, Signature};
 use dockswap_core::{AppName, AppSpec, ConfigSha};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,7 +28,8 @@ const RELOAD: Duration = Duration::from_millis(500);
 const FIND: Duration = Duration::from_secs(10);
 
 /// A file of the config directory, as people see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, schemars::JsonSchema, Serialize, Deserialize)]
+#[schemars(rename = "File")]
 pub(crate) struct FileReport {
     /// Where it is.
     pub(crate) path: PathBuf,
@@ -139,7 +140,13 @@ impl IntakeHandle {
     ///
     /// # Errors
     /// When the app has no file, or it cannot be written; it is as it was then.
-    pub(crate) async fn write_image(&self, app: &AppName, image: &str) -> Result<Written> {
+    pub(crate) async fn write_image(
+        &self,
+        app: &AppName,
+        image: &str,
+        controller: &Controller,
+        signature: &Signature,
+    ) -> Result<Written> {
         let path = self.path_of(app).with_context(|| format!("{app} has no file to write the image into"))?;
         let before =
             tokio::fs::read(&path).await.with_context(|| format!("cannot read {}", path.display()))?;
@@ -148,6 +155,8 @@ impl IntakeHandle {
             return Ok(Written::Unchanged);
         }
         let sha = sha256(&after);
+        // Whose order it is goes on record with the version that comes of it.
+        let _expected = controller.expect(app, &sha, signature);
         let target = path.clone();
         tokio::task::spawn_blocking(move || write_atomically(&target, &after))
             .await

@@ -1,11 +1,13 @@
 //! `dockswap run`: the controller process, put together from its parts and taken apart again.
 
 mod certificates;
+pub(crate) mod doorway;
 pub(crate) mod intake;
 mod offline;
 mod private;
 mod privileges;
 mod proxy;
+mod service_manager;
 mod signals;
 pub(crate) mod state;
 mod supervise;
@@ -17,6 +19,8 @@ pub(crate) use offline::offline_rollback;
 pub(crate) use proxy::Proxy;
 pub(crate) use upgrade::Program;
 
+use crate::api::access::Porter;
+use crate::api::audit::Ledger;
 use crate::cli::RunArgs;
 use crate::paths::Paths;
 use anyhow::{Context, Result};
@@ -28,6 +32,7 @@ use dockswap_proxy::ProxyClient;
 use dockswap_store::{Database, Holder};
 use intake::{Intake, Rules};
 use private::{bind_private, keep_to_ourselves, make_private_dir};
+use sd_notify::NotifyState;
 use signals::{Asked, Signals};
 use state::State;
 use std::sync::Arc;
@@ -94,12 +99,13 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     let program = Program::this()?;
     overlay(&mut settings, args);
     telemetry::init(&settings.log);
+    // A look at the whole database may take longer than the manager's patience.
+    let _reassuring = service_manager::reassure();
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    if let Some(addr) = settings.api_http {
-        tracing::warn!(%addr, "api.http is not served by this version: the API is on its Unix socket alone");
-    }
+    // Before anything that takes its time: a mistake in the settings is told at once.
+    let doorway = doorway::open(&settings.api).await?;
     std::fs::create_dir_all(paths.apps_dir())
         .with_context(|| format!("cannot create {}", paths.apps_dir().display()))?;
     let mut early = Early { signals, upgrade: false };
@@ -118,8 +124,9 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         return Ok(Ended::ForGood);
     };
     let controller = controller?;
-    let Early { mut signals, upgrade } = early;
-    let mut asked_early = upgrade.then_some(Asked::Upgrade);
+    let projects =
+        controller.taken_up().iter().map(|offer| (offer.spec.name.clone(), offer.project())).collect();
+    parts.database.note_projects(projects).await.context("the projects of apps cannot be noted")?;
     let intake = Intake::start(
         paths.apps_dir(),
         Rules { trust: settings.trust, policy: parts.policy.clone(), reserved: settings.reserved_ports() },
@@ -138,44 +145,29 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         retention: settings.retention.clone(),
         pruning: Mutex::default(),
         clock: parts.clock.clone(),
+        porter: Porter::new(parts.database.clone()),
+        rates: crate::api::front::Rates::default(),
+        ledger: Ledger::new(parts.database.clone()),
         stop: stop.clone(),
     });
     let api = tokio::spawn(crate::api::serve(state.clone(), bind_private(&paths.api_socket())?));
     let upkeep = tokio::spawn(upkeep::run(state.clone()));
+    let listen = doorway.as_ref().and_then(|doorway| doorway.listener.local_addr().ok());
+    let doorway = doorway.map(|doorway| tokio::spawn(crate::api::serve_tcp(state.clone(), doorway)));
     tracing::info!(
         apps = %paths.apps_dir().display(),
         socket = %paths.api_socket().display(),
         http = %settings.proxy.http,
+        api = listen.map(tracing::field::display),
         "ready"
     );
-    notify(sd_notify::NotifyState::Ready);
+    service_manager::tell(NotifyState::Ready);
 
-    let outcome = loop {
-        let asked = match asked_early.take() {
-            Some(asked) => asked,
-            None => tokio::select! {
-                asked = signals.next() => asked,
-                () = parts.database.fenced() => {
-                    break Err(anyhow::anyhow!("another controller has taken over this database"));
-                }
-            },
-        };
-        match asked {
-            Asked::End => break Ok(Ended::ForGood),
-            Asked::Reload => state.reload().await,
-            Asked::Upgrade => match program.try_out().await {
-                Ok(version) => {
-                    tracing::info!(version, "going on as another program");
-                    break Ok(Ended::ToGoOnAs(program));
-                }
-                Err(error) => tracing::error!("this program goes on: {error:#}"),
-            },
-        }
-    };
+    let outcome = carry_on(&state, program, early).await;
     tracing::info!("ending");
     if !matches!(outcome, Ok(Ended::ToGoOnAs(_))) {
         // A service manager that hears this while the process goes on kills it in the end.
-        notify(sd_notify::NotifyState::Stopping);
+        service_manager::tell(NotifyState::Stopping);
     }
     stop.cancel();
     let _ = upkeep.await;
@@ -183,12 +175,44 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     certificates.end().await;
     controller.shutdown().await;
     let _ = api.await;
+    if let Some(doorway) = doorway {
+        let _ = doorway.await;
+    }
+    state.ledger.close().await;
     let _ = std::fs::remove_file(paths.api_socket());
     match outcome {
         Ok(Ended::ToGoOnAs(_)) => supervisor.leave().await,
         Ok(Ended::ForGood) | Err(_) => supervisor.end().await,
     }
     outcome
+}
+
+/// Does what signals ask for, until the controller is to end.
+async fn carry_on(state: &State, program: Program, early: Early) -> Result<Ended> {
+    let Early { mut signals, upgrade } = early;
+    let mut asked_early = upgrade.then_some(Asked::Upgrade);
+    loop {
+        let asked = match asked_early.take() {
+            Some(asked) => asked,
+            None => tokio::select! {
+                asked = signals.next() => asked,
+                () = state.database.fenced() => {
+                    return Err(anyhow::anyhow!("another controller has taken over this database"));
+                }
+            },
+        };
+        match asked {
+            Asked::End => return Ok(Ended::ForGood),
+            Asked::Reload => state.reload().await,
+            Asked::Upgrade => match program.try_out().await {
+                Ok(version) => {
+                    tracing::info!(version, "going on as another program");
+                    return Ok(Ended::ToGoOnAs(program));
+                }
+                Err(error) => tracing::error!("this program goes on: {error:#}"),
+            },
+        }
+    }
 }
 
 /// The signals of a controller that is not ready.
@@ -237,12 +261,5 @@ fn overlay(settings: &mut Settings, args: &RunArgs) {
     }
     if let Some(format) = args.log_format {
         settings.log.format = format;
-    }
-}
-
-/// Tells a service manager, where there is one.
-fn notify(state: sd_notify::NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!(%error, "the service manager could not be told");
     }
 }

@@ -1,10 +1,12 @@
 //! A rollback without a controller process: the same controller, for as long as it takes.
 
 use super::Parts;
+use crate::api::audit::record_of_this_user;
 use crate::paths::Paths;
 use anyhow::{Context, Result};
 use dockswap_config::Settings;
-use dockswap_controller::{Command, Controller, ControllerSettings};
+use dockswap_controller::{Command, Controller, ControllerSettings, Signature};
+use dockswap_core::audit::AuditResult;
 use dockswap_core::ports::{Router, Store};
 use dockswap_core::records::DeploymentStatus;
 use dockswap_core::{AppName, DeploymentId};
@@ -60,7 +62,19 @@ async fn roll_back(
     to: Option<DeploymentId>,
 ) -> Result<OfflineRollback> {
     let mut notices = controller.notices();
-    let outcome = controller.command(app, Command::Rollback { to }).await?;
+    let mut order = record_of_this_user("rollback", format!("app/{app}"));
+    order.note("offline", true);
+    if let Some(to) = to {
+        order.note("to", to.0);
+    }
+    let signature = Signature::of(order);
+    let ordered = controller.ordered(app, Command::Rollback { to }, signature.clone()).await;
+    if let (Err(error), Some(mut order)) = (&ordered, signature.take()) {
+        order.result = AuditResult::Refused;
+        order.note("error", error.to_string());
+        parts.database.record_audit(&order).await.context("the refused order is not on record")?;
+    }
+    let outcome = ordered?;
     let deployment = outcome.deployment.context("the rollback began no deployment")?;
     loop {
         let row = parts.database.deployment(deployment).await?.context("the rollback's row is gone")?;

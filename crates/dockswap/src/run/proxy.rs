@@ -1,7 +1,7 @@
 //! `dockswap proxy`: the data plane as a process of its own.
 
 use super::signals::Signals;
-use super::{privileges, telemetry};
+use super::{privileges, service_manager, telemetry};
 use crate::cli::ProxyArgs;
 use crate::paths::Paths;
 use anyhow::{Context, Result};
@@ -9,8 +9,10 @@ use dockswap_config::{AccessLogForm, ProxyProtocol, ProxySettings, Settings};
 use dockswap_proxy::{AccessLog, Form, Front, Greeting, Limits, ProxyConfig, Start};
 use listenfd::ListenFd;
 use privileges::User;
+use sd_notify::NotifyState;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 /// A proxy that is ready to start, and has given up all that it does not need.
@@ -58,6 +60,7 @@ impl Proxy {
             access_log: access_log(&settings.proxy),
             sockets: activated()?,
             start,
+            ready: None,
         }))
     }
 
@@ -66,13 +69,22 @@ impl Proxy {
     /// # Errors
     /// When it cannot start: the address is taken, another proxy runs on the same data directory, or the one that was
     /// to be replaced does not hand over.
-    pub(crate) async fn serve(self) -> Result<()> {
+    pub(crate) async fn serve(mut self) -> Result<()> {
+        let _reassuring = service_manager::reassure();
         let shutdown = CancellationToken::new();
         let mut signals = Signals::new().context("signals cannot be handled")?;
         let ended = shutdown.clone();
         tokio::spawn(async move {
             while !signals.next().await.is_end() {}
+            service_manager::tell(NotifyState::Stopping);
             ended.cancel();
+        });
+        let (ready, is_ready) = oneshot::channel();
+        self.0.ready = Some(ready);
+        tokio::spawn(async move {
+            if is_ready.await.is_ok() {
+                service_manager::tell(NotifyState::Ready);
+            }
         });
         dockswap_proxy::serve(self.0, shutdown).await.context("the proxy cannot serve")
     }

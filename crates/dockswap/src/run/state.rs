@@ -1,6 +1,9 @@
 //! What the API and the tasks of `dockswap run` share.
 
 use super::intake::IntakeHandle;
+use crate::api::access::Porter;
+use crate::api::audit::Ledger;
+use crate::api::front::Rates;
 use dockswap_certs::{CertificateView, Custodian};
 use dockswap_config::RetentionSettings;
 use dockswap_controller::{Controller, SystemClock};
@@ -33,6 +36,12 @@ pub(crate) struct State {
     pub(crate) pruning: Mutex<()>,
     /// The time.
     pub(crate) clock: Arc<SystemClock>,
+    /// Knows who asks.
+    pub(crate) porter: Porter,
+    /// How often each token asks.
+    pub(crate) rates: Rates,
+    /// Puts orders on record.
+    pub(crate) ledger: Ledger,
     /// Ends everything.
     pub(crate) stop: CancellationToken,
 }

@@ -1,15 +1,12 @@
 //! The body of an answer, read off its connection as it is asked for.
 
-use super::extent::{Chunk, Extent, Part};
-use super::{Connection, Nonsense, READ};
+use super::Connection;
+use crate::extent::{Extent, Malformed, Part};
 use crate::upstream_stream::UpstreamStream;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use std::io;
 use std::task::{Context, Poll, ready};
-
-/// The largest read of a body whose length is known, in bytes.
-const LARGEST_READ: usize = 64 * 1024;
 
 /// A body that comes over a connection.
 #[derive(Debug)]
@@ -23,7 +20,7 @@ pub(crate) struct Delivery {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Broken {
     #[error(transparent)]
-    Nonsense(#[from] Nonsense),
+    Malformed(#[from] Malformed),
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("the upstream was closed")]
@@ -61,20 +58,10 @@ impl Delivery {
             if self.extent.is_over() {
                 return Poll::Ready(Ok(None));
             }
-            if ready!(self.connection.poll_read(cx, self.room()))? == 0 {
+            if ready!(self.connection.poll_read(cx, self.extent.room()))? == 0 {
                 self.extent.ended()?;
                 self.keeps_alive = false;
             }
-        }
-    }
-
-    /// How much to read: with some to spare, for a read that leaves room has found all there was.
-    fn room(&self) -> usize {
-        match self.extent {
-            Extent::Sized(left) | Extent::Chunked(Chunk::Data(left)) => {
-                usize::try_from(left).unwrap_or(LARGEST_READ).saturating_add(READ / 8).min(LARGEST_READ)
-            }
-            Extent::Chunked(_) | Extent::ToEnd => READ,
         }
     }
 
@@ -85,10 +72,7 @@ impl Delivery {
 
     /// How much of it is to come.
     pub(crate) fn size_hint(&self) -> SizeHint {
-        match self.extent {
-            Extent::Sized(left) => SizeHint::with_exact(left),
-            Extent::Chunked(_) | Extent::ToEnd => SizeHint::default(),
-        }
+        self.extent.size_hint()
     }
 
     /// Its connection, if the next exchange may begin there.

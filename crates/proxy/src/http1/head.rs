@@ -2,11 +2,12 @@
 //! connection can be used again. Pure functions over bytes that were read: knows no sockets.
 
 use super::Nonsense;
-use super::extent::{Chunk, Extent};
+use crate::extent::{Chunk, Extent};
+use crate::fields::{decimal, fields, says};
 use crate::headers::has_known_encoding;
 use crate::notable::{Field, Notable};
 use bytes::{Buf, Bytes};
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use http::{Method, Response, StatusCode, Version};
 use httparse::{ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
@@ -54,24 +55,12 @@ pub(crate) fn take(read: &mut Bytes, method: &Method) -> Result<Option<Head>, No
             let reason = ReasonPhrase::try_from(reason.as_bytes()).map_err(|_| Nonsense::Head)?;
             answer.extensions_mut().insert(reason);
         }
-        *answer.headers_mut() = fields(read, parsed.headers)?;
+        let notable;
+        (*answer.headers_mut(), notable) = fields(read, parsed.headers, 0).ok_or(Nonsense::Head)?;
         read.advance(length);
-        let notable = Notable::of(answer.headers());
         let keeps_alive = keeps_alive(&answer, notable);
         return Ok(Some(Head { extent: extent(&answer, notable, method)?, keeps_alive, notable, answer }));
     }
-}
-
-/// The fields that were found in `read`, their values without a copy.
-pub(super) fn fields(read: &Bytes, found: &[httparse::Header<'_>]) -> Result<HeaderMap, Nonsense> {
-    let mut fields = HeaderMap::with_capacity(found.len());
-    for field in found {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Nonsense::Head)?;
-        let value =
-            HeaderValue::from_maybe_shared(read.slice_ref(field.value)).map_err(|_| Nonsense::Head)?;
-        fields.append(name, value);
-    }
-    Ok(fields)
 }
 
 /// How far the body goes (RFC 9112, section 6.3).
@@ -92,10 +81,16 @@ fn extent(answer: &Response<()>, notable: Notable, method: &Method) -> Result<Ex
         let known = answer.version() == Version::HTTP_11;
         return if known { Ok(Extent::Chunked(Chunk::Size)) } else { Err(Nonsense::Encoding) };
     }
+    if !notable.has(Field::ContentLength) {
+        return Ok(Extent::ToEnd);
+    }
+    if !notable.has(Field::DoubtfulLength) {
+        let length = fields.get(CONTENT_LENGTH).map(HeaderValue::as_bytes).unwrap_or_default();
+        return self::length(length).map(Extent::Sized);
+    }
     let mut lengths =
         fields.get_all(CONTENT_LENGTH).iter().flat_map(|value| value.as_bytes().split(|&b| b == b','));
-    let Some(first) = lengths.next() else { return Ok(Extent::ToEnd) };
-    let length = length(first)?;
+    let length = length(lengths.next().unwrap_or_default())?;
     // Said twice, it is still the same (RFC 9110, section 8.6).
     if lengths.any(|other| self::length(other) != Ok(length)) {
         return Err(Nonsense::Length);
@@ -104,20 +99,13 @@ fn extent(answer: &Response<()>, notable: Notable, method: &Method) -> Result<Ex
 }
 
 fn length(text: &[u8]) -> Result<u64, Nonsense> {
-    let digits = text.trim_ascii();
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(Nonsense::Length);
-    }
-    std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).ok_or(Nonsense::Length)
+    decimal(text.trim_ascii()).ok_or(Nonsense::Length)
 }
 
 /// Whether another exchange may follow (RFC 9112, section 9.3).
 fn keeps_alive(answer: &Response<()>, notable: Notable) -> bool {
     let fields = answer.headers();
-    let says = |wanted: &str| {
-        let values = fields.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
-    };
+    let says = |wanted: &str| says(fields, &CONNECTION, wanted);
     // Who says both a length and chunks has been made to say one of them (RFC 9112, section 6.1).
     let contradicts = notable.has(Field::TransferEncoding) && notable.has(Field::ContentLength);
     let asked = notable.has(Field::Connection);

@@ -2,11 +2,12 @@
 //! Knows nothing of answers.
 
 use crate::exchange::Outgoing;
+use crate::parcel::Parcel;
 use crate::request_body::{BrokenRequest, RequestBody};
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use hyper::body::Body;
-use std::io::{self, IoSlice, Write};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
@@ -14,14 +15,7 @@ use tokio::io::AsyncWrite;
 /// What of a request has not been written.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    /// Goes before `data`: the head, or what begins a chunk.
-    front: Vec<u8>,
-    /// How much of it was written.
-    front_sent: usize,
-    /// Of the body.
-    data: Bytes,
-    /// Goes behind `data`.
-    back: &'static [u8],
+    parcel: Parcel,
     framing: Framing,
     /// Nothing more of the body will come.
     ended: bool,
@@ -68,10 +62,7 @@ impl Outbox {
             Framing::Sized(length.unwrap_or(0))
         };
         Self {
-            front: head(request),
-            front_sent: 0,
-            data: Bytes::new(),
-            back: b"",
+            parcel: Parcel::new(|to| head(to, request)),
             framing,
             ended: false,
             given_up: false,
@@ -102,7 +93,7 @@ impl Outbox {
 
     /// Whether there is something to write.
     pub(crate) fn has_more(&self) -> bool {
-        self.front_sent < self.front.len() || !self.data.is_empty() || !self.back.is_empty()
+        self.parcel.has_more()
     }
 
     /// Writes all that there is of the request to `stream`, `body` being its body.
@@ -114,7 +105,7 @@ impl Outbox {
     ) -> Poll<Result<(), Unsent>> {
         loop {
             // What there is of the body goes together with the head.
-            let waits = self.data.is_empty() && self.back.is_empty() && !self.ended && {
+            let waits = self.parcel.has_room() && !self.ended && {
                 match Pin::new(&mut *body).poll_frame(cx) {
                     Poll::Ready(Some(frame)) => {
                         self.has_taken = true;
@@ -132,9 +123,9 @@ impl Outbox {
                 }
             };
             if self.has_more() {
-                let written = ready!(self.poll_write(cx, stream)).and_then(|count| self.take(count));
+                let written = ready!(self.parcel.poll_write(cx, stream));
                 self.given_up = written.is_err();
-                written?;
+                self.sent += written? as u64;
             } else if self.ended {
                 return Poll::Ready(Ok(()));
             } else if waits {
@@ -149,13 +140,12 @@ impl Outbox {
             return Ok(());
         }
         match &mut self.framing {
-            Framing::Sized(left) => *left = left.checked_sub(data.len() as u64).ok_or(Unsent::Length)?,
-            Framing::Chunked => {
-                write!(self.front, "{:x}\r\n", data.len())?;
-                self.back = b"\r\n";
+            Framing::Sized(left) => {
+                *left = left.checked_sub(data.len() as u64).ok_or(Unsent::Length)?;
+                self.parcel.add(data);
             }
+            Framing::Chunked => self.parcel.add_chunk(data, b"\r\n")?,
         }
-        self.data = data;
         Ok(())
     }
 
@@ -163,60 +153,23 @@ impl Outbox {
         match self.framing {
             Framing::Sized(0) => {}
             Framing::Sized(_) => return Err(Unsent::Length),
-            Framing::Chunked => self.back = b"0\r\n\r\n",
+            Framing::Chunked => self.parcel.add_end(b""),
         }
         self.ended = true;
         Ok(())
     }
-
-    fn poll_write<S: AsyncWrite + Unpin>(
-        &self,
-        cx: &mut Context<'_>,
-        stream: &mut S,
-    ) -> Poll<io::Result<usize>> {
-        let front = &self.front[self.front_sent..];
-        if self.data.is_empty() && self.back.is_empty() {
-            return Pin::new(stream).poll_write(cx, front);
-        }
-        let slices = [front, &self.data, self.back].map(IoSlice::new);
-        Pin::new(stream).poll_write_vectored(cx, &slices)
-    }
-
-    /// So many bytes were written.
-    fn take(&mut self, mut count: usize) -> io::Result<()> {
-        if count == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        self.sent += count as u64;
-        let of_front = count.min(self.front.len() - self.front_sent);
-        self.front_sent += of_front;
-        count -= of_front;
-        if self.front_sent == self.front.len() {
-            self.front.clear();
-            self.front_sent = 0;
-        }
-        let of_data = count.min(self.data.len());
-        self.data.advance(of_data);
-        self.back = &self.back[count - of_data..];
-        Ok(())
-    }
 }
 
-/// The head of `request`. That no part of it holds a line break is in the types of its parts.
-fn head(request: &Outgoing) -> Vec<u8> {
+/// Writes the head of `request`. That no part of it holds a line break is in the types of its parts.
+fn head(to: &mut Vec<u8>, request: &Outgoing) {
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    let fields = request.headers();
-    let length: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    let method = request.method().as_str();
-    let mut head = Vec::with_capacity(method.len() + target.len() + length + 16);
-    for part in [method, " ", target, " HTTP/1.1\r\n"] {
-        head.extend_from_slice(part.as_bytes());
+    for part in [request.method().as_str(), " ", target, " HTTP/1.1\r\n"] {
+        to.extend_from_slice(part.as_bytes());
     }
-    for (name, value) in fields {
+    for (name, value) in request.headers() {
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            head.extend_from_slice(part);
+            to.extend_from_slice(part);
         }
     }
-    head.extend_from_slice(b"\r\n");
-    head
+    to.extend_from_slice(b"\r\n");
 }

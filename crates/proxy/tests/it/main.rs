@@ -4,6 +4,7 @@
 
 mod access_log;
 mod app_limits;
+mod connections;
 mod control;
 mod faults;
 mod forwarding;

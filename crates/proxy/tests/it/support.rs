@@ -62,6 +62,7 @@ pub(crate) fn config(dir: &Path, limits: Limits) -> ProxyConfig {
         access_log: None,
         sockets: Vec::new(),
         start: Start::Alone,
+        ready: None,
     }
 }
 
@@ -104,7 +105,16 @@ impl Running {
             (inode(&socket) != before || before.is_none()) && control.status().await.is_ok()
         })
         .await;
-        let status = control.status().await.unwrap();
+        // One that it takes over from may have put its own socket back, and have answered for the last time.
+        let status = soon(async {
+            loop {
+                if let Ok(status) = control.status().await {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        let status = status.await;
         let revision = AtomicU64::new(status.table.revision);
         Self {
             addr: status.listeners[0],

@@ -5,6 +5,7 @@ use crate::location::Location;
 use crate::write::{Unit, Write};
 use crate::writer::Scribe;
 use crate::{Database, Holder, connect};
+use dockswap_core::audit::{AuditRecord, AuditResult};
 use dockswap_core::limits::TrafficLimits;
 use dockswap_core::machine::Plan;
 use dockswap_core::ports::{Image, Store};
@@ -85,9 +86,11 @@ pub(super) fn at(micros: i64) -> Timestamp {
 pub(super) fn config(name: &str, bytes: &[u8], micros: i64) -> NewConfig {
     NewConfig {
         app: app(name),
+        project: None,
         bytes: bytes.to_vec(),
         sha: ConfigSha(format!("{:064x}", bytes.len())),
         at: at(micros),
+        audit: None,
     }
 }
 
@@ -99,6 +102,22 @@ pub(super) fn event(name: &str, deployment: i64, micros: i64) -> EventRecord {
         payload: json!({ "from": "pending", "to": "pulling", "color": "blue" }),
         error: None,
         at: at(micros),
+    }
+}
+
+/// An order that is put on record; each verb is another request.
+pub(super) fn order(verb: &str) -> AuditRecord {
+    AuditRecord {
+        at: at(0),
+        actor: "token:ci".to_owned(),
+        token: Some("Token0000001".parse().unwrap()),
+        address: Some("192.0.2.7".to_owned()),
+        verb: verb.to_owned(),
+        target: "app/web".to_owned(),
+        detail: json!({ "said": "so" }),
+        result: AuditResult::Done,
+        deployment: None,
+        request: format!("request-{verb}"),
     }
 }
 
@@ -130,6 +149,7 @@ pub(super) fn beginning(name: &str, config: ConfigId, deployment: i64) -> Unit {
             updated_at: at(0),
         },
         image: None,
+        audit: None,
     }
 }
 
@@ -155,6 +175,7 @@ pub(super) fn success(before: &Unit) -> Unit {
             id,
             Image { id: ImageId("sha256:1".to_owned()), digest: Some("web@sha256:2".to_owned()) },
         )),
+        audit: None,
         app: before.app.clone(),
     }
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod audits;
 mod batches;
 mod cluster;
 mod commits;
@@ -10,6 +11,7 @@ mod fault;
 mod files;
 mod fixtures;
 mod histories;
+mod keys;
 mod leases;
 mod lost_answers;
 mod pruning;
@@ -17,6 +19,7 @@ mod restores;
 mod scars;
 mod schemas;
 mod story;
+mod tokens;
 
 use cluster::Cluster;
 use fixtures::Place;
@@ -78,10 +81,29 @@ suite! {
         what_is_young_or_pinned_stays
         nothing_goes_by_what_was_decided_for_another_state
         only_what_a_checkpoint_stands_for_can_be_removed;
+    tokens:
+        a_token_comes_back_as_it_was_made
+        a_name_is_one_tokens_until_that_is_revoked
+        tokens_are_listed_newest_first
+        a_lost_answer_about_a_token_is_looked_up
+        only_hashes_and_known_roles_are_taken;
+    audits:
+        an_order_is_written_with_what_it_leads_to
+        a_request_has_one_row
+        the_audit_cannot_be_changed_or_removed
+        the_audit_is_listed_by_app_and_by_actor
+        no_token_gets_into_the_audit
+        a_lost_answer_about_an_order_is_looked_up
+        a_project_goes_when_nothing_of_it_is_in_service
+        a_lost_answer_about_a_grouped_order_is_its_own;
     leases:
         a_second_controller_is_refused_and_told_of_the_first
         whoever_was_replaced_writes_nothing
         a_reader_reads_beside_the_controller_and_cannot_write;
+    keys:
+        a_key_is_taken_once_and_keeps_its_answer
+        of_many_at_once_one_is_fresh
+        keys_are_forgotten_after_a_day;
     histories:
         bytes_come_back_as_they_went_in
         a_file_that_goes_back_is_a_version_of_its_own

@@ -1,7 +1,10 @@
 //! Backups, and the way back to them.
 
-use super::fixtures::{Place, holder, path, path_of};
+use super::fixtures::{Place, at, holder, order, path, path_of};
 use super::story::{Facts, Story, assert_sound, told};
+use super::tokens::token;
+use crate::audit::AuditScope;
+use crate::history::Page;
 use crate::presence::beside;
 use crate::{
     LeaseError, RestoreError, SchemaError, connect_checked, connect_read_only, migrate_down, restore,
@@ -48,13 +51,13 @@ async fn what_was_backed_up_comes_back_and_what_was_here_is_kept() {
     let then = backup(&place, &file).await;
     let now = facts(&place).await;
     assert_ne!(then, now);
-    let restored = restore(&place.url, &file, &holder()).await.unwrap();
+    let restored = restore(&place.url, &file, &holder(), order("db_restore")).await.unwrap();
     assert_eq!((restored.apps, restored.migrated.len()), (2, 0));
     assert!(restored.deployments > 2 && restored.until.is_some_and(|at| at.starts_with("2026-11-21T")));
     assert_eq!(facts(&place).await, then);
     let kept = restored.kept.unwrap();
     assert!(kept.display().to_string().contains("dockswap.db.before-restore-"), "{}", kept.display());
-    let undone = restore(&place.url, &kept, &holder()).await.unwrap();
+    let undone = restore(&place.url, &kept, &holder(), order("db_restore")).await.unwrap();
     assert_eq!(facts(&place).await, now);
     assert!(undone.kept.is_some_and(|other| other != kept));
 }
@@ -78,7 +81,7 @@ async fn a_backup_that_is_taken_while_much_is_written_is_whole() {
         });
         copied.unwrap();
         let url = format!("sqlite://{}", elsewhere.path().join(format!("{round}-restored.db")).display());
-        restore(&url, &file, &holder()).await.unwrap();
+        restore(&url, &file, &holder(), order("db_restore")).await.unwrap();
         let history = connect_read_only(&url).await.unwrap();
         assert_sound(&history).await;
         let version = Facts::of(&history).await.versions()[0];
@@ -99,7 +102,7 @@ async fn nothing_is_restored_while_a_controller_runs() {
     backup(&place, &file).await;
     let controller = place.open().await;
     let before = files(&place);
-    let refused = restore(&place.url, &file, &holder()).await.unwrap_err();
+    let refused = restore(&place.url, &file, &holder(), order("db_restore")).await.unwrap_err();
     let RestoreError::Lease(LeaseError::Held { holder: named }) = &refused else { panic!("{refused:?}") };
     assert_eq!(*named, holder().to_string());
     assert_eq!(files(&place), before);
@@ -153,12 +156,12 @@ async fn what_is_not_sound_is_not_restored() {
         (&elsewhere.path().to_owned(), |e| matches!(e, RestoreError::Backup { .. })),
         (&path(&place), |e| matches!(e, RestoreError::Itself { .. })),
     ] {
-        let refused = restore(&place.url, backup, &holder()).await.unwrap_err();
+        let refused = restore(&place.url, backup, &holder(), order("db_restore")).await.unwrap_err();
         assert!(is_expected(&refused), "{}: {refused:?}", backup.display());
         assert_eq!(files(&place), before, "{}", backup.display());
     }
     assert_eq!(facts(&place).await, now);
-    let elsewhere = restore("postgres://db/x", &good, &holder()).await.unwrap_err();
+    let elsewhere = restore("postgres://db/x", &good, &holder(), order("db_restore")).await.unwrap_err();
     assert!(elsewhere.to_string().contains("pg_restore"), "{elsewhere}");
 }
 
@@ -172,7 +175,7 @@ async fn an_older_backup_is_brought_up_to_date_and_a_damaged_database_replaced()
     std::fs::write(path(&place), "damaged ".repeat(2_000)).unwrap();
     connect_checked(&place.url, &holder()).await.unwrap_err();
     std::fs::write(beside(&path(&place), "-wal"), "an old log").unwrap();
-    let restored = restore(&place.url, &file, &holder()).await.unwrap();
+    let restored = restore(&place.url, &file, &holder(), order("db_restore")).await.unwrap();
     assert_eq!(restored.migrated.len(), 1);
     let kept = restored.kept.unwrap();
     assert!(std::fs::read(&kept).unwrap().starts_with(b"damaged "));
@@ -201,4 +204,57 @@ async fn a_restore_that_is_interrupted_is_finished_by_whoever_opens_it() {
         assert_eq!(facts(&place).await == then, step > 0, "step {step}");
         assert!(!path_of(&place.url).with_extension("db.restoring").exists());
     }
+}
+
+#[tokio::test]
+async fn what_was_taken_away_since_a_backup_stays_away() {
+    let place = Place::sqlite();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = elsewhere.path().join("monday.db");
+    let database = place.open().await;
+    for (number, name) in [(1, "kept"), (2, "revoked"), (3, "narrowed")] {
+        database.create_token(token(name, number), None).await.unwrap();
+    }
+    database.history().backup_to(&file).await.unwrap();
+    database.revoke_token(&token("revoked", 2).id, "uid:0(root)", at(9), None).await.unwrap();
+    database.create_token(token("later", 4), None).await.unwrap();
+    database.close().await;
+    let raw = place.raw().await;
+    raw.execute_unprepared("DELETE FROM token_grants WHERE token_id = 'Token0000003' AND project = 'shop'")
+        .await
+        .unwrap();
+    raw.close().await.unwrap();
+
+    let restored = restore(&place.url, &file, &holder(), order("db_restore")).await.unwrap();
+    assert_eq!(
+        (restored.tokens_revoked.as_slice(), restored.grants_lost),
+        (["revoked".to_owned()].as_slice(), 1)
+    );
+    let history = connect_read_only(&place.url).await.unwrap();
+    let tokens = history.tokens(Page::first(9)).await.unwrap();
+    let good: Vec<_> = tokens
+        .iter()
+        .filter(|row| row.revoked_at.is_none())
+        .map(|row| (row.name.as_str(), row.grants.0.len()))
+        .collect();
+    assert_eq!(good, [("narrowed", 1), ("kept", 2)]);
+    let rows = history.audit(&AuditScope::default(), Page::first(9)).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].record.detail["tokens_revoked"], serde_json::json!(["revoked"]));
+}
+
+#[tokio::test]
+async fn where_nobody_knows_which_tokens_are_good_none_is() {
+    let (place, other) = (Place::sqlite(), Place::sqlite());
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = elsewhere.path().join("monday.db");
+    let database = place.open().await;
+    database.create_token(token("ci", 1), None).await.unwrap();
+    database.history().backup_to(&file).await.unwrap();
+    database.close().await;
+    let nothing = restore(&other.url, &file, &holder(), order("db_restore")).await.unwrap();
+    assert_eq!(nothing.tokens_revoked, ["ci"]);
+    std::fs::write(path(&place), b"this is no database").unwrap();
+    let damaged = restore(&place.url, &file, &holder(), order("db_restore")).await.unwrap();
+    assert_eq!(damaged.tokens_revoked, ["ci"]);
 }

@@ -1,6 +1,7 @@
 //! The schema: what it has, what it refuses, how it comes and goes.
 
 use super::fixtures::{Place, app, beginning, holder, stored, success, texts};
+use crate::audit::{self, AuditScope};
 use crate::history::{
     EventScope, Page, config_summaries, deployments_of, events_after, newest_configs, newest_events,
 };
@@ -223,6 +224,10 @@ pub(super) async fn every_query_has_its_index(place: &Place) {
         events_after(&web, 7).build(backend).to_string(),
         events_after(&first, 7).build(backend).to_string(),
         config_summaries(&app("web"), page).build(backend).to_string(),
+        audit::newest(&AuditScope { app: Some(app("web")), actor: None }, page).build(backend).to_string(),
+        audit::newest(&AuditScope { app: None, actor: Some("token:ci".to_owned()) }, page)
+            .build(backend)
+            .to_string(),
     ]);
     for query in &queries {
         let plan = plan(&raw, query).await;
@@ -238,6 +243,7 @@ pub(super) async fn every_query_has_its_index(place: &Place) {
     let everywhere = [
         newest_configs().build(backend).to_string(),
         newest_events(&EventScope::All, page).build(backend).to_string(),
+        audit::newest(&AuditScope::default(), page).build(backend).to_string(),
     ];
     for query in everywhere {
         let plan = plan(&raw, &query).await;

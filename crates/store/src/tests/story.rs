@@ -28,7 +28,7 @@ impl Story {
     pub(super) async fn of(database: &Database, name: &str, seat: i64) -> Self {
         let bytes = format!("name: {name}\nimage: web:v1\n").repeat(20).into_bytes();
         let sha = ConfigSha(hash(&bytes));
-        let config = NewConfig { app: app(name), bytes, sha, at: at(0) };
+        let config = NewConfig { app: app(name), bytes, sha, at: at(0), project: None, audit: None };
         let config = database.insert_config(&config).await.unwrap();
         Self { machine: Machine::new(app(name)), config, seat, deployments: 0, seconds: 0 }
     }

@@ -4,6 +4,7 @@ use super::faults::Call;
 use super::tally::Promise;
 use super::{State, World};
 use async_trait::async_trait;
+use dockswap_core::audit::AuditRecord;
 use dockswap_core::machine::{Event, Machine, Transition};
 use dockswap_core::name::{ConfigId, Version};
 use dockswap_core::ports::{Image, Store};
@@ -165,11 +166,16 @@ impl Store for World {
         .await
     }
 
+    async fn record_audit(&self, audit: &AuditRecord) -> Result<(), StoreError> {
+        let verb = audit.verb.clone();
+        self.call(Call::Refusal, verb, lost, |_, _| Ok(())).await
+    }
+
     async fn insert_config(&self, config: &NewConfig) -> Result<ConfigId, StoreError> {
         let config = config.clone();
         self.call(Call::Insert, config.app.clone(), lost, |state, _| {
             let id = ConfigId(i64::try_from(state.database.configs.len()).unwrap_or(i64::MAX) + 1);
-            let NewConfig { app, bytes, sha, at: created_at } = config;
+            let NewConfig { app, bytes, sha, at: created_at, .. } = config;
             state.tell(format!("  config {id}: {}", String::from_utf8_lossy(&bytes).replace('\n', " ")));
             state.database.newest.insert(app.clone(), state.database.configs.len());
             state.database.configs.push(ConfigRow { id, app, bytes, sha, created_at });

@@ -181,7 +181,7 @@ fn list(requests: &[Seen]) -> String {
 }
 
 /// Sends each case whole, and cut in two: in the long mode at every byte, else at every second one, and at
-/// every eighth with hyper behind, for which the proxy's own reader, hyper's too, stands in.
+/// every eighth with hyper behind, which takes heads apart by the same crate as the proxy (`httparse`).
 async fn prove(parser: Parser, cases: Vec<Case>, setting: &str) {
     let mut proof = Proof::of("px.smuggle", format!("{setting}, whole and cut in two, {parser} behind"));
     let mut lane = Lane::start(parser).await;

@@ -1,5 +1,5 @@
-//! Upstreams that write down which requests they saw, each with another parser: hyper's, which the
-//! proxy itself is built on, and that of `tiny_http`, which shares no line with it and is the more
+//! Upstreams that write down which requests they saw, each with another parser: hyper's, which is
+//! the usual one in Rust, and that of `tiny_http`, which shares no line with it or with the proxy and is the more
 //! gullible one (it takes the first of two lengths, believes any `Transfer-Encoding`, and knows no trailers).
 
 use crate::support::upstream;

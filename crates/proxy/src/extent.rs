@@ -1,10 +1,12 @@
-//! How far the body of an answer goes (RFC 9112, section 6), and what of it has come. Pure functions over bytes that
+//! How far the body of a message goes (RFC 9112, section 6), and what of it has come. Pure functions over bytes that
 //! were read: knows no sockets.
 
-use super::Nonsense;
+use crate::fields::{fields, has_bare_line_feed};
+use crate::reading::READ;
 use bytes::{Buf, Bytes};
 use http::header::HeaderMap;
 use httparse::Status;
+use hyper::body::SizeHint;
 use std::mem;
 
 /// The longest line before a chunk, in bytes, and the longest trailers: those of others are as short.
@@ -12,6 +14,18 @@ const LONGEST_LINE: usize = 16 * 1024;
 
 /// How many fields trailers may have.
 const MOST_TRAILERS: usize = 100;
+
+/// The largest read of a body whose length is known, in bytes.
+const LARGEST_READ: usize = 64 * 1024;
+
+/// What is wrong with a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Malformed {
+    #[error("a chunk of a body is malformed")]
+    Chunk,
+    #[error("the connection ended before a body did")]
+    Incomplete,
+}
 
 /// What of a body is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,18 +66,36 @@ impl Extent {
         matches!(self, Self::Sized(0) | Self::Chunked(Chunk::Over))
     }
 
+    /// How much to read of it: with some to spare, for a read that leaves room has found all there was.
+    pub(crate) fn room(self) -> usize {
+        match self {
+            Self::Sized(left) | Self::Chunked(Chunk::Data(left)) => {
+                usize::try_from(left).unwrap_or(LARGEST_READ).saturating_add(READ / 8).min(LARGEST_READ)
+            }
+            Self::Chunked(_) | Self::ToEnd => READ,
+        }
+    }
+
+    /// How much of it is to come, where that is known.
+    pub(crate) fn size_hint(self) -> SizeHint {
+        match self {
+            Self::Sized(left) => SizeHint::with_exact(left),
+            Self::Chunked(_) | Self::ToEnd => SizeHint::default(),
+        }
+    }
+
     /// The connection's end ends it as well.
-    pub(crate) fn ended(&mut self) -> Result<(), Nonsense> {
+    pub(crate) fn ended(&mut self) -> Result<(), Malformed> {
         match self {
             Self::ToEnd => *self = Self::Sized(0),
-            _ => return Err(Nonsense::Incomplete),
+            _ => return Err(Malformed::Incomplete),
         }
         Ok(())
     }
 
     /// Takes the next part from the front of `read`; `None`: all of what is there was taken, or what is left needs
     /// more behind it to make sense.
-    pub(crate) fn take(&mut self, read: &mut Bytes) -> Result<Option<Part>, Nonsense> {
+    pub(crate) fn take(&mut self, read: &mut Bytes) -> Result<Option<Part>, Malformed> {
         match self {
             Self::Sized(left) => Ok(take_data(read, left)),
             Self::ToEnd => Ok((!read.is_empty()).then(|| Part::Data(mem::take(read)))),
@@ -73,7 +105,7 @@ impl Extent {
 }
 
 impl Chunk {
-    fn take(&mut self, read: &mut Bytes) -> Result<Option<Part>, Nonsense> {
+    fn take(&mut self, read: &mut Bytes) -> Result<Option<Part>, Malformed> {
         loop {
             match self {
                 Self::Size => match size(read)? {
@@ -96,7 +128,7 @@ impl Chunk {
                         *self = Self::Size;
                     }
                     [] | [b'\r'] => return Ok(None),
-                    _ => return Err(Nonsense::Chunk),
+                    _ => return Err(Malformed::Chunk),
                 },
                 Self::Trailers => {
                     let trailers = trailers(read)?;
@@ -126,30 +158,46 @@ fn take_data(read: &mut Bytes, left: &mut u64) -> Option<Part> {
     (here > 0).then(|| Part::Data(read.split_to(here)))
 }
 
-/// Takes the line that says how long a chunk is.
-fn size(read: &mut Bytes) -> Result<Option<u64>, Nonsense> {
-    match httparse::parse_chunk_size(read) {
-        Ok(Status::Complete((length, size))) if length <= LONGEST_LINE => {
-            let line = read.split_to(length);
-            // The parser takes no digit at all for a zero, and a line feed for a part of an extension.
-            let digit_first = line.first().is_some_and(u8::is_ascii_hexdigit);
-            let one_line = line.iter().position(|&byte| byte == b'\n') == Some(length - 1);
-            if digit_first && one_line { Ok(Some(size)) } else { Err(Nonsense::Chunk) }
-        }
-        Ok(Status::Partial) if read.len() <= LONGEST_LINE => Ok(None),
-        Ok(_) | Err(_) => Err(Nonsense::Chunk),
-    }
+/// Takes the line that says how long a chunk is. What it says besides means nothing here.
+fn size(read: &mut Bytes) -> Result<Option<u64>, Malformed> {
+    let Some(end) = read.iter().take(LONGEST_LINE).position(|&byte| byte == b'\n') else {
+        let may_go_on = read.len() < LONGEST_LINE && !read[..read.len().saturating_sub(1)].contains(&b'\r');
+        return if may_go_on { Ok(None) } else { Err(Malformed::Chunk) };
+    };
+    let size = read[..end].strip_suffix(b"\r").and_then(|line| {
+        let (digits, extension) =
+            line.split_at(line.iter().position(|&byte| byte == b';').unwrap_or(line.len()));
+        let is_text = |&byte: &u8| byte == b'\t' || (byte >= b' ' && byte != 0x7f);
+        hexadecimal(digits).filter(|_| extension.iter().all(is_text))
+    });
+    read.advance(end + 1);
+    size.map(Some).ok_or(Malformed::Chunk)
+}
+
+/// The number that `text` is in hexadecimal digits, with blanks behind them or none.
+fn hexadecimal(text: &[u8]) -> Option<u64> {
+    let blanks = text.iter().rev().take_while(|&&byte| byte == b' ' || byte == b'\t').count();
+    let digits = &text[..text.len() - blanks];
+    let all_digits = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
+    all_digits.then(|| u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok())?
 }
 
 /// Takes trailers, once they are whole.
-fn trailers(read: &mut Bytes) -> Result<Option<HeaderMap>, Nonsense> {
-    let mut fields = [httparse::EMPTY_HEADER; MOST_TRAILERS];
-    let (length, trailers) = match httparse::parse_headers(read, &mut fields) {
-        Ok(Status::Complete((length, fields))) if length <= LONGEST_LINE => {
-            (length, super::head::fields(read, fields)?)
+fn trailers(read: &mut Bytes) -> Result<Option<HeaderMap>, Malformed> {
+    // As nearly all bodies end.
+    if read.starts_with(b"\r\n") {
+        read.advance(2);
+        return Ok(Some(HeaderMap::new()));
+    }
+    let mut found = [httparse::EMPTY_HEADER; MOST_TRAILERS];
+    let (length, trailers) = match httparse::parse_headers(read, &mut found) {
+        Ok(Status::Complete((length, found))) if length <= LONGEST_LINE => {
+            let sound = !has_bare_line_feed(&read[..length]);
+            let (trailers, _) = fields(read, found, 0).filter(|_| sound).ok_or(Malformed::Chunk)?;
+            (length, trailers)
         }
         Ok(Status::Partial) if read.len() <= LONGEST_LINE => return Ok(None),
-        Ok(_) | Err(_) => return Err(Nonsense::Chunk),
+        Ok(_) | Err(_) => return Err(Malformed::Chunk),
     };
     read.advance(length);
     Ok(Some(trailers))
@@ -166,7 +214,7 @@ mod tests {
         extent: Extent,
         bytes: &[u8],
         cut: usize,
-    ) -> Result<(Vec<u8>, HeaderMap, Extent, Vec<u8>), Nonsense> {
+    ) -> Result<(Vec<u8>, HeaderMap, Extent, Vec<u8>), Malformed> {
         let (mut extent, mut data, mut trailers) = (extent, Vec::new(), HeaderMap::new());
         let mut buffer = Vec::new();
         for piece in bytes.chunks(cut) {
@@ -187,7 +235,8 @@ mod tests {
 
     #[test]
     fn a_body_is_the_same_however_it_is_cut() {
-        let chunked = b"5;x=y\r\nhello\r\nA \r\n0123456789\r\n0\r\nt: u\r\n\r\nmore".as_slice();
+        let chunked =
+            b"0000000000000000005;x=y\r\nhello\r\nA \r\n0123456789\r\n0\r\nt: u\r\n\r\nmore".as_slice();
         for cut in 1..=chunked.len() {
             let (data, trailers, extent, rest) = read(CHUNKED, chunked, cut).unwrap();
             assert_eq!((data.as_slice(), rest.as_slice()), (&b"hello0123456789"[..], &b"more"[..]), "{cut}");
@@ -226,6 +275,11 @@ mod tests {
             "1\n",
             "1\rx",
             "1;\n\r\n",
+            "1;a\rb\r\n",
+            "1;\0\r\n",
+            "1\x0b\r\n",
+            "1 1\r\n",
+            "1\r\r\n",
             " 1\r\n",
             "11112222333344445\r\n",
             "2\r\nokX\r\n",
@@ -233,6 +287,10 @@ mod tests {
             "0\r\na b: c\r\n\r\n",
             "0\r\n: c\r\n\r\n",
             "0\r\na: b\r\n c\r\n\r\n",
+            "0\r\na: b\n\r\n",
+            "0\r\na: b\r\n\n",
+            "0\r\n\n",
+            "2\r\nok\r0\r\n\r\n",
             &long,
             &many,
             &endless,
@@ -240,7 +298,7 @@ mod tests {
             for cut in [bad.len().div_ceil(16), bad.len()] {
                 assert_eq!(
                     read(CHUNKED, bad.as_bytes(), cut),
-                    Err(Nonsense::Chunk),
+                    Err(Malformed::Chunk),
                     "{:?} cut into {cut}",
                     &bad[..bad.len().min(40)]
                 );
@@ -251,7 +309,7 @@ mod tests {
     #[test]
     fn only_what_goes_to_the_end_ends_with_the_connection() {
         for mut extent in [Extent::Sized(1), CHUNKED, Extent::Chunked(Chunk::Trailers)] {
-            assert_eq!(extent.ended(), Err(Nonsense::Incomplete));
+            assert_eq!(extent.ended(), Err(Malformed::Incomplete));
         }
     }
 }
