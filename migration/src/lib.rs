@@ -16,6 +16,8 @@ mod m20261121_000007_create_controller_lease;
 mod m20261122_000008_create_api_tokens;
 mod m20261122_000009_create_audit_log;
 mod m20261122_000010_create_app_projects;
+mod m20261122_000011_give_up_images;
+mod m20261122_000012_create_app_checkpoints;
 mod m20261122_000020_create_order_keys;
 
 use sea_orm_migration::prelude::{ColumnDef, Expr, ExprTrait, Func};
@@ -39,6 +41,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000020_create_order_keys::Migration),
             Box::new(m20261122_000009_create_audit_log::Migration),
             Box::new(m20261122_000010_create_app_projects::Migration),
+            Box::new(m20261122_000011_give_up_images::Migration),
+            Box::new(m20261122_000012_create_app_checkpoints::Migration),
         ]
     }
 }

@@ -8,6 +8,7 @@ use crate::data_plane::{self, AccessLogForm, ProxyProtocol, ProxySettings};
 use crate::fields::{Field, Fields, Item, Shape};
 use crate::policy::{HostPortRule, Policy, normal};
 use crate::problem::{Problem, Report};
+use crate::retention::{self, RetentionSettings};
 use crate::scalar::quantity;
 use crate::trust::Trust;
 use crate::yaml::{self, Node};
@@ -34,6 +35,8 @@ pub struct Settings {
     pub max_concurrent: usize,
     /// Where automatic certificates come from.
     pub acme: AcmeSettings,
+    /// What of the records is kept.
+    pub retention: RetentionSettings,
     /// The log.
     pub log: LogSettings,
     /// Whose hand the config directory must show.
@@ -73,6 +76,7 @@ impl Default for Settings {
             min_free_disk_bytes: None,
             max_concurrent: 4,
             acme: AcmeSettings::default(),
+            retention: RetentionSettings::default(),
             log: LogSettings { level: "info".to_owned(), format: LogFormat::Text },
             trust: Trust::Owner,
             policy: Policy::default(),
@@ -92,6 +96,11 @@ const FIELDS: &[Field] = &[
     Field::new("docker", Shape::Section(DOCKER, &[]), "Docker."),
     Field::new("deployment", Shape::Section(DEPLOYMENT, &[]), "Deployments."),
     Field::new("acme", Shape::Section(acme::FIELDS, &[]), "Where automatic certificates come from."),
+    Field::new(
+        "retention",
+        Shape::Section(retention::FIELDS, &[]),
+        "What of the records is kept, and for how long.",
+    ),
     Field::new("log", Shape::Section(LOG, &[]), "The log."),
     Field::new("config", Shape::Section(CONFIG, &[]), "The config directory."),
     Field::new("policy", Shape::Section(POLICY, &[]), "What app files may ask of Docker."),
@@ -240,6 +249,9 @@ impl Settings {
         if let Some(acme) = fields.section("acme", report) {
             self.acme.overlay(&acme, report);
         }
+        if let Some(retention) = fields.section("retention", report) {
+            self.retention.overlay(&retention, report);
+        }
         if let Some(log) = fields.section("log", report) {
             replace(&mut self.log.level, log.text("level", report));
             let format = log.choice("format", report);
@@ -373,6 +385,7 @@ api: { http: localhost:9000, tls: { cert: /etc/api/cert.pem, key: /etc/api/key.p
 docker: { host: unix:///run/user/1000/docker.sock, min_free_disk: 500m }
 deployment: { max_concurrent: 2 }
 acme: { email: ops@example.com, directory: 'https://ca.internal/dir', ca_file: /etc/ca.pem, challenge: tls-alpn-01 }
+retention: { deployments: 3, history: 90d, max_size: 512m }
 log: { level: debug, format: json }
 config: { trust: any }
 policy: { bind_mounts: [/srv, /data/], host_ports: false, files: [/srv/secrets] }
@@ -407,6 +420,9 @@ policy: { bind_mounts: [/srv, /data/], host_ports: false, files: [/srv/secrets] 
             challenge: ChallengeKind::TlsAlpn01,
         };
         assert_eq!(settings.acme, acme);
+        let retention = &settings.retention;
+        assert_eq!((retention.deployments, retention.max_size_bytes), (3, 512 << 20));
+        assert_eq!(retention.history, Duration::from_secs(90 * 86_400));
         assert_eq!((settings.log.level.as_str(), settings.log.format), ("debug", LogFormat::Json));
         assert_eq!(settings.policy.bind_mounts, Some(vec![PathBuf::from("/srv"), PathBuf::from("/data")]));
         assert_eq!(settings.policy.host_ports, HostPortRule::Refused);
@@ -492,6 +508,7 @@ api: { http: 0.0.0.0:9000 }
 deployment: { max_concurrent: 0 }
 acme: { email: ops, directory: 'http://ca', ca_file: ca.pem, challenge: dns-01 }
 log: { format: xml }
+retention: { deployments: 0, history: 90, max_size: much }
 policy: { bind_mounts: [srv], host_ports: maybe }
 ";
         let expected = "\
@@ -507,8 +524,11 @@ dockswap.yaml:6:32: acme.directory: found the text \"http://ca\": write an https
 dockswap.yaml:6:54: acme.ca_file: found the text \"ca.pem\": write an absolute path
 dockswap.yaml:6:73: acme.challenge: found the text \"dns-01\": write http-01 or tls-alpn-01
 dockswap.yaml:7:16: log.format: found the text \"xml\": write text or json
-dockswap.yaml:8:25: policy.bind_mounts[0]: found the text \"srv\": write absolute paths
-dockswap.yaml:8:43: policy.host_ports: found the text \"maybe\": write true or false
+dockswap.yaml:8:27: retention.deployments: 0 is out of range: write a whole number from 1 to 1000
+dockswap.yaml:8:39: retention.history: 90 has no unit: write 90s for seconds, or 90ms
+dockswap.yaml:8:53: retention.max_size: \"much\" is no number of bytes: write it as in 512k or 10m
+dockswap.yaml:9:25: policy.bind_mounts[0]: found the text \"srv\": write absolute paths
+dockswap.yaml:9:43: policy.host_ports: found the text \"maybe\": write true or false
 environment variable DOCKSWAP_PROXY__HTTPS: proxy.https: found the number 99999: write an address and a port, as in 0.0.0.0:80
 dockswap.yaml: api.http: 0.0.0.0:9000 is open to others, and tokens would be sent to it in plain text: write api.tls: { cert: PATH, key: PATH } too, or 127.0.0.1:PORT
 ";

@@ -12,7 +12,7 @@ const PAGE: u64 = 200;
 
 impl Shared {
     /// The newest success before the version that serves, and other than it. What was rolled back is
-    /// none. Called again after each rollback it goes further back, until there is nothing.
+    /// none, and neither is what was pruned. Called again after each rollback it goes further back, until there is nothing.
     pub(crate) async fn previous_success(
         &self,
         app: &AppName,
@@ -28,7 +28,10 @@ impl Shared {
             for row in rows.iter().filter(|row| row.rollback_of.is_none() && row.id <= serving.deployment) {
                 if self.brought(row, &serving.live).await? {
                     came_to_what_serves = true;
-                } else if came_to_what_serves && row.status == DeploymentStatus::Success {
+                } else if came_to_what_serves
+                    && row.status == DeploymentStatus::Success
+                    && !self.ports.store.is_given_up(row.id).await?
+                {
                     return Ok(row.id);
                 }
             }

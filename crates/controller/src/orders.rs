@@ -1,7 +1,7 @@
 //! What people may ask of an app, and what they are told.
 
 use dockswap_core::machine::Refusal;
-use dockswap_core::ports::RouterError;
+use dockswap_core::ports::{EngineError, RouterError};
 use dockswap_core::records::StoreError;
 use dockswap_core::{AppName, Color, DeploymentId};
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,14 @@ pub enum OrderError {
     /// A deployment that never had an image cannot be gone back to.
     #[error("deployment {0} never got as far as an image, so there is nothing to go back to")]
     NeverRan(DeploymentId),
+    /// Its image was given up.
+    #[error(
+        "deployment {0} was pruned: its image is not kept any more, so it cannot be gone back to (retention.deployments says how many are)"
+    )]
+    Pruned(DeploymentId),
+    /// Docker failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// No earlier success.
     #[error("{0} has no earlier successful deployment to go back to")]
     NoPrevious(AppName),

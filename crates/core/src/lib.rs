@@ -13,6 +13,7 @@ pub mod machine;
 pub mod name;
 pub mod ports;
 pub mod records;
+pub mod retention;
 pub mod routes;
 mod schema;
 pub mod spec;

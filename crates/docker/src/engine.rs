@@ -3,7 +3,7 @@
 use crate::daemon::Docker;
 use crate::stopping::Afterwards;
 use async_trait::async_trait;
-use dockswap_core::name::{AppName, ContainerId};
+use dockswap_core::name::{AppName, ContainerId, DeploymentId};
 use dockswap_core::ports::{
     Container, ContainerGroup, Engine, EngineError, Hint, Image, ImageError, ImageRequest, PullProgress,
     Selector,
@@ -44,6 +44,14 @@ impl Engine for Docker {
 
     async fn ensure_gone(&self, selector: &Selector, stop_timeout: Duration) -> Result<(), EngineError> {
         self.stop(selector, stop_timeout, Afterwards::Remove).await
+    }
+
+    async fn ensure_unpinned(
+        &self,
+        app: &AppName,
+        deployments: &[DeploymentId],
+    ) -> Result<Vec<DeploymentId>, EngineError> {
+        self.unpin(app, deployments).await
     }
 
     async fn observe(&self, app: Option<&AppName>) -> Result<Vec<Container>, EngineError> {

@@ -41,12 +41,16 @@ impl Docker {
         Ok(Image { id: ImageId(id), digest: own_digest(reference, digests) })
     }
 
-    /// Lets go of the images that `app` has pinned, but for those of the deployments `keep`. Docker
-    /// then removes an image that has no other name. One that a container still uses stays pinned.
-    ///
-    /// # Errors
-    /// What Docker said; pins that were let go before stay so.
-    pub async fn unpin_images(&self, app: &AppName, keep: &[DeploymentId]) -> Result<(), EngineError> {
+    /// Takes the pins of these deployments from the images that have them. Docker then removes an image that has
+    /// no other name. One that a container still uses stays pinned: those are given.
+    pub(crate) async fn unpin(
+        &self,
+        app: &AppName,
+        deployments: &[DeploymentId],
+    ) -> Result<Vec<DeploymentId>, EngineError> {
+        if deployments.is_empty() {
+            return Ok(Vec::new());
+        }
         let repository = format!("{PINS}/{app}");
         let filters = HashMap::from([("reference", vec![repository.as_str()])]);
         let options = ListImagesOptionsBuilder::new().filters(&filters).build();
@@ -54,19 +58,20 @@ impl Docker {
             .call(|| self.client.list_images(Some(options.clone())))
             .await
             .map_err(|failure| failure.during(format!("list pinned images of {app}")))?;
+        let mut stay = Vec::new();
         for name in images.into_iter().flat_map(|image| image.repo_tags) {
-            let deployment = pinned_by(&repository, &name);
-            if deployment.is_none_or(|deployment| keep.contains(&deployment)) {
-                continue;
-            }
+            let pinned = pinned_by(&repository, &name).filter(|id| deployments.contains(id));
+            let Some(deployment) = pinned else { continue };
             match self.call(|| self.client.remove_image(&name, None::<RemoveImageOptions>, None)).await {
-                Err(failure) if !matches!(failure.status(), Some(404 | 409)) => {
-                    return Err(failure.during(format!("remove image {name}")));
-                }
-                _ => {}
+                Ok(_) => {}
+                Err(failure) => match failure.status() {
+                    Some(404) => {}
+                    Some(409) => stay.push(deployment),
+                    _ => return Err(failure.during(format!("remove image {name}"))),
+                },
             }
         }
-        Ok(())
+        Ok(stay)
     }
 
     async fn local_image(&self, name: &str) -> Result<Option<ImageInspect>, ImageError> {

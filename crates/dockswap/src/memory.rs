@@ -13,7 +13,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use bytes::Bytes;
-use dockswap_config::{Policy, StoredFiles, Trust};
+use dockswap_config::{Policy, RetentionSettings, StoredFiles, Trust};
 use dockswap_controller::{Controller, ControllerSettings, Ports, SystemClock};
 use dockswap_core::ports::{self, Clock, Engine, Prober};
 use dockswap_docker::Docker;
@@ -55,7 +55,7 @@ impl MemoryApi {
         let database = Arc::new(dockswap_store::connect(&url, &Holder::this_process(clock.now())).await?);
         let files = Arc::new(StoredFiles::new(apps.clone(), Policy::default()));
         let facts = Facts::new(clock.clone());
-        let ports = Ports { engine, router, store: database.clone(), files, prober, clock };
+        let ports = Ports { engine, router, store: database.clone(), files, prober, clock: clock.clone() };
         let stop = CancellationToken::new();
         let settings = ControllerSettings { max_concurrent: 4 };
         let controller = Controller::start(ports, settings, stop.clone()).await?;
@@ -74,6 +74,9 @@ impl MemoryApi {
             facts,
             intake: intake.handle(),
             certificates: None,
+            retention: RetentionSettings::default(),
+            pruning: tokio::sync::Mutex::default(),
+            clock: clock.clone(),
             stop: stop.clone(),
         });
         Ok(Self { router: api::router(&state), controller, intake, stop, state })

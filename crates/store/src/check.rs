@@ -4,13 +4,11 @@
 use crate::entity::{app_config, app_machine, current_state, deployment};
 use crate::history::History;
 use crate::inspection::AppRecords;
-use dockswap_core::machine::{Machine, Transition};
-use dockswap_core::ports::Image;
-use dockswap_core::records::{CurrentState, DeploymentRow, DeploymentWrite, StoreError, in_words};
+use dockswap_core::records::{CurrentState, StoreError, in_words};
 use dockswap_core::{Color, DeploymentId};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// How many stored files are read at once: each may have a mebibyte.
@@ -48,7 +46,7 @@ impl History {
             // What else would be read from it could not be relied on.
             return Ok(verdict);
         }
-        match self.look_at_records(&mut verdict).await {
+        match Box::pin(self.look_at_records(&mut verdict)).await {
             Err(late @ (StoreError::TimedOut { .. } | StoreError::Fenced { .. })) => return Err(late),
             Err(error) => verdict.findings.push(in_words(&error)),
             Ok(()) => {}
@@ -61,7 +59,7 @@ impl History {
             verdict.apps += 1;
             match self.records(&app).await {
                 Ok(records) => {
-                    verdict.events += records.events.len();
+                    verdict.events += records.events;
                     verdict.findings.extend(wrong(&records));
                 }
                 Err(error @ StoreError::Unreadable { .. }) => verdict.findings.push(in_words(&error)),
@@ -129,47 +127,18 @@ pub(crate) fn hash(bytes: &[u8]) -> String {
     })
 }
 
-/// What the events of an app have written beside themselves.
-#[derive(Default)]
-struct Written {
-    deployments: BTreeMap<DeploymentId, DeploymentRow>,
-    images: BTreeMap<DeploymentId, Image>,
-}
-
-impl Written {
-    fn follow(&mut self, transition: &Transition) {
-        for write in transition.deployments() {
-            match write {
-                DeploymentWrite::Begin(row) => {
-                    self.deployments.insert(row.id, row.clone());
-                }
-                DeploymentWrite::End { id, status, at } => {
-                    if let Some(row) = self.deployments.get_mut(id) {
-                        row.status = *status;
-                        row.ended_at = row.ended_at.or(Some(*at));
-                    }
-                }
-            }
-        }
-        if let Some((deployment, image)) = transition.image() {
-            self.images.insert(*deployment, image.clone());
-        }
-    }
-}
-
 /// What does not fit together in the records of one app.
 fn wrong(records: &AppRecords) -> Vec<String> {
     let app = &records.app;
-    let mut written = Written::default();
-    let events = records.events.iter().map(|event| (event.id, &event.payload));
-    let replayed = match Machine::retrace(app.clone(), events, |transition| written.follow(transition)) {
-        Ok(machine) => machine,
+    let retraced = match &records.retraced {
+        Ok(retraced) => retraced,
         Err(error) => return vec![format!("{app}: {error}")],
     };
+    let (replayed, written) = (retraced.machine(), &retraced.written);
     let mut findings = Vec::new();
     match &records.machine {
         None => findings.push(format!("{app}: its machine is not on record")),
-        Some(machine) if *machine != replayed => findings.push(format!(
+        Some(machine) if machine != replayed => findings.push(format!(
             "{app}: its machine is on record as {} (version {}), and its events give {} (version {})",
             machine.state(),
             machine.version(),
@@ -213,10 +182,11 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::wrong;
+    use crate::checkpoint::Checkpoint;
     use crate::inspection::AppRecords;
     use crate::rows::EventRow;
     use crate::tests::plan;
-    use dockswap_core::machine::{Event, Machine, Order, OrderReason, OrderTarget};
+    use dockswap_core::machine::{Event, Machine, Order, OrderReason, OrderTarget, ReplayError};
     use dockswap_core::records::{DeploymentStatus, DeploymentWrite};
     use dockswap_core::{AppName, Color, ConfigId, DeploymentId, Timestamp};
     use std::collections::BTreeMap;
@@ -244,7 +214,14 @@ mod tests {
         };
         let current = Some(transition.current().clone());
         let machine = Some(transition.committed());
-        AppRecords { app, machine, current, events: vec![event], deployments, images: BTreeMap::new() }
+        let retraced = retraced(&[event]);
+        AppRecords { app, machine, current, retraced, events: 1, deployments, images: BTreeMap::new() }
+    }
+
+    fn retraced(events: &[EventRow]) -> Result<Checkpoint, ReplayError> {
+        let mut reached = Checkpoint::beginning("web".parse().unwrap());
+        events.iter().try_for_each(|event| reached.follow(event))?;
+        Ok(reached)
     }
 
     #[test]
@@ -266,10 +243,11 @@ mod tests {
         other_machine.machine = Some(Machine::new("web".parse().unwrap()));
         assert_eq!(wrong(&other_machine).len(), 1);
         let mut lost_event = records();
-        lost_event.events.clear();
+        lost_event.retraced = retraced(&[]);
         assert_eq!(wrong(&lost_event).len(), 3);
         let mut unreadable = records();
-        unreadable.events[0].payload = serde_json::json!({});
+        let message = "no event".to_owned();
+        unreadable.retraced = Err(ReplayError::Unreadable { event: 1, message });
         assert_eq!(wrong(&unreadable), ["web: the payload of event 1 cannot be read: no event"]);
         let mut other_status = records();
         other_status.deployments.get_mut(&DeploymentId(1)).unwrap().status = DeploymentStatus::Success;

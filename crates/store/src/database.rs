@@ -5,6 +5,7 @@ use crate::history::History;
 use crate::lease::{self, Holder, Lease};
 use crate::location::Location;
 use crate::presence::Presence;
+use crate::prune::Prune;
 use crate::schema::{self, SchemaStatus};
 use crate::sqlite::{self, Access};
 use crate::write::{Unit, Write, Written};
@@ -15,8 +16,10 @@ use dockswap_core::audit::AuditRecord;
 use dockswap_core::machine::{Machine, Transition};
 use dockswap_core::ports::{Image, Store};
 use dockswap_core::records::{CommitError, ConfigRow, DeploymentRow, NewConfig, RefusalRecord, StoreError};
-use dockswap_core::{AppName, ConfigId, DeploymentId};
+use dockswap_core::retention::{Kept, Pruned};
+use dockswap_core::{AppName, ConfigId, DeploymentId, Timestamp};
 use sea_orm::{DatabaseConnection, DbErr};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -257,12 +260,33 @@ impl Database {
         self.writer.write(operation, self.history.deadline, write).await
     }
 
+    async fn remove(
+        &self,
+        operation: &'static str,
+        kept: &Kept,
+        write: Write,
+    ) -> Result<Pruned, CommitError> {
+        match self.write(operation, write).await? {
+            Written::Pruned(pruned) => Ok(pruned),
+            Written::Conflict => {
+                Err(CommitError::Conflict { app: kept.app.clone(), expected: kept.version.0 })
+            }
+            Written::Done | Written::Config(_) | Written::Token(_) | Written::Project(_) => {
+                Ok(Pruned::default())
+            }
+        }
+    }
+
     /// Writes a transition given as rows.
     pub(crate) async fn commit_unit(&self, unit: Unit) -> Result<(), CommitError> {
         let (app, expected) = (unit.app.clone(), unit.expected.cast_unsigned());
         match self.write("commit a transition", Write::Transition(Box::new(unit))).await? {
             Written::Conflict => Err(CommitError::Conflict { app, expected }),
-            Written::Done | Written::Config(_) | Written::Token(_) | Written::Project(_) => Ok(()),
+            Written::Done
+            | Written::Config(_)
+            | Written::Pruned(_)
+            | Written::Token(_)
+            | Written::Project(_) => Ok(()),
         }
     }
 }
@@ -294,7 +318,11 @@ impl Store for Database {
         let operation = "store a config";
         match self.write(operation, Write::Config(config.clone())).await? {
             Written::Config(id) => Ok(id),
-            Written::Done | Written::Conflict | Written::Token(_) | Written::Project(_) => {
+            Written::Done
+            | Written::Conflict
+            | Written::Pruned(_)
+            | Written::Token(_)
+            | Written::Project(_) => {
                 Err(store_error(operation, self.history.deadline, DbErr::UnpackInsertId))
             }
         }
@@ -327,5 +355,32 @@ impl Store for Database {
 
     async fn image_of(&self, deployment: DeploymentId) -> Result<Option<Image>, StoreError> {
         self.history.image_of(deployment).await
+    }
+
+    async fn is_given_up(&self, deployment: DeploymentId) -> Result<bool, StoreError> {
+        self.history.is_given_up(deployment).await
+    }
+
+    async fn given_up(&self, app: &AppName) -> Result<Vec<DeploymentId>, StoreError> {
+        self.history.given_up(app).await
+    }
+
+    async fn give_up(&self, kept: &Kept, at: Timestamp) -> Result<u64, CommitError> {
+        let given_up = self.remove("give up images", kept, Write::GiveUp(kept.clone(), at)).await?;
+        Ok(given_up.images)
+    }
+
+    async fn prune(
+        &self,
+        kept: &Kept,
+        before: Timestamp,
+        pinned: &BTreeSet<DeploymentId>,
+    ) -> Result<Pruned, CommitError> {
+        let prune = Prune { kept: kept.clone(), before, pinned: pinned.clone() };
+        self.remove("remove what is old", kept, Write::Prune(Box::new(prune), before)).await
+    }
+
+    async fn prunable(&self, kept: &Kept, before: Timestamp) -> Result<Pruned, StoreError> {
+        self.history.prunable(kept, before).await
     }
 }

@@ -13,7 +13,7 @@ use dockswap_core::{AppName, ConfigId, DeploymentId, ImageId};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, Query};
 use sea_orm::{
     ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    Select,
+    QueryTrait, Select,
 };
 use std::future::Future;
 use std::time::Duration;
@@ -222,11 +222,21 @@ impl History {
 
 pub(crate) fn deployments_of(app: &AppName, page: Page) -> Select<deployment::Entity> {
     use deployment::{Column, Entity};
-    Entity::find()
-        .filter(Column::AppName.eq(app.as_str()))
-        .order_by_desc(Column::Id)
-        .limit(counted(page.limit))
-        .offset(counted(page.offset))
+    newest(Entity::find().filter(Column::AppName.eq(app.as_str())), Column::Id, page)
+}
+
+/// A page of `rows`, newest first. What is passed over is counted in the index alone; only the rows of the
+/// page are read.
+fn newest<E: EntityTrait>(rows: Select<E>, id: E::Column, page: Page) -> Select<E> {
+    let from = (page.offset > 0).then(|| {
+        let passed = rows.clone().select_only().column(id).order_by_desc(id);
+        Expr::col(id).lte(Expr::SubQuery(
+            None,
+            Box::new(passed.limit(1).offset(counted(page.offset)).into_query().into()),
+        ))
+    });
+    let rows = rows.filter(Condition::all().add_option(from));
+    rows.order_by_desc(id).limit(counted(page.limit))
 }
 
 fn events_of(scope: &EventScope) -> Select<deployment_event::Entity> {
@@ -240,10 +250,7 @@ fn events_of(scope: &EventScope) -> Select<deployment_event::Entity> {
 }
 
 pub(crate) fn newest_events(scope: &EventScope, page: Page) -> Select<deployment_event::Entity> {
-    events_of(scope)
-        .order_by_desc(deployment_event::Column::Id)
-        .limit(counted(page.limit))
-        .offset(counted(page.offset))
+    newest(events_of(scope), deployment_event::Column::Id, page)
 }
 
 pub(crate) fn events_after(scope: &EventScope, after: i64) -> Select<deployment_event::Entity> {
@@ -254,14 +261,10 @@ pub(crate) fn events_after(scope: &EventScope, after: i64) -> Select<deployment_
 pub(crate) fn config_summaries(app: &AppName, page: Page) -> Select<app_config::Entity> {
     use app_config::{Column, Entity};
     let size = Expr::expr(Func::cust("length").arg(Expr::col(Column::ConfigYaml))).cast_as("bigint");
-    Entity::find()
+    newest(Entity::find().filter(Column::AppName.eq(app.as_str())), Column::Id, page)
         .select_only()
         .columns([Column::Id, Column::AppName, Column::ConfigSha, Column::CreatedAt])
         .column_as(size, "size_bytes")
-        .filter(Column::AppName.eq(app.as_str()))
-        .order_by_desc(Column::Id)
-        .limit(counted(page.limit))
-        .offset(counted(page.offset))
 }
 
 pub(crate) fn newest_configs() -> Select<app_config::Entity> {

@@ -1,11 +1,12 @@
 //! What a check needs: the database's own verdict, and the records of an app at one instant. It must
 //! not know what makes them right: that is for a replay to say (`check`).
 
-use crate::entity::{app_machine, current_state, deployment, deployment_image};
+use crate::checkpoint::Checkpoint;
+use crate::entity::{app_checkpoint, app_machine, current_state, deployment, deployment_image};
 use crate::history::{EventScope, History, events_after};
 use crate::rows::{EventRow, FromRow, Unreadable};
 use crate::transaction::begin_read;
-use dockswap_core::machine::Machine;
+use dockswap_core::machine::{Machine, ReplayError};
 use dockswap_core::ports::Image;
 use dockswap_core::records::{CurrentState, DeploymentRow, StoreError};
 use dockswap_core::{AppName, DeploymentId, ImageId};
@@ -15,6 +16,9 @@ use sea_orm::{
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// How many events are read at once.
+const EVENTS: u64 = 500;
 
 /// How long a whole look at the database may take.
 const INSPECTION_DEADLINE: Duration = Duration::from_mins(10);
@@ -28,8 +32,10 @@ pub(crate) struct AppRecords {
     pub(crate) machine: Option<Machine>,
     /// Its row of `current_state`.
     pub(crate) current: Option<CurrentState>,
-    /// Its events, oldest first, refused ones included.
-    pub(crate) events: Vec<EventRow>,
+    /// Where its events lead, from its checkpoint on where it has one; or which of them does not fit.
+    pub(crate) retraced: Result<Checkpoint, ReplayError>,
+    /// How many they were.
+    pub(crate) events: usize,
     /// Its deployments, by id.
     pub(crate) deployments: BTreeMap<DeploymentId, DeploymentRow>,
     /// The image that each of them ran.
@@ -69,28 +75,34 @@ impl History {
     /// When the database fails, or a row cannot be read (named in the error).
     pub(crate) async fn records(&self, app: &AppName) -> Result<AppRecords, StoreError> {
         let operation = "read an app's records";
-        let (machine, current, events, deployments, images) = self
+        let (machine, current, retraced, deployments, images) = self
             .patient()
-            .read(operation, async {
-                let snapshot = begin_read(&self.db).await?;
-                let machine = app_machine::Entity::find_by_id(app.as_str()).one(&snapshot).await?;
-                let current = current_state::Entity::find_by_id(app.as_str()).one(&snapshot).await?;
-                let events = events_after(&EventScope::App(app.clone()), 0).all(&snapshot).await?;
-                let mine = deployment::Entity::find().filter(deployment::Column::AppName.eq(app.as_str()));
-                let ids = mine.clone().select_only().column(deployment::Column::Id).into_query();
-                let images = deployment_image::Entity::find()
-                    .filter(deployment_image::Column::DeploymentId.in_subquery(ids))
-                    .all(&snapshot)
-                    .await?;
-                Ok((machine, current, events, mine.all(&snapshot).await?, images))
-            })
+            .read(
+                operation,
+                Box::pin(async {
+                    let snapshot = begin_read(&self.db).await?;
+                    let machine = app_machine::Entity::find_by_id(app.as_str()).one(&snapshot).await?;
+                    let current = current_state::Entity::find_by_id(app.as_str()).one(&snapshot).await?;
+                    let checkpoint = app_checkpoint::Entity::find_by_id(app.as_str()).one(&snapshot).await?;
+                    let retraced = retrace(app, checkpoint, &snapshot).await?;
+                    let mine =
+                        deployment::Entity::find().filter(deployment::Column::AppName.eq(app.as_str()));
+                    let ids = mine.clone().select_only().column(deployment::Column::Id).into_query();
+                    let images = deployment_image::Entity::find()
+                        .filter(deployment_image::Column::DeploymentId.in_subquery(ids))
+                        .all(&snapshot)
+                        .await?;
+                    Ok((machine, current, retraced, mine.all(&snapshot).await?, images))
+                }),
+            )
             .await?;
         let records = || {
             Ok(AppRecords {
                 app: app.clone(),
                 machine: machine.map(Machine::from_row).transpose()?,
                 current: current.map(CurrentState::from_row).transpose()?,
-                events: events.into_iter().map(EventRow::from_row).collect::<Result<_, _>>()?,
+                retraced: retraced.end?,
+                events: retraced.events,
                 deployments: deployments
                     .into_iter()
                     .map(|row| DeploymentRow::from_row(row).map(|row| (row.id, row)))
@@ -142,6 +154,47 @@ impl History {
                 Ok(findings)
             })
             .await
+    }
+}
+
+/// Where the events of an app lead.
+struct Retraced {
+    end: Result<Result<Checkpoint, ReplayError>, Unreadable>,
+    events: usize,
+}
+
+/// Follows the events of an app, a page at a time.
+async fn retrace<C: ConnectionTrait>(
+    app: &AppName,
+    checkpoint: Option<app_checkpoint::Model>,
+    db: &C,
+) -> Result<Retraced, DbErr> {
+    let mut events = 0;
+    let mut reached = match checkpoint.map(Checkpoint::from_row).transpose() {
+        Ok(checkpoint) => checkpoint.unwrap_or_else(|| Checkpoint::beginning(app.clone())),
+        Err(unreadable) => return Ok(Retraced { end: Err(unreadable), events }),
+    };
+    // From the first one: what a checkpoint stands for must be gone.
+    let mut after = 0;
+    loop {
+        let page = events_after(&EventScope::App(app.clone()), after).limit(EVENTS).all(db).await?;
+        let Some(last) = page.last() else { return Ok(Retraced { end: Ok(Ok(reached)), events }) };
+        after = last.id;
+        for row in page {
+            let event = match EventRow::from_row(row) {
+                Ok(event) => event,
+                Err(unreadable) => return Ok(Retraced { end: Err(unreadable), events }),
+            };
+            if event.id <= reached.upto {
+                let message = "its checkpoint stands for it, and it is on record all the same".to_owned();
+                let end = Ok(Err(ReplayError::Unreadable { event: event.id, message }));
+                return Ok(Retraced { end, events });
+            }
+            events += 1;
+            if let Err(error) = reached.follow(&event) {
+                return Ok(Retraced { end: Ok(Err(error)), events });
+            }
+        }
     }
 }
 

@@ -14,8 +14,10 @@
 
 mod audit;
 mod backup;
+mod batch;
 mod carry_over;
 mod check;
+mod checkpoint;
 mod database;
 mod entity;
 mod error;
@@ -27,6 +29,7 @@ mod location;
 mod postgres;
 mod presence;
 mod projects;
+mod prune;
 mod restore;
 mod rows;
 mod schema;

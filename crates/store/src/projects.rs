@@ -160,9 +160,11 @@ impl Database {
         let write = Write::RemoveProject(Box::new(ProjectRemoval { project, role, audit }));
         match self.write("remove a project", write).await? {
             Written::Project(outcome) => Ok(outcome),
-            Written::Done | Written::Config(_) | Written::Conflict | Written::Token(_) => {
-                Ok(ProjectOutcome::Removed(0))
-            }
+            Written::Done
+            | Written::Config(_)
+            | Written::Conflict
+            | Written::Pruned(_)
+            | Written::Token(_) => Ok(ProjectOutcome::Removed(0)),
         }
     }
 }

@@ -9,6 +9,7 @@ use dockswap_core::records::{
 use dockswap_core::{AppName, Color, ConfigId, ConfigSha, DeploymentId, Timestamp};
 use sea_orm::{FromQueryResult, NotSet, Set};
 use serde::Serialize;
+use std::fmt;
 
 /// A row of `deployment_events`, as it was written.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -67,6 +68,12 @@ impl Unreadable {
 
     pub(crate) fn during(self, operation: &'static str) -> StoreError {
         StoreError::Unreadable { operation, what: self.what, message: self.message }
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} cannot be read: {}", self.what, self.message)
     }
 }
 

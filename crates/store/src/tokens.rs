@@ -271,9 +271,11 @@ impl Database {
     ) -> Result<TokenOutcome, StoreError> {
         match self.write(operation, Write::Token(Box::new(write))).await? {
             Written::Token(outcome) => Ok(outcome),
-            Written::Done | Written::Config(_) | Written::Conflict | Written::Project(_) => {
-                Ok(TokenOutcome::Done)
-            }
+            Written::Done
+            | Written::Config(_)
+            | Written::Conflict
+            | Written::Pruned(_)
+            | Written::Project(_) => Ok(TokenOutcome::Done),
         }
     }
 }

@@ -7,18 +7,20 @@ use crate::entity::{
 };
 use crate::keys::KeyWrite;
 use crate::projects::{self, ProjectOutcome, ProjectRemoval};
+use crate::prune::{self, Prune};
 use crate::rows::without_nul;
 use crate::stamp::Stamp;
 use crate::tokens::{TokenOutcome, TokenWrite};
 use dockswap_core::audit::AuditRecord;
 use dockswap_core::machine::Transition;
 use dockswap_core::ports::Image;
-use dockswap_core::records::{CurrentState, DeploymentWrite, EventRecord, NewConfig};
-use dockswap_core::{AppName, ConfigId, DeploymentId, ProjectName};
+use dockswap_core::records::{CurrentState, DeploymentStatus, DeploymentWrite, EventRecord, NewConfig};
+use dockswap_core::retention::{Kept, Pruned};
+use dockswap_core::{AppName, ConfigId, DeploymentId, ProjectName, Timestamp};
 use sea_orm::sea_query::{Expr, Func, OnConflict};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, Set, Statement,
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, NotSet, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, Set, Statement,
 };
 
 /// One thing to write, whole or not at all.
@@ -30,6 +32,10 @@ pub(crate) enum Write {
     Refusal(EventRecord),
     /// A version of an app file.
     Config(NewConfig),
+    /// Images that are given up.
+    GiveUp(Kept, Timestamp),
+    /// The removal of what is old.
+    Prune(Box<Prune>, Timestamp),
     /// A change of tokens.
     Token(Box<TokenWrite>),
     /// The key of an order, or its answer.
@@ -74,6 +80,8 @@ pub(crate) enum Written {
     Done,
     /// It is in the transaction, under this id.
     Config(ConfigId),
+    /// It is in the transaction: so much is gone.
+    Pruned(Pruned),
     /// What became of the wish to take a project away.
     Project(ProjectOutcome),
     /// What became of a change of tokens.
@@ -112,7 +120,9 @@ impl Unit {
         deployment_event::Entity::insert(event).exec_without_returning(db).await?;
         self.write_current_state(db).await?;
         if let Some((deployment, image)) = &self.image {
-            write_image(*deployment, image, db).await?;
+            let row = image_row(*deployment, image);
+            let insert = deployment_image::Entity::insert(row).on_conflict(replace_image());
+            insert.exec_without_returning(db).await?;
         }
         if let Some(record) = &self.audit {
             audit::write(record, db).await?;
@@ -145,18 +155,9 @@ impl Unit {
     }
 
     async fn write_current_state<C: ConnectionTrait>(&self, db: &C) -> Result<(), DbErr> {
-        use current_state::{ActiveModel, Column, Entity};
-        let replace = OnConflict::column(Column::AppName)
-            .update_columns([
-                Column::DeploymentId,
-                Column::ActiveColor,
-                Column::Image,
-                Column::Status,
-                Column::UpdatedAt,
-            ])
-            .to_owned();
-        let row = ActiveModel::from(&self.current);
-        Entity::insert(row).on_conflict(replace).exec_without_returning(db).await?;
+        let row = current_state::ActiveModel::from(&self.current);
+        let insert = current_state::Entity::insert(row).on_conflict(replace_current_state());
+        insert.exec_without_returning(db).await?;
         Ok(())
     }
 
@@ -190,6 +191,8 @@ impl Write {
                 }
                 Ok(Written::Config(ConfigId(inserted.last_insert_id)))
             }
+            Self::GiveUp(kept, at) => prune::give_up(kept, *at, db).await,
+            Self::Prune(old, at) => prune::prune(old, *at, db).await,
             Self::Token(write) => write.apply(db).await,
             Self::Key(write) => write.apply(db).await,
             Self::Projects(projects) => {
@@ -242,8 +245,8 @@ impl Write {
             Self::Key(write) => write.find(db).await,
             Self::RemoveProject(removal) => removal.find(db).await,
             Self::Audit(record) => Ok(audit::is_written(record, db).await?.then_some(Written::Done)),
-            // They leave no trace of their own, and may be done again.
-            Self::Projects(_) | Self::Touch => Ok(None),
+            // They leave no trace that says whose they are, and may be done again: it is gone on with them.
+            Self::GiveUp(..) | Self::Prune(..) | Self::Projects(_) | Self::Touch => Ok(None),
         }
     }
 }
@@ -266,40 +269,60 @@ async fn touch<C: ConnectionTrait>(db: &C) -> Result<(), DbErr> {
 }
 
 async fn write_deployment<C: ConnectionTrait>(write: &DeploymentWrite, db: &C) -> Result<(), DbErr> {
-    use deployment::{ActiveModel, Column, Entity};
     match write {
         DeploymentWrite::Begin(row) => {
-            Entity::insert(ActiveModel::from(row)).exec_without_returning(db).await?;
+            let row = deployment::ActiveModel::from(row);
+            deployment::Entity::insert(row).exec_without_returning(db).await?;
+            Ok(())
         }
-        DeploymentWrite::End { id, status, at } => {
-            let ended_at = Func::coalesce([Expr::col(Column::EndedAt), Expr::value(Stamp(*at))]);
-            let ended = Entity::update_many()
-                .col_expr(Column::Status, Expr::value(status.as_str()))
-                .col_expr(Column::EndedAt, ended_at.into())
-                .filter(Column::Id.eq(id.0))
-                .exec(db)
-                .await?;
-            if ended.rows_affected != 1 {
-                return Err(DbErr::RecordNotFound(format!("deployment {id}")));
-            }
-        }
+        DeploymentWrite::End { id, status, at } => end_deployment(*id, *status, *at, db).await,
     }
-    Ok(())
 }
 
-async fn write_image<C: ConnectionTrait>(
-    deployment: DeploymentId,
-    image: &Image,
+/// Ends a deployment that there must be.
+pub(crate) async fn end_deployment<C: ConnectionTrait>(
+    id: DeploymentId,
+    status: DeploymentStatus,
+    at: Timestamp,
     db: &C,
 ) -> Result<(), DbErr> {
-    use deployment_image::{ActiveModel, Column, Entity};
-    let row = ActiveModel {
+    use deployment::{Column, Entity};
+    let ended_at = Func::coalesce([Expr::col(Column::EndedAt), Expr::value(Stamp(at))]);
+    let ended = Entity::update_many()
+        .col_expr(Column::Status, Expr::value(status.as_str()))
+        .col_expr(Column::EndedAt, ended_at.into())
+        .filter(Column::Id.eq(id.0))
+        .exec(db)
+        .await?;
+    if ended.rows_affected == 1 { Ok(()) } else { Err(DbErr::RecordNotFound(format!("deployment {id}"))) }
+}
+
+/// What a row of `current_state` does to the one of the same app.
+pub(crate) fn replace_current_state() -> OnConflict {
+    use current_state::Column;
+    OnConflict::column(Column::AppName)
+        .update_columns([
+            Column::DeploymentId,
+            Column::ActiveColor,
+            Column::Image,
+            Column::Status,
+            Column::UpdatedAt,
+        ])
+        .to_owned()
+}
+
+/// The image of a deployment as a row.
+pub(crate) fn image_row(deployment: DeploymentId, image: &Image) -> deployment_image::ActiveModel {
+    deployment_image::ActiveModel {
         deployment_id: Set(deployment.0),
         image_id: Set(image.id.to_string()),
         digest: Set(image.digest.clone()),
-    };
-    let replace =
-        OnConflict::column(Column::DeploymentId).update_columns([Column::ImageId, Column::Digest]).to_owned();
-    Entity::insert(row).on_conflict(replace).exec_without_returning(db).await?;
-    Ok(())
+        given_up_at: NotSet,
+    }
+}
+
+/// What such a row does to the one of the same deployment.
+pub(crate) fn replace_image() -> OnConflict {
+    use deployment_image::Column;
+    OnConflict::column(Column::DeploymentId).update_columns([Column::ImageId, Column::Digest]).to_owned()
 }

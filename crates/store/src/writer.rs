@@ -2,13 +2,13 @@
 //! done. It takes what is waiting, up to a limit, into one transaction, and answers each caller
 //! after the commit. It must not know what the writes mean.
 
-use crate::DEADLINE;
 use crate::entity::controller_lease::{self, ROW};
 use crate::error::{is_timeout, store_error, timed_out};
 use crate::lease::Lease;
 use crate::presence::{Absent, Presence};
 use crate::transaction::begin_write;
 use crate::write::{Write, Written};
+use crate::{DEADLINE, batch};
 use dockswap_core::records::StoreError;
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, QuerySelect};
 use std::time::Duration;
@@ -226,10 +226,7 @@ impl Scribe {
         if row.is_none_or(|row| row.epoch != self.epoch) {
             return Err(WriteError::Fenced);
         }
-        let mut written = Vec::with_capacity(writes.len());
-        for write in writes {
-            written.push(write.apply(&transaction).await?);
-        }
+        let written = batch::apply(writes, &transaction).await?;
         Ok((transaction, written))
     }
 

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use dockswap_core::AppName;
 use dockswap_core::Timestamp;
-use dockswap_core::name::{ContainerId, ImageId};
+use dockswap_core::name::{ContainerId, DeploymentId, ImageId};
 use dockswap_core::ports::{
     Container, ContainerGroup, ContainerState, DeploymentFilter, DockerHealth, Engine, EngineError, Exit,
     Hint, Image, ImageError, ImageRequest, Probe, Prober, PullProgress, Router, RouterError, RouterStatus,
@@ -109,6 +109,14 @@ impl Engine for Nothing {
     async fn ensure_gone(&self, selector: &Selector, _: Duration) -> Result<(), EngineError> {
         lock(&self.containers).retain(|one| !selects(selector, one));
         Ok(())
+    }
+
+    async fn ensure_unpinned(
+        &self,
+        _: &AppName,
+        _: &[DeploymentId],
+    ) -> Result<Vec<DeploymentId>, EngineError> {
+        Ok(Vec::new())
     }
 
     async fn observe(&self, app: Option<&AppName>) -> Result<Vec<Container>, EngineError> {

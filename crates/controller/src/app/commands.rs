@@ -188,6 +188,9 @@ impl App {
         if is_warm {
             return self.begin(OrderTarget::Standby, OrderReason::Rollback).await;
         }
+        if self.shared.ports.store.is_given_up(to).await? {
+            return Err(OrderError::Pruned(to));
+        }
         let image = self.shared.ports.store.image_of(to).await?.ok_or(OrderError::NeverRan(to))?;
         let plan = Plan::of(&stored.spec, row.config_id);
         self.begin(OrderTarget::Pinned { plan, image_id: image.id }, OrderReason::Rollback).await

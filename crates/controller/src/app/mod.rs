@@ -4,18 +4,21 @@
 mod acting;
 mod commands;
 mod deciding;
+mod retaining;
 mod versions;
 
 use crate::containers::Containers;
 use crate::controller::Shared;
 use crate::held::Held;
 use crate::orders::{Command, OrderError, Outcome};
+use crate::retention::PruneMode;
 use crate::signature::Signature;
 use crate::specs::{Offer, Stored};
 use crate::upkeep;
 use crate::view::{AppView, FileStatus};
 use dockswap_core::machine::{AlarmKind, Event, Machine, OrderReason, Phase, Readiness};
 use dockswap_core::ports::Container;
+use dockswap_core::retention::Kept;
 use dockswap_core::routes::AppRoutes;
 use dockswap_core::{DeploymentId, Version};
 use std::sync::Arc;
@@ -36,13 +39,20 @@ pub(crate) enum Message {
     /// A version of its file.
     Offer(Offer, oneshot::Sender<Result<(), OrderError>>),
     /// A person's order.
+    /// What of its records stays is to be decided, for so many versions to go back.
+    Retain(usize, PruneMode, oneshot::Sender<Result<Option<(Kept, u64)>, OrderError>>),
     Command(Command, Signature, oneshot::Sender<Result<Outcome, OrderError>>),
     /// How its file stands.
     File(FileStatus),
     /// An effect has ended.
-    Report { answers: Version, event: Event },
+    Report {
+        answers: Version,
+        event: Event,
+    },
     /// An effect has panicked.
-    Broken { answers: Version },
+    Broken {
+        answers: Version,
+    },
     /// Whether an order was committed is not known: the database is asked.
     Doubted,
     /// Something was noticed that no effect was asked for.
@@ -254,6 +264,10 @@ impl App {
         match message {
             Message::Offer(offer, reply) => {
                 let result = self.offer(offer).await;
+                let _ = reply.send(result);
+            }
+            Message::Retain(most, mode, reply) => {
+                let result = self.retain(most, mode).await;
                 let _ = reply.send(result);
             }
             Message::Command(command, signature, reply) => {

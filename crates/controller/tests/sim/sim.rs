@@ -5,9 +5,12 @@ use crate::world::docker::Shell;
 use crate::world::faults::{Absence, Call, Fault, Moment, Side};
 use crate::world::files::{CANARY, CANARY_LINES, Version};
 use crate::world::tally::Promise;
-use dockswap_controller::{AppView, Command, Controller, ControllerSettings, OrderError, Outcome, Ports};
+use dockswap_controller::{
+    AppView, Command, Controller, ControllerSettings, OrderError, Outcome, Ports, PruneMode, Retention,
+};
 use dockswap_core::machine::Phase;
 use dockswap_core::records::{DeploymentRow, DeploymentStatus};
+use dockswap_core::retention::Pruned;
 use dockswap_core::routes::AppRoutes;
 use dockswap_core::spec::CertificateSource;
 use dockswap_core::{AppName, DeploymentId, Timestamp};
@@ -239,6 +242,17 @@ impl Sim {
         let (app, controller) = (app(name), self.controller());
         self.drive(async move { tokio::time::timeout(PATIENCE, controller.command(&app, command)).await })
             .map(|answered| answered.expect("an order is answered in time"))
+    }
+
+    /// Removes what is old of an app, for it to go back `deployments` versions.
+    pub(crate) fn prune(&mut self, name: &str, deployments: usize, mode: PruneMode) -> Pruned {
+        let (app, controller, before) = (app(name), self.controller(), self.world.lock().now());
+        let retention = Retention { deployments, before, mode, time: secs(60) };
+        let pruned = self.drive(async move { controller.prune(&app, &retention).await });
+        match pruned {
+            Some(Ok(outcome)) => outcome.pruned,
+            other => self.fail(&format!("pruning {name}: {other:?}")),
+        }
     }
 
     /// Gives an order that is carried out.

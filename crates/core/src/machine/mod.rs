@@ -12,6 +12,7 @@ mod owed;
 mod phase;
 mod refusal;
 mod release;
+mod replay;
 mod stage;
 mod step;
 mod transition;
@@ -24,6 +25,7 @@ pub use phase::{
 };
 pub use refusal::Refusal;
 pub use release::{Plan, Release, Serving, Standby, Warmth};
+pub use replay::Replay;
 pub use stage::Stage;
 pub use transition::{ReplayError, Transition};
 

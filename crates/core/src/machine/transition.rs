@@ -6,6 +6,7 @@ use super::access::Access;
 use super::event::{Event, OrderTarget};
 use super::phase::Phase;
 use super::refusal::Refusal;
+use super::replay::Replay;
 use super::step::{Next, step};
 use crate::audit::{AuditRecord, AuditResult};
 use crate::name::{AppName, Color, DeploymentId, Version};
@@ -229,32 +230,11 @@ impl Machine {
         events: impl IntoIterator<Item = (i64, &'a serde_json::Value)>,
         mut each: impl FnMut(&Transition),
     ) -> Result<Self, ReplayError> {
-        let mut machine = Self::new(app);
+        let mut replay = Replay::of(app);
         for (id, payload) in events {
-            if payload.get("refused").is_some() {
-                continue;
-            }
-            let unreadable = |message: String| ReplayError::Unreadable { event: id, message };
-            let field =
-                |name: &str| payload.get(name).cloned().ok_or_else(|| unreadable(format!("no {name}")));
-            let event: Event =
-                serde_json::from_value(field("event")?).map_err(|error| unreadable(error.to_string()))?;
-            let at: Timestamp =
-                serde_json::from_value(field("at_us")?).map_err(|error| unreadable(error.to_string()))?;
-            let next =
-                machine.step(&event, at).map_err(|refusal| ReplayError::Refused { event: id, refusal })?;
-            let recorded = field("to")?.as_str().unwrap_or_default().to_owned();
-            each(&next);
-            machine = next.committed();
-            if recorded != machine.state() {
-                return Err(ReplayError::Differs {
-                    event: id,
-                    recorded,
-                    replayed: machine.state().to_owned(),
-                });
-            }
+            replay.follow(id, payload, &mut each)?;
         }
-        Ok(machine)
+        Ok(replay.into_machine())
     }
 
     /// The row of `current_state` that this state stands for; `None` before the first deployment.

@@ -1,7 +1,7 @@
 //! Docker as a port.
 
 use super::{Container, ContainerGroup, Hint, Image, ImageRequest, PullProgress, Selector};
-use crate::name::{AppName, ContainerId};
+use crate::name::{AppName, ContainerId, DeploymentId};
 use crate::spec::RestartPolicy;
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
@@ -132,6 +132,17 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// What Docker said, when a container still exists.
     async fn ensure_gone(&self, selector: &Selector, stop_timeout: Duration) -> Result<(), EngineError>;
+
+    /// Lets go of the images that `app` has pinned for these deployments, and of nothing else. Docker removes an
+    /// image that has no other name. Gives those of them whose pin stays, since a container uses the image.
+    ///
+    /// # Errors
+    /// What Docker said; pins that were let go of before stay so.
+    async fn ensure_unpinned(
+        &self,
+        app: &AppName,
+        deployments: &[DeploymentId],
+    ) -> Result<Vec<DeploymentId>, EngineError>;
 
     /// Every container of ours, or of one app, sorted by app, color, deployment, replica.
     ///

@@ -5,7 +5,10 @@ use crate::audit::AuditRecord;
 use crate::machine::{Machine, Transition};
 use crate::name::{AppName, ConfigId, DeploymentId};
 use crate::records::{CommitError, ConfigRow, DeploymentRow, NewConfig, RefusalRecord, StoreError};
+use crate::retention::{Kept, Pruned};
+use crate::time::Timestamp;
 use async_trait::async_trait;
+use std::collections::BTreeSet;
 
 /// The records, as far as the controller writes and reads them. Queries for people are the store's
 /// own business.
@@ -83,4 +86,42 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When the database fails.
     async fn image_of(&self, deployment: DeploymentId) -> Result<Option<Image>, StoreError>;
+
+    /// Whether the image of a deployment was given up: it cannot be gone back to.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn is_given_up(&self, deployment: DeploymentId) -> Result<bool, StoreError>;
+
+    /// The deployments of an app whose image was given up, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn given_up(&self, app: &AppName) -> Result<Vec<DeploymentId>, StoreError>;
+
+    /// Marks images as given up that are none of `kept.targets`: a few hundred at most; called again it goes on,
+    /// and gives 0 when there are none left. To be done before an image is let go of.
+    ///
+    /// # Errors
+    /// [`CommitError::Conflict`] when the app's machine is another one by now; nothing was marked then.
+    async fn give_up(&self, kept: &Kept, at: Timestamp) -> Result<u64, CommitError>;
+
+    /// Removes the oldest records of an app that `kept` does not name, that are older than `before`, and whose
+    /// image is not in `pinned`: a few hundred rows at most, in one short transaction. Called again it goes on,
+    /// until nothing is left to remove. Whoever replays what is left comes to the same state.
+    ///
+    /// # Errors
+    /// [`CommitError::Conflict`] when the app's machine is another one by now; nothing was removed then.
+    async fn prune(
+        &self,
+        kept: &Kept,
+        before: Timestamp,
+        pinned: &BTreeSet<DeploymentId>,
+    ) -> Result<Pruned, CommitError>;
+
+    /// How much would go, were images given up and pruned now; about so much for what depends on what goes first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn prunable(&self, kept: &Kept, before: Timestamp) -> Result<Pruned, StoreError>;
 }

@@ -72,11 +72,15 @@ async fn scar_p19_pins_are_let_go_but_for_those_that_are_kept() {
         stage.docker.ensure_image(&request, &quiet).await.expect("the image");
         docker(&["rmi", &name]).expect("rmi");
     }
-    stage.docker.unpin_images(&stage.app, &[DeploymentId(2)]).await.expect("unpin");
+    let gone = [DeploymentId(1), DeploymentId(3), DeploymentId(9)];
+    let stay = stage.docker.ensure_unpinned(&stage.app, &gone).await.expect("unpin");
+    assert_eq!(stay, []);
     let left = docker(&["images", "--format", "{{.Tag}}", &format!("dockswap.local/{}", stage.app)]);
     assert_eq!(left.as_deref(), Some("d2"));
-    stage.docker.unpin_images(&stage.app, &[]).await.expect("unpin");
-    stage.docker.unpin_images(&stage.app, &[]).await.expect("unpin what is unpinned");
+    for _ in 0..2 {
+        let stay = stage.docker.ensure_unpinned(&stage.app, &[DeploymentId(2)]).await.expect("unpin");
+        assert_eq!(stay, []);
+    }
     assert!(stage.raw.inspect_image(&format!("dockswap.local/{}:d2", stage.app)).await.is_err());
     dockswap_proof::kept("scar-P19", "real Docker, our own clean-up");
 }

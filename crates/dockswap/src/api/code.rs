@@ -54,6 +54,8 @@ codes! {
     UnknownApp = NOT_FOUND, "unknown_app", "There is no such app";
     /// No deployment of that id.
     UnknownDeployment = NOT_FOUND, "unknown_deployment", "There is no such deployment";
+    /// That deployment is on record, and its image is given up.
+    Pruned = NOT_FOUND, "pruned", "That deployment was pruned";
     /// No version of that id.
     UnknownConfig = NOT_FOUND, "unknown_config", "There is no such version of a file";
     /// No token of that name or id.

@@ -11,7 +11,7 @@ use super::error::Problem;
 use super::{BODY_LIMIT, DEADLINE, PAGE_BODY_LIMIT};
 use super::{
     access, app_name, apps, audit, deployment_id, drift, facts, files, gates, logs, orders, projects,
-    records, stream, system, tokens,
+    prune, records, stream, system, tokens,
 };
 use super::{once, openapi, query};
 use crate::run::state::State;
@@ -153,6 +153,8 @@ pub(crate) fn routes() -> Vec<Route> {
         ask("/v1/files", Everywhere(Viewer), files::list),
         ask("/v1/certificates", Everywhere(Viewer), system::certificates),
         post("/v1/reload", Everywhere(Admin), "reload", files::reload),
+        ask("/v1/prune", Everywhere(Viewer), prune::prunable),
+        post("/v1/prune", Everywhere(Admin), "prune", prune::prune),
         ask("/v1/projects", Known, projects::list),
         delete("/v1/projects/{project}", Project(Admin), "project_remove", projects::remove),
         ask("/v1/audit", Everywhere(Admin), audit::list),

@@ -106,6 +106,8 @@ impl From<OrderError> for Problem {
         let code = match error {
             OrderError::Store(error) => return error.into(),
             OrderError::Refused(refusal) => return refusal.into(),
+            OrderError::Engine(error) => return error.into(),
+            OrderError::Pruned(_) => Code::Pruned,
             OrderError::UnknownApp(_) => Code::UnknownApp,
             OrderError::UnknownDeployment { .. } => Code::UnknownDeployment,
             OrderError::NoPrevious(_) => Code::NoPrevious,
@@ -215,6 +217,7 @@ mod tests {
                 "unknown_deployment",
             ),
             (OrderError::NeverRan(DeploymentId(3)), 409, "never_ran"),
+            (OrderError::Pruned(DeploymentId(3)), 404, "pruned"),
             (OrderError::NoPrevious(app()), 404, "no_previous"),
             (OrderError::NoStandby { app: app(), color: Color::Green }, 404, "no_standby"),
             (OrderError::StandbyUnfit { app: app(), color: Color::Green }, 409, "standby_unfit"),

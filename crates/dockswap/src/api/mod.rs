@@ -21,6 +21,7 @@ mod openapi;
 mod operations;
 mod orders;
 mod projects;
+mod prune;
 mod query;
 mod records;
 mod segment;

@@ -420,6 +420,25 @@ pub(super) static OPERATIONS: &[Operation] = &[
         ..order("/v1/reload", "reload", "Reads the config directory now", None, &[])
     },
     ask(
+        "/v1/prune",
+        "prunable",
+        "How much of what is old would go",
+        &[],
+        Answer::Json(schema_of::<wire::Pruning>),
+        &[],
+    ),
+    Operation {
+        method: Method::Post,
+        answer: Answer::Json(schema_of::<wire::Pruning>),
+        ..order(
+            "/v1/prune",
+            "prune",
+            "Removes what is old, for a few seconds: where there is more, ask again",
+            None,
+            &[Code::Docker, Code::ShuttingDown],
+        )
+    },
+    ask(
         "/v1/certificates",
         "certificates",
         "The certificates of every app",

@@ -55,6 +55,39 @@ impl JsonSchema for Time {
     }
 }
 
+/// What went, or would.
+#[derive(Clone, Debug, Default, JsonSchema, Serialize, Deserialize)]
+pub(crate) struct Pruning {
+    /// The apps of which anything did.
+    pub(crate) apps: Vec<PrunedApp>,
+    /// Whether there is more: ask again.
+    pub(crate) more: bool,
+}
+
+/// What went of one app, or would.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+pub(crate) struct PrunedApp {
+    pub(crate) app: AppName,
+    /// Deployments that cannot be gone back to any more.
+    pub(crate) images: u64,
+    /// Deployments that are not on record any more.
+    pub(crate) deployments: u64,
+    /// Stored files that are not.
+    pub(crate) configs: u64,
+    /// Events that are not.
+    pub(crate) events: u64,
+}
+
+impl PrunedApp {
+    /// Adds what went in another part.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.images += other.images;
+        self.deployments += other.deployments;
+        self.configs += other.configs;
+        self.events += other.events;
+    }
+}
+
 /// An app as it stands, with what is on record about it.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct App {

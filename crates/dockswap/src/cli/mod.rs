@@ -35,6 +35,7 @@ mod pause;
 mod plan;
 mod project;
 mod promote;
+mod prune;
 mod records;
 mod recover;
 mod reload;
@@ -164,6 +165,7 @@ pub(crate) enum Verb {
     Facts(facts::FactsArgs),
     Reload(reload::ReloadArgs),
     Wait(wait::WaitArgs),
+    Prune(prune::PruneArgs),
     Doctor(doctor::DoctorArgs),
     Db(db::DbArgs),
     Token(token::TokenArgs),
@@ -327,6 +329,7 @@ async fn carry_out(session: &Session, verb: Verb) -> Result<Exit, CliError> {
         Verb::Facts(args) => facts::facts(session, &args).await,
         Verb::Reload(args) => reload::reload(session, &args).await,
         Verb::Wait(args) => wait::wait(session, &args).await,
+        Verb::Prune(args) => prune::prune(session, &args).await,
         Verb::Doctor(args) => doctor::doctor(session, &args).await,
         Verb::Db(args) => db::db(session, &args).await,
         Verb::Token(args) => token::token(session, &args).await,

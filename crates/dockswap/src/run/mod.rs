@@ -14,6 +14,7 @@ pub(crate) mod state;
 mod supervise;
 mod telemetry;
 mod upgrade;
+pub(crate) mod upkeep;
 
 pub(crate) use offline::offline_rollback;
 pub(crate) use proxy::Proxy;
@@ -39,6 +40,7 @@ use signals::{Asked, Signals};
 use state::State;
 use std::sync::Arc;
 use supervise::Supervisor;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// The parts that the controller is handed, and that people ask directly.
@@ -162,12 +164,16 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         facts: parts.facts.clone(),
         intake: intake.handle(),
         certificates: Some(certificates.clone()),
+        retention: settings.retention.clone(),
+        pruning: Mutex::default(),
+        clock: parts.clock.clone(),
         porter: Porter::new(parts.database.clone()),
         rates: crate::api::front::Rates::default(),
         ledger: Ledger::new(parts.database.clone()),
         stop: stop.clone(),
     });
     let api = tokio::spawn(crate::api::serve(state.clone(), bind_private(&paths.api_socket())?));
+    let upkeep = tokio::spawn(upkeep::run(state.clone()));
     let listen = doorway.as_ref().and_then(|doorway| doorway.listener.local_addr().ok());
     let doorway = doorway.map(|doorway| tokio::spawn(crate::api::serve_tcp(state.clone(), doorway)));
     tracing::info!(
@@ -186,6 +192,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         service_manager::tell(NotifyState::Stopping);
     }
     stop.cancel();
+    let _ = upkeep.await;
     intake.ended().await;
     certificates.end().await;
     controller.shutdown().await;

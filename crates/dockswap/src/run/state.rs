@@ -6,12 +6,15 @@ use crate::api::access::Porter;
 use crate::api::audit::Ledger;
 use crate::api::front::Rates;
 use dockswap_certs::{CertificateView, Custodian};
-use dockswap_controller::Controller;
-use dockswap_core::AppName;
+use dockswap_config::RetentionSettings;
+use dockswap_controller::{Controller, SystemClock};
+use dockswap_core::ports::Clock;
+use dockswap_core::{AppName, Timestamp};
 use dockswap_docker::Docker;
 use dockswap_proxy::ProxyClient;
 use dockswap_store::Database;
 use std::sync::Arc;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// The running controller process.
@@ -30,6 +33,12 @@ pub(crate) struct State {
     pub(crate) intake: IntakeHandle,
     /// Certificates; `None`: nobody looks after them.
     pub(crate) certificates: Option<Arc<Custodian>>,
+    /// What of the records is kept.
+    pub(crate) retention: RetentionSettings,
+    /// Whoever removes what is old has it.
+    pub(crate) pruning: Mutex<()>,
+    /// The time.
+    pub(crate) clock: Arc<SystemClock>,
     /// Knows who asks.
     pub(crate) porter: Porter,
     /// How often each token asks.
@@ -41,6 +50,11 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// The time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Looks at all files now, those of certificates too.
     pub(crate) async fn reload(&self) {
         if let Some(certificates) = &self.certificates {

@@ -1,5 +1,6 @@
 //! `deployment_images`: the image that a deployment really ran.
 
+use crate::stamp::Stamp;
 use sea_orm::entity::prelude::*;
 
 /// The image of one deployment, once it was resolved.
@@ -13,6 +14,8 @@ pub struct Model {
     pub image_id: String,
     /// The registry's digest; absent for an image built on the host.
     pub digest: Option<String>,
+    /// Since when the deployment cannot be gone back to.
+    pub given_up_at: Option<Stamp>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "the derives ask for `pub`")]
 
 pub(crate) mod api_token;
+pub(crate) mod app_checkpoint;
 pub(crate) mod app_config;
 pub(crate) mod app_machine;
 pub(crate) mod app_project;

@@ -16,7 +16,18 @@ pub(super) struct Cluster {
 impl Cluster {
     /// Starts one that listens on a socket in its own directory only. `None`, loudly, where no
     /// PostgreSQL is installed; on CI that is a failure.
+    #[allow(dead_code, reason = "the benchmark has the same file, and wants a durable one")]
     pub(super) fn start() -> Option<Self> {
+        Self::with("-c fsync=off")
+    }
+
+    /// The same, one that survives a power loss.
+    #[allow(dead_code, reason = "for the benchmark")]
+    pub(super) fn durable() -> Option<Self> {
+        Self::with("-c fsync=on")
+    }
+
+    fn with(durability: &str) -> Option<Self> {
         let Some(bin) = binaries() else {
             assert!(std::env::var_os("CI").is_none(), "PostgreSQL (initdb, pg_ctl) is not installed");
             eprintln!("\n=== SKIPPED: nothing was tested on PostgreSQL: initdb and pg_ctl are missing ===\n");
@@ -34,7 +45,7 @@ impl Cluster {
             .run("initdb", &["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync", "--locale=C.UTF-8"]);
         let home = cluster.socket_directory().display().to_string();
         let log = format!("{home}/log");
-        let options = format!("-c listen_addresses= -c unix_socket_directories={home} -c fsync=off");
+        let options = format!("-c listen_addresses= -c unix_socket_directories={home} {durability}");
         cluster.run("pg_ctl", &["-D", &data, "-l", &log, "-w", "-o", &options, "start"]);
         Some(cluster)
     }
@@ -45,6 +56,13 @@ impl Cluster {
 
     pub(super) fn url(&self, database: &str) -> String {
         url(self.socket_directory(), database)
+    }
+
+    /// Makes a database.
+    #[allow(dead_code, reason = "for the benchmark")]
+    pub(super) fn create(&self, database: &str) {
+        let home = self.socket_directory().display().to_string();
+        self.run("createdb", &["-h", &home, "-U", "postgres", database]);
     }
 
     fn data(&self) -> String {

@@ -82,8 +82,10 @@ pub(super) async fn the_machine_comes_back_as_it_was_and_replays(place: &Place) 
 
     assert_eq!(database.machines().await.unwrap(), [machine.clone()]);
     let records = database.history().records(&app("web")).await.unwrap();
-    let events = records.events.iter().map(|event| (event.id, &event.payload));
-    assert_eq!(records.events.len(), 4);
+    let events = database.history().events_after(&EventScope::App(app("web")), 0, 10).await.unwrap();
+    let events = events.iter().map(|event| (event.id, &event.payload));
+    assert_eq!(records.events, 4);
+    assert_eq!(records.retraced.unwrap().machine(), &machine);
     assert_eq!(Machine::replay(app("web"), events).unwrap(), machine);
     assert_eq!(records.machine, Some(machine.clone()));
     assert_eq!(records.current, machine.current_state(at(2)));

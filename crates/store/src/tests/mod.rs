@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod audits;
+mod batches;
 mod cluster;
 mod commits;
 mod fault;
@@ -13,6 +14,7 @@ mod histories;
 mod keys;
 mod leases;
 mod lost_answers;
+mod pruning;
 mod restores;
 mod scars;
 mod schemas;
@@ -71,6 +73,14 @@ suite! {
         what_an_app_said_is_taken_even_with_a_nul
         an_unreadable_machine_is_named
         a_group_shares_a_transaction;
+    batches:
+        a_group_writes_what_one_by_one_would
+        one_that_fails_fails_its_group_and_nothing_is_left;
+    pruning:
+        what_is_left_replays_and_what_is_needed_stays
+        what_is_young_or_pinned_stays
+        nothing_goes_by_what_was_decided_for_another_state
+        only_what_a_checkpoint_stands_for_can_be_removed;
     tokens:
         a_token_comes_back_as_it_was_made
         a_name_is_one_tokens_until_that_is_revoked

@@ -3,7 +3,7 @@
 
 use super::fixtures::{app, at, plan};
 use crate::check::hash;
-use crate::history::History;
+use crate::history::{EventScope, History, Page};
 use crate::{Database, Verdict};
 use dockswap_core::machine::{Event, Machine, Order, OrderReason, OrderTarget, Transition};
 use dockswap_core::ports::{Image, Store};
@@ -38,8 +38,9 @@ impl Story {
         let machine = database.machines().await.unwrap().into_iter().find(|m| *m.app() == app(name)).unwrap();
         let config = machine.considered().unwrap();
         let newest = database.deployments(&app(name), None, 1).await.unwrap()[0].id;
-        let events = database.history().records(&app(name)).await.unwrap().events;
-        let seconds = (events.last().unwrap().created_at.as_micros() - at(0).as_micros()) / 1_000_000;
+        let newest_event =
+            database.history().events(&EventScope::App(app(name)), Page::first(1)).await.unwrap();
+        let seconds = (newest_event[0].created_at.as_micros() - at(0).as_micros()) / 1_000_000;
         Self { machine, config, seat, deployments: newest.0 / SEATS, seconds }
     }
 

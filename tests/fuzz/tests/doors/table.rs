@@ -61,6 +61,8 @@ const TABLE: &[(&str, &str, Whom)] = &[
     ("POST", "/v1/apps/{app}/recover", Here("admin")),
     ("DELETE", "/v1/apps/{app}", Here("admin")),
     ("POST", "/v1/reload", Everywhere("admin")),
+    ("GET", "/v1/prune", Everywhere("viewer")),
+    ("POST", "/v1/prune", Everywhere("admin")),
     ("GET", "/v1/projects", Known),
     ("GET", "/v1/audit", Everywhere("admin")),
     ("GET", "/v1/tokens", Everywhere("owner")),

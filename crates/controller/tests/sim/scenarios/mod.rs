@@ -9,6 +9,7 @@ mod fault;
 mod gates;
 mod orders;
 mod proxy;
+mod pruning;
 mod recreate;
 mod restarts;
 mod restores;

@@ -12,6 +12,7 @@ use dockswap_core::records::{
     CommitError, ConfigRow, CurrentState, DeploymentRow, DeploymentWrite, EventRecord, NewConfig,
     RefusalRecord, StoreError,
 };
+use dockswap_core::retention::{Kept, Pruned};
 use dockswap_core::{AppName, DeploymentId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +30,8 @@ pub(crate) struct Database {
     pub(crate) machines: BTreeMap<AppName, Machine>,
     pub(crate) current: BTreeMap<AppName, CurrentState>,
     pub(crate) images: BTreeMap<DeploymentId, Image>,
+    /// Deployments whose image was given up.
+    pub(crate) given_up: BTreeSet<DeploymentId>,
     /// The events, folded as they were written.
     pub(crate) replayed: BTreeMap<AppName, Machine>,
 }
@@ -104,6 +107,14 @@ impl State {
             self.database.images.insert(*deployment, image.clone());
         }
         Ok(())
+    }
+
+    fn is_current(&self, kept: &Kept) -> Result<(), CommitError> {
+        let have = self.database.machines.get(&kept.app).map_or(Version(0), Machine::version);
+        if have == kept.version {
+            return Ok(());
+        }
+        Err(CommitError::Conflict { app: kept.app.clone(), expected: kept.version.0 })
     }
 
     fn fold(&mut self, app: &AppName, record: &EventRecord) {
@@ -209,5 +220,96 @@ impl Store for World {
 
     async fn image_of(&self, deployment: DeploymentId) -> Result<Option<Image>, StoreError> {
         self.read(|database| database.images.get(&deployment).cloned()).await
+    }
+
+    async fn is_given_up(&self, deployment: DeploymentId) -> Result<bool, StoreError> {
+        self.read(|database| database.given_up.contains(&deployment)).await
+    }
+
+    async fn given_up(&self, app: &AppName) -> Result<Vec<DeploymentId>, StoreError> {
+        self.read(|database| {
+            let mine =
+                |id: &&DeploymentId| database.deployments.get(id).is_some_and(|row| row.app_name == *app);
+            database.given_up.iter().filter(mine).copied().collect()
+        })
+        .await
+    }
+
+    async fn give_up(&self, kept: &Kept, _: Timestamp) -> Result<u64, CommitError> {
+        self.call(
+            Call::Commit,
+            "give up",
+            |call| lost(call).into(),
+            |state, _| {
+                state.is_current(kept)?;
+                let database = &mut state.database;
+                let over = database
+                    .deployments
+                    .values()
+                    .filter(|row| row.app_name == kept.app && row.ended_at.is_some());
+                let over = over.map(|row| row.id).filter(|id| !kept.targets.contains(id));
+                let new: Vec<_> = over
+                    .filter(|id| database.images.contains_key(id) && !database.given_up.contains(id))
+                    .collect();
+                database.given_up.extend(&new);
+                Ok(u64::try_from(new.len()).unwrap_or(u64::MAX))
+            },
+        )
+        .await
+    }
+
+    /// Rows of deployments only: that what is left of the events replays is the real store's to show.
+    async fn prune(
+        &self,
+        kept: &Kept,
+        before: Timestamp,
+        pinned: &BTreeSet<DeploymentId>,
+    ) -> Result<Pruned, CommitError> {
+        self.call(
+            Call::Commit,
+            "prune",
+            |call| lost(call).into(),
+            |state, _| {
+                state.is_current(kept)?;
+                let database = &mut state.database;
+                let newest = database.deployments.keys().next_back().copied();
+                let goes = |row: &DeploymentRow| {
+                    row.app_name == kept.app
+                        && row.ended_at.is_some_and(|ended| ended < before)
+                        && Some(row.id) != newest
+                        && !kept.rows.contains(&row.id)
+                        && !pinned.contains(&row.id)
+                        && (database.given_up.contains(&row.id) || !database.images.contains_key(&row.id))
+                };
+                let gone: Vec<_> =
+                    database.deployments.values().filter(|row| goes(row)).map(|row| row.id).collect();
+                for id in &gone {
+                    database.deployments.remove(id);
+                    database.images.remove(id);
+                    database.given_up.remove(id);
+                }
+                let dangling = database
+                    .deployments
+                    .values()
+                    .filter_map(|row| row.rollback_of)
+                    .find(|id| gone.contains(id));
+                if let Some(id) = dangling {
+                    state.violated(
+                        Promise::Record,
+                        format!("deployment {id} was removed, and one that stays refers to it"),
+                    );
+                }
+                Ok(Pruned { deployments: u64::try_from(gone.len()).unwrap_or(u64::MAX), ..Pruned::default() })
+            },
+        )
+        .await
+    }
+
+    async fn prunable(&self, kept: &Kept, _: Timestamp) -> Result<Pruned, StoreError> {
+        self.read(|database| {
+            let over = database.images.keys().filter(|id| !kept.targets.contains(id));
+            Pruned { images: u64::try_from(over.count()).unwrap_or(u64::MAX), ..Pruned::default() }
+        })
+        .await
     }
 }

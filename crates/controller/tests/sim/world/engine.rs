@@ -4,8 +4,8 @@ use super::World;
 use super::docker::{Behavior, refused};
 use super::faults::{Call, Fault};
 use super::files::{CANARY, CANARY_LINES};
+use super::tally::Promise;
 use async_trait::async_trait;
-use dockswap_core::AppName;
 use dockswap_core::name::{ContainerId, ImageId};
 use dockswap_core::ports::{
     Container, ContainerGroup, Engine, EngineError, Hint, Image, ImageError, ImageRequest, Probe, Prober,
@@ -13,6 +13,7 @@ use dockswap_core::ports::{
 };
 use dockswap_core::routes::Upstream;
 use dockswap_core::spec::{HealthCheck, RestartPolicy};
+use dockswap_core::{AppName, DeploymentId};
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use std::time::Duration;
@@ -119,6 +120,31 @@ impl Engine for World {
             .await;
         self.hand(&selector.app, -1);
         result
+    }
+
+    async fn ensure_unpinned(
+        &self,
+        app: &AppName,
+        deployments: &[DeploymentId],
+    ) -> Result<Vec<DeploymentId>, EngineError> {
+        let about = format!("unpin {} of {app}", deployments.len());
+        self.call(Call::Remove, about, lost, |state, _| {
+            let of = |id: &DeploymentId| state.database.images.get(id).map(|image| image.id.clone());
+            let stay: Vec<_> =
+                state.database.images.keys().filter(|id| !deployments.contains(id)).filter_map(of).collect();
+            let gone: Vec<_> =
+                deployments.iter().filter_map(of).filter(|image| !stay.contains(image)).collect();
+            let unmarked = deployments.iter().find(|id| !state.database.given_up.contains(id)).copied();
+            for image in gone {
+                state.docker.images.remove(&image);
+            }
+            if let Some(id) = unmarked {
+                state
+                    .violated(Promise::Record, format!("the image of {id} is let go of before it is marked"));
+            }
+            Ok(Vec::new())
+        })
+        .await
     }
 
     async fn observe(&self, app: Option<&AppName>) -> Result<Vec<Container>, EngineError> {
