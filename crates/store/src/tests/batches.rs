@@ -1,12 +1,15 @@
 //! A group of writes leaves what its members would have left one by one.
 
-use super::fixtures::{Place, app, at, config, event, scribe};
+use super::fixtures::{Place, app, at, config, event, order, scribe};
 use super::story::{Chance, Story};
 use crate::batch;
-use crate::entity::{app_config, app_machine, current_state, deployment, deployment_event, deployment_image};
+use crate::entity::{
+    app_config, app_machine, audit_log, current_state, deployment, deployment_event, deployment_image,
+};
 use crate::transaction::begin_write;
 use crate::write::{Unit, Write, Written};
 use dockswap_core::DeploymentId;
+use dockswap_core::audit::AuditRecord;
 use dockswap_core::records::{DeploymentStatus, DeploymentWrite};
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, QueryOrder};
 
@@ -22,6 +25,9 @@ async fn rows<C: ConnectionTrait>(db: &C) -> Vec<String> {
     let events = deployment_event::Entity::find().order_by_asc(deployment_event::Column::Id);
     for row in events.all(db).await.unwrap() {
         rows.push(format!("{:?}", deployment_event::Model { id: 0, ..row }));
+    }
+    for row in audit_log::Entity::find().order_by_asc(audit_log::Column::Id).all(db).await.unwrap() {
+        rows.push(format!("{:?}", audit_log::Model { id: 0, ..row }));
     }
     let deployments = deployment::Entity::find().order_by_asc(deployment::Column::Id);
     rows.extend(deployments.all(db).await.unwrap().iter().map(|row| format!("{row:?}")));
@@ -42,13 +48,18 @@ async fn one_by_one<C: ConnectionTrait>(writes: &[&Write], db: &C) -> Result<Vec
     Ok(written)
 }
 
+fn asked(seed: u64, request: usize) -> AuditRecord {
+    AuditRecord { request: format!("{seed}-{request}"), ..order("deploy") }
+}
+
 /// What several apps do at once, with what comes too late, twice, or is refused among it.
-fn drawn(chance: &mut Chance, stories: &mut [Story]) -> Vec<Write> {
+fn drawn(seed: u64, chance: &mut Chance, stories: &mut [Story]) -> Vec<Write> {
     let mut writes = Vec::new();
     for _ in 0..=chance.below(70) {
         let story = &mut stories[chance.below(APPS)];
         let name = story.machine.app().to_string();
         let write = match chance.below(12) {
+            0 if chance.below(2) == 0 => Write::Audit(Box::new(asked(seed, chance.below(40)))),
             0 => Write::Config(config(&name, b"another\n", 7)),
             1 => {
                 let deployment = story.machine.deployment().map_or(DeploymentId(9_999), |id| id);
@@ -56,13 +67,18 @@ fn drawn(chance: &mut Chance, stories: &mut [Story]) -> Vec<Write> {
             }
             2 => {
                 let mut late = Unit::of(&story.next()).unwrap();
+                late.audit = Some(asked(seed, 100 + chance.below(40)));
                 late.expected += 1;
                 late.version += 1;
                 Write::Transition(Box::new(late))
             }
             _ => {
                 let next = story.next();
-                let unit = Unit::of(&next).unwrap();
+                let mut unit = Unit::of(&next).unwrap();
+                if chance.below(3) == 0 {
+                    // Some are of one request, which has one row.
+                    unit.audit = Some(asked(seed, chance.below(40)));
+                }
                 story.machine = next.committed();
                 if chance.below(12) == 0 {
                     writes.push(Write::Transition(Box::new(unit.clone())));
@@ -86,7 +102,7 @@ pub(super) async fn a_group_writes_what_one_by_one_would(place: &Place) {
     let (mut together, mut conflicts) = (0, 0);
     for seed in 0..ROUNDS {
         let mut chance = Chance::of(seed);
-        let writes = drawn(&mut chance, &mut stories);
+        let writes = drawn(seed, &mut chance, &mut stories);
         let writes: Vec<&Write> = writes.iter().collect();
         let alone = begin_write(&scribe.db).await.unwrap();
         let expected = one_by_one(&writes, &alone).await.unwrap();
