@@ -336,6 +336,14 @@ mod tests {
             unreachable!("a look only looks")
         }
 
+        async fn ensure_unpinned(
+            &self,
+            _: &AppName,
+            _: &[DeploymentId],
+        ) -> Result<Vec<DeploymentId>, EngineError> {
+            unreachable!("a look only looks")
+        }
+
         async fn ensure_started(
             &self,
             _: &Selector,

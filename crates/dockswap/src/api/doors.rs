@@ -10,8 +10,8 @@ use super::code::Code;
 use super::error::Problem;
 use super::{BODY_LIMIT, DEADLINE, PAGE_BODY_LIMIT};
 use super::{
-    access, app_name, apps, audit, deployment_id, drift, facts, files, gates, logs, orders, projects,
-    prune, records, stream, system, tokens,
+    access, app_name, apps, audit, deployment_id, drift, facts, files, gates, logs, orders, projects, prune,
+    records, stream, system, tokens,
 };
 use super::{once, openapi, query};
 use crate::run::state::State;
