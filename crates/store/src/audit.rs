@@ -1,15 +1,15 @@
 //! The audit's rows: written once, with what they record or by themselves, and read. What an order means it must not know.
 
 use crate::entity::audit_log::{ActiveModel, Column, Entity, Model};
-use crate::history::{History, Page, counted};
+use crate::history::{self, History, Page};
 use crate::rows::{FromRow, Unreadable, parse, text_without_nul, without_nul};
 use crate::stamp::Stamp;
 use dockswap_core::audit::AuditRecord;
 use dockswap_core::records::StoreError;
 use dockswap_core::{AppName, DeploymentId};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, NotSet, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect, Select, Set,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, NotSet, PaginatorTrait, QueryFilter, Select,
+    Set,
 };
 
 /// A row of `audit_log`.
@@ -61,11 +61,11 @@ pub(crate) async fn is_written<C: ConnectionTrait>(record: &AuditRecord, db: &C)
 pub(crate) fn newest(scope: &AuditScope, page: Page) -> Select<Entity> {
     let app = scope.app.as_ref().map(|app| Column::Target.eq(format!("app/{app}")));
     let actor = scope.actor.as_ref().map(|actor| Column::Actor.eq(actor.as_str()));
-    Entity::find()
-        .filter(Condition::all().add_option(app).add_option(actor))
-        .order_by_desc(Column::Id)
-        .limit(counted(page.limit))
-        .offset(counted(page.offset))
+    history::newest(
+        Entity::find().filter(Condition::all().add_option(app).add_option(actor)),
+        Column::Id,
+        page,
+    )
 }
 
 impl FromRow for AuditRow {

@@ -227,7 +227,7 @@ pub(crate) fn deployments_of(app: &AppName, page: Page) -> Select<deployment::En
 
 /// A page of `rows`, newest first. What is passed over is counted in the index alone; only the rows of the
 /// page are read.
-fn newest<E: EntityTrait>(rows: Select<E>, id: E::Column, page: Page) -> Select<E> {
+pub(crate) fn newest<E: EntityTrait>(rows: Select<E>, id: E::Column, page: Page) -> Select<E> {
     let from = (page.offset > 0).then(|| {
         let passed = rows.clone().select_only().column(id).order_by_desc(id);
         Expr::col(id).lte(Expr::SubQuery(
