@@ -7,8 +7,6 @@ mod app;
 mod containers;
 mod controller;
 mod crash;
-mod crash_loop;
-mod drift;
 mod effects;
 mod gate;
 mod group;
@@ -30,7 +28,6 @@ mod vacate;
 mod view;
 
 pub use controller::{Controller, ControllerSettings, Ports, StartError};
-pub use drift::ContainerDrift;
 pub use orders::{Command, OrderError, Outcome};
 pub use probe::{SystemClock, UpstreamProber};
 pub use questions::HealthError;

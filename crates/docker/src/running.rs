@@ -156,8 +156,7 @@ impl Docker {
         }
         match container::state(shown) {
             ContainerState::Running | ContainerState::Restarting(_) => {
-                // It was shown before its policy was set.
-                return Ok(container::read(shown).map(|found| Container { restart, ..found }));
+                return Ok(container::read(shown));
             }
             ContainerState::Paused => {
                 self.call(|| self.client.unpause_container(id))

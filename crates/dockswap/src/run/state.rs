@@ -1,6 +1,5 @@
 //! What the API and the tasks of `dockswap run` share.
 
-use super::facts::Facts;
 use super::intake::IntakeHandle;
 use crate::api::access::Porter;
 use crate::api::audit::Ledger;
@@ -27,8 +26,6 @@ pub(crate) struct State {
     pub(crate) docker: Arc<Docker>,
     /// Load and listeners, for people.
     pub(crate) proxy: Arc<ProxyClient>,
-    /// The machine, as it was seen lately.
-    pub(crate) facts: Facts,
     /// The config directory.
     pub(crate) intake: IntakeHandle,
     /// Certificates; `None`: nobody looks after them.

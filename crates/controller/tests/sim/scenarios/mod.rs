@@ -3,7 +3,6 @@
 mod database;
 mod deploys;
 mod docker;
-mod drift;
 mod edits;
 mod fault;
 mod gates;
