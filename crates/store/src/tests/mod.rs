@@ -43,7 +43,8 @@ macro_rules! suite {
             let Some(cluster) = Cluster::start() else { return };
             $($(
                 println!("on_postgres: {}", stringify!($case));
-                $room::$case(&Place::postgres(&cluster, stringify!($case)).await).await;
+                // On the heap: all cases in one future are more than a thread's stack.
+                Box::pin($room::$case(&Place::postgres(&cluster, stringify!($case)).await)).await;
             )+)+
         }
     };
