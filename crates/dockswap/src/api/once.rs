@@ -6,7 +6,7 @@
 //! nobody knows: the controller was killed, or the database did not answer. Then the events that came
 //! after the key tell whether the order went through. It must not know how an order is carried out.
 
-use super::access::Caller;
+use super::access::{Caller, wall_clock};
 use super::code::Code;
 use super::error::Problem;
 use super::{PAGE_BODY_LIMIT, wire};
@@ -18,14 +18,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use dockswap_config::sha256;
+use dockswap_core::AppName;
 use dockswap_core::machine::{Event, Order, OrderReason, OrderTarget};
 use dockswap_core::records::StoreError;
-use dockswap_core::{AppName, Timestamp};
 use dockswap_store::{EventScope, KeyId, KeyRecord, NewKey, Reservation};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -106,7 +106,7 @@ pub(super) async fn once(
 /// Forgets old keys, for as long as the controller runs.
 pub(super) async fn sweep(state: Arc<State>) {
     loop {
-        if let Err(error) = state.database.sweep_keys(now()).await {
+        if let Err(error) = state.database.sweep_keys(wall_clock()).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "old keys of orders are not forgotten yet"
@@ -145,7 +145,7 @@ impl Orders {
         let id = KeyId { actor: actor(&request), key_sha: sha256(key.as_bytes()).0 };
         let (parts, body) = request.into_parts();
         let body = to_bytes(body, PAGE_BODY_LIMIT).await.map_err(|error| unread(&error))?;
-        let order = NewKey { fingerprint: fingerprint(&parts, &body), at: now(), id: id.clone() };
+        let order = NewKey { fingerprint: fingerprint(&parts, &body), at: wall_clock(), id: id.clone() };
         let turn = self.take(&id).ok_or_else(|| {
             Problem::new(
                 Code::KeyRunning,
@@ -337,10 +337,6 @@ fn unread(error: &axum::Error) -> Problem {
     } else {
         Problem::new(Code::BadRequest, format!("the body broke off: {error}"))
     }
-}
-
-fn now() -> Timestamp {
-    Timestamp::default() + SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
 }
 
 #[cfg(test)]
