@@ -35,7 +35,7 @@ mod witness;
 
 pub use app_file::AppFile;
 pub use authority::{Authority, TestPair, curl};
-pub use binary::dockswap;
+pub use binary::{dockswap, dockswap_with_crash_points};
 pub use checker::{assert_records_fit, assert_traffic_follows_switches};
 pub use command::Done;
 pub use database::{Database, Row};

@@ -1,7 +1,9 @@
 //! The HTTP API from the outside: problems, lists, keys of orders, streams.
 
 use dockswap_tests::scripted::ScriptedDocker;
-use dockswap_tests::{AppFile, Authority, Done, Site, curl, dockswap, free_port, holds};
+use dockswap_tests::{
+    AppFile, Authority, Done, Site, curl, dockswap, dockswap_with_crash_points, free_port, holds,
+};
 use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -185,7 +187,8 @@ fn a_controller_that_was_killed_before_it_answered_starts_no_second_deployment()
     let docker = ScriptedDocker::start();
     let mut site = Site::prepare().on(&docker);
     let at = site.home().join("crash-at");
-    site = site.variable("DOCKSWAP_CRASH_AT", &at.display().to_string());
+    site =
+        site.program(dockswap_with_crash_points()).variable("DOCKSWAP_CRASH_AT", &at.display().to_string());
     site.run();
     let app = site.name("web");
     site.deployed(&AppFile::new(&app));

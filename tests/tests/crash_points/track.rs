@@ -7,10 +7,10 @@ use crate::points::{Point, Strike};
 use crate::scene::{End, Scene};
 use crate::tally::Breach;
 use dockswap_tests::docker::Container;
-use dockswap_tests::{AppFile, Load, Mix, Site, Story, now, until};
+use dockswap_tests::{AppFile, Load, Mix, Site, Story, dockswap_with_crash_points, now, until};
 use rustix::process::Signal;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -71,7 +71,7 @@ impl Track {
         let order = site.home().join("die-at");
         if program == Program::WithCrashPoints {
             let order = order.display().to_string();
-            site = site.program(with_crash_points()).variable("DOCKSWAP_CRASH_AT", &order);
+            site = site.program(dockswap_with_crash_points()).variable("DOCKSWAP_CRASH_AT", &order);
         }
         site.run();
         let [web, other, guest] = ["web", "other", "guest"].map(|name| site.name(name));
@@ -299,23 +299,4 @@ impl Track {
 /// An app that is quick in everything, and keeps nothing warm: so that all of its life is short.
 fn file(app: &str, version: &str) -> AppFile {
     AppFile::new(app).version(version).deployment("watch", "50ms").deployment("rollback_window", "0s")
-}
-
-/// The program with crash points: the one that `DOCKSWAP_CRASH_BIN` names, else the one that was built beside this
-/// test.
-fn with_crash_points() -> PathBuf {
-    let this = std::env::current_exe().expect("the path of this program");
-    let beside =
-        || this.ancestors().skip(1).take(2).map(|dir| dir.join("dockswap")).find(|path| path.is_file());
-    let program = std::env::var_os("DOCKSWAP_CRASH_BIN").map(PathBuf::from).or_else(beside);
-    let has_points = |path: &PathBuf| {
-        let program = std::fs::read(path).expect("a program");
-        program.windows(17).any(|bytes| bytes == b"DOCKSWAP_CRASH_AT")
-    };
-    program.filter(has_points).unwrap_or_else(|| {
-        panic!(
-            "no dockswap with crash points beside {}: run `cargo build -p dockswap -F crash-points` first, or scripts/test",
-            this.parent().unwrap_or(Path::new("/")).display()
-        )
-    })
 }
