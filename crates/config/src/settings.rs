@@ -9,6 +9,7 @@ use crate::fields::{Field, Fields, Item, Shape};
 use crate::policy::{HostPortRule, Policy, normal};
 use crate::problem::{Problem, Report};
 use crate::retention::{self, RetentionSettings};
+use crate::scalar::quantity;
 use crate::trust::Trust;
 use crate::yaml::{self, Node};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -27,6 +28,9 @@ pub struct Settings {
     /// Where Docker is, as in `unix:///run/docker.sock`; `None`: what `DOCKER_HOST` says, or the
     /// usual socket.
     pub docker_host: Option<String>,
+    /// Bytes of Docker's disk that stay free: an image that does not fit is not fetched. `None`: 1 GiB, or 5 % of a
+    /// small disk.
+    pub min_free_disk_bytes: Option<u64>,
     /// Deployments at the same time, at least 1.
     pub max_concurrent: usize,
     /// Where automatic certificates come from.
@@ -69,6 +73,7 @@ impl Default for Settings {
             proxy: ProxySettings::default(),
             api: ApiSettings::default(),
             docker_host: None,
+            min_free_disk_bytes: None,
             max_concurrent: 4,
             acme: AcmeSettings::default(),
             retention: RetentionSettings::default(),
@@ -100,7 +105,14 @@ const FIELDS: &[Field] = &[
     Field::new("config", Shape::Section(CONFIG, &[]), "The config directory."),
     Field::new("policy", Shape::Section(POLICY, &[]), "What app files may ask of Docker."),
 ];
-const DOCKER: &[Field] = &[Field::new("host", Shape::Text, "As DOCKER_HOST; default the usual socket.")];
+const DOCKER: &[Field] = &[
+    Field::new("host", Shape::Text, "As DOCKER_HOST; default the usual socket."),
+    Field::new(
+        "min_free_disk",
+        Shape::Size,
+        "What stays free of Docker's disk when an image is fetched; default 1g, or 5 % of a disk below 20g.",
+    ),
+];
 const DEPLOYMENT: &[Field] = &[Field::new(
     "max_concurrent",
     Shape::Integer { min: 1, max: 1_000 },
@@ -229,6 +241,7 @@ impl Settings {
         }
         if let Some(docker) = fields.section("docker", report) {
             replace(&mut self.docker_host, docker_host(&docker, report).map(Some));
+            replace(&mut self.min_free_disk_bytes, min_free_disk(&docker, report).map(Some));
         }
         if let Some(deployment) = fields.section("deployment", report) {
             replace(&mut self.max_concurrent, deployment.integer("max_concurrent", report));
@@ -312,6 +325,12 @@ fn docker_host(docker: &Fields<'_>, report: &mut Report) -> Option<String> {
     if known { Some(text.to_owned()) } else { item.wrong("unix:///PATH or tcp://HOST:PORT", report) }
 }
 
+fn min_free_disk(docker: &Fields<'_>, report: &mut Report) -> Option<u64> {
+    let item = docker.take("min_free_disk")?;
+    let text = item.word("a number of bytes such as 500m or 2g", report)?;
+    item.parsed(quantity::bytes(text), report)
+}
+
 /// Absolute paths: a list, or one text with colons.
 fn paths(item: &Item<'_>, report: &mut Report) -> Option<Vec<PathBuf>> {
     let mut paths = Vec::new();
@@ -363,7 +382,7 @@ proxy: { http: 127.0.0.1:8080, https: ':8443', public_https_port: 443, user: www
   header_timeout: 5s, idle_timeout: 30s, stall_timeout: 20s, max_connections: 100, max_connections_per_ip: 10,
   max_streams_per_ip: 20, handover_timeout: 1h, access_log: json, access_log_file: /var/log/access.log }
 api: { http: localhost:9000, tls: { cert: /etc/api/cert.pem, key: /etc/api/key.pem }, hosts: Deploy.example.com }
-docker: { host: unix:///run/user/1000/docker.sock }
+docker: { host: unix:///run/user/1000/docker.sock, min_free_disk: 500m }
 deployment: { max_concurrent: 2 }
 acme: { email: ops@example.com, directory: 'https://ca.internal/dir', ca_file: /etc/ca.pem, challenge: tls-alpn-01 }
 retention: { deployments: 3, history: 90d, max_size: 512m }
@@ -392,6 +411,7 @@ policy: { bind_mounts: [/srv, /data/], host_ports: false, files: [/srv/secrets] 
         let tls = ApiTls { cert: "/etc/api/cert.pem".into(), key: "/etc/api/key.pem".into() };
         assert_eq!(settings.api.tls, Some(tls));
         assert_eq!(settings.api.hosts, ["deploy.example.com"]);
+        assert_eq!(settings.min_free_disk_bytes, Some(500 << 20));
         assert_eq!(settings.max_concurrent, 2);
         let acme = AcmeSettings {
             email: Some("ops@example.com".to_owned()),

@@ -261,6 +261,10 @@ impl Work {
         let Some(release) = self.machine.route().to else {
             return Ok(AppRoutes::of(&self.machine, &[]));
         };
+        if self.machine.given_up() == Some(release) {
+            // What runs of it unproven is being stopped: no table leads there, and where nothing else runs, to nobody.
+            return Ok(AppRoutes::of(&self.machine, &self.containers.routable()));
+        }
         let routable = || {
             AppRoutes::of(&self.machine, &self.containers.all())
                 .filter(|routes| routes.target.as_ref().is_some_and(|target| !target.upstreams.is_empty()))

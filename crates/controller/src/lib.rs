@@ -7,6 +7,8 @@ mod app;
 mod containers;
 mod controller;
 mod crash;
+mod crash_loop;
+mod drift;
 mod effects;
 mod gate;
 mod group;
@@ -28,6 +30,7 @@ mod vacate;
 mod view;
 
 pub use controller::{Controller, ControllerSettings, Ports, StartError};
+pub use drift::ContainerDrift;
 pub use orders::{Command, OrderError, Outcome};
 pub use probe::{SystemClock, UpstreamProber};
 pub use questions::HealthError;

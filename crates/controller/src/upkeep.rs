@@ -1,9 +1,17 @@
 //! Upkeep: what must be so as long as a phase lasts. Level-triggered: a hint, a change of state and
 //! the clock all mean "look again"; what is missing is made, what is too much is removed.
 
+mod mourning;
+mod proving;
+mod restoring;
+
+use proving::Proving;
+use restoring::{Restoring, UnderPolicy};
+
 use crate::app::{AppHandle, Message};
 use crate::containers::{Containers, belongs, describe_end, only};
 use crate::controller::Shared;
+use crate::crash_loop::CrashLoop;
 use crate::held::Held;
 use dockswap_core::DeploymentId;
 use dockswap_core::machine::{Event, Failure, Ground, Machine, Phase, Release, Upkeep};
@@ -48,8 +56,13 @@ pub(crate) struct Upkeeper {
     /// Attempts to heal in a row, and when the next one may be.
     attempts: u32,
     not_before: Instant,
-    /// What is missing now is on record.
-    recorded: bool,
+    /// What is missing now, as it is on record.
+    recorded: Option<String>,
+    proving: Proving,
+    crash_loop: CrashLoop,
+    /// Whose deaths are counted.
+    mourned: Option<DeploymentId>,
+    restoring: Restoring,
 }
 
 impl Upkeeper {
@@ -62,7 +75,11 @@ impl Upkeeper {
             policed: None,
             attempts: 0,
             not_before: Instant::now(),
-            recorded: false,
+            recorded: None,
+            proving: Proving::default(),
+            crash_loop: CrashLoop::default(),
+            mourned: None,
+            restoring: Restoring::default(),
         }
     }
 
@@ -81,6 +98,7 @@ impl Upkeeper {
                 Some(()) if self.attempts > 0 => self.not_before.max(now + RETRY),
                 Some(()) => now + RELIST,
             };
+            let next = self.sooner(next);
             let woken = async {
                 tokio::select! {
                     biased;
@@ -140,6 +158,10 @@ impl Upkeeper {
             return Some(());
         }
         let upkeep = machine.upkeep();
+        if upkeep.live.is_none() {
+            // Whoever orders it to run again has it begin anew.
+            self.crash_loop.forget();
+        }
         match upkeep.live.clone() {
             Some(live) => self.keep_live(&machine, &live, &seen).await,
             None if settled(&machine) => self.tell(Message::Degraded(None)).await,
@@ -155,21 +177,28 @@ impl Upkeeper {
     }
 
     async fn keep_live(&mut self, machine: &Machine, live: &Release, seen: &[Container]) {
+        self.prove(live).await;
+        if self.mourn(machine, live, seen).await {
+            return;
+        }
         let fault = missing(live, seen);
         let unhealthy = match &fault {
             None => self.unhealthy(live, seen).await,
             Some(fault) => Some(fault.clone()),
         };
-        self.tell(Message::Degraded(unhealthy)).await;
+        let is_well = unhealthy.is_none();
+        self.tell(Message::Degraded(self.crash_loop.in_words().or(unhealthy))).await;
         match fault {
             Some(fault) => self.heal(machine, live, &fault, seen).await,
             None => {
-                self.recorded = false;
+                let under = self.restore(machine, live, seen).await;
                 // Not before it has lasted: what dies every second is not healed every second.
                 if Instant::now() >= self.not_before + LONGEST_PAUSE {
                     self.attempts = 0;
                 }
-                self.police(machine, live, seen).await;
+                if self.police(machine, live, seen, under).await && is_well {
+                    self.record_healed(machine).await;
+                }
             }
         }
     }
@@ -223,13 +252,7 @@ impl Upkeeper {
             tracing::warn!(app = %machine.app(), container = name, "the live version may not run beside this, which runs still");
             return;
         }
-        if !self.recorded && settled(machine) {
-            self.recorded = true;
-            self.tell(Message::Noticed(Event::ExternalChange(Failure::new(format!(
-                "{fault}: it is made to run again"
-            )))))
-            .await;
-        }
+        self.record(machine, fault).await;
         self.attempts += 1;
         let pause = Duration::from_millis(500).saturating_mul(1 << self.attempts.min(10)).min(LONGEST_PAUSE);
         self.not_before = Instant::now() + pause;
@@ -237,17 +260,46 @@ impl Upkeeper {
         self.observe().await;
     }
 
-    /// The live color runs under the configured restart policy, once it has proven itself.
-    async fn police(&mut self, machine: &Machine, live: &Release, seen: &[Container]) {
-        let mine = seen.iter().filter(|container| belongs(container, live));
-        let lives = mine.filter_map(|container| Some(container.upstream.as_ref()?.id.clone())).collect();
-        let policed = Some((live.clone(), lives));
-        if !settled(machine) || self.policed == policed {
-            return;
+    /// That something is wrong is on record once, until it is right again.
+    async fn record(&mut self, machine: &Machine, fault: &str) {
+        if self.recorded.is_none() && settled(machine) {
+            self.recorded = Some(fault.to_owned());
+            let told = Failure::new(format!("{fault}: it is made to run again"));
+            self.tell(Message::Noticed(Event::ExternalChange(told))).await;
         }
-        if self.ensure_live(machine, live).await {
+    }
+
+    /// And that it is right again, once traffic goes to all of it.
+    async fn record_healed(&mut self, machine: &Machine) {
+        if settled(machine)
+            && self.containers.unproven().is_empty()
+            && let Some(what) = self.recorded.take()
+        {
+            self.tell(Message::Noticed(Event::Healed { what })).await;
+        }
+    }
+
+    /// The live color runs under the configured restart policy, once it has proven itself. Returns whether it was
+    /// seen to.
+    async fn police(
+        &mut self,
+        machine: &Machine,
+        live: &Release,
+        seen: &[Container],
+        under: UnderPolicy,
+    ) -> bool {
+        let policed = Some((live.clone(), lives(live, seen)));
+        if !settled(machine) {
+            return true;
+        }
+        if self.policed == policed && under == UnderPolicy::Configured {
+            return true;
+        }
+        let ensured = self.ensure_live(machine, live).await;
+        if ensured {
             self.policed = policed;
         }
+        ensured && under == UnderPolicy::Configured
     }
 
     /// Whether the release runs now, under its restart policy.
@@ -358,6 +410,12 @@ fn settled(machine: &Machine) -> bool {
 
 fn runs(container: &Container) -> bool {
     matches!(container.state, ContainerState::Running | ContainerState::Restarting(_))
+}
+
+/// The present lives of a release.
+fn lives(live: &Release, seen: &[Container]) -> BTreeSet<UpstreamId> {
+    let mine = seen.iter().filter(|container| belongs(container, live));
+    mine.filter_map(|container| Some(container.upstream.as_ref()?.id.clone())).collect()
 }
 
 /// What is missing of a release that should run whole.

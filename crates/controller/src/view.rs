@@ -45,6 +45,9 @@ pub struct AppView {
     pub degraded: Option<String>,
     /// Why the app is in state `failed`.
     pub failed: Option<String>,
+    /// What has the traffic ended too often, was stopped, and is not started again by itself.
+    #[serde(default)]
+    pub given_up: bool,
     /// A newer version is waiting for its turn.
     pub waiting: bool,
     /// Whether new requests pass.
@@ -215,6 +218,7 @@ impl AppView {
             file: FileStatus::Valid,
             degraded: None,
             failed,
+            given_up: machine.given_up().is_some(),
             waiting: false,
             gate: GateView::of(machine),
             runs_alone: machine.releases().iter().any(|release| release.runs_alone()),

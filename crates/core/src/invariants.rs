@@ -260,11 +260,12 @@ fn unsettled(view: &View) -> Option<String> {
         | Phase::Retiring(_) => return Some(format!("left alone, it is still {}", view.machine.state())),
     }
     let wanted = view.machine.route().to.map(|release| (release.color, release.origin));
+    let given_up = view.machine.given_up().is_some();
     if view.routed != wanted {
         return Some(format!("left alone, {:?} is routed and not {wanted:?}", view.routed));
     }
     wanted
-        .filter(|wanted| !view.healthy.contains(wanted))
+        .filter(|wanted| !view.healthy.contains(wanted) && !given_up)
         .map(|wanted| format!("left alone, {} is live and not healthy", named(wanted)))
 }
 

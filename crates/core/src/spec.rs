@@ -153,6 +153,30 @@ pub enum RestartPolicy {
     UnlessStopped,
 }
 
+impl RestartPolicy {
+    /// Whether both mean the same: no limit of retries may be written as zero.
+    #[must_use]
+    pub fn is_same(self, other: Self) -> bool {
+        let plain = |policy| match policy {
+            Self::OnFailure(Some(0)) => Self::OnFailure(None),
+            other => other,
+        };
+        plain(self) == plain(other)
+    }
+}
+
+impl std::fmt::Display for RestartPolicy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::No => f.write_str("no"),
+            Self::Always => f.write_str("always"),
+            Self::OnFailure(None) => f.write_str("on-failure"),
+            Self::OnFailure(Some(retries)) => write!(f, "on-failure:{retries}"),
+            Self::UnlessStopped => f.write_str("unless-stopped"),
+        }
+    }
+}
+
 /// What an app speaks on its port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,7 +1,7 @@
 //! From what Docker shows of a container to what dockswap sees in it. Pure.
 
-use crate::escape;
 use crate::labels::Identity;
+use crate::{create, escape};
 use bollard::models::{
     ContainerInspectResponse, ContainerState as Shown, ContainerStateStatusEnum as Status, Health,
     HealthStatusEnum, NetworkSettings, PortBinding,
@@ -15,7 +15,7 @@ use dockswap_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// Reads an answer to inspect; `None` when the container is not ours.
+/// Reads an answer to inspect, all but its drift; `None` when the container is not ours.
 pub(crate) fn read(shown: &ContainerInspectResponse) -> Option<Container> {
     let identity = identity(shown)?;
     let id = ContainerId(shown.id.clone()?);
@@ -38,6 +38,9 @@ pub(crate) fn read(shown: &ContainerInspectResponse) -> Option<Container> {
         state,
         health: health(details.health.as_ref()),
         upstream,
+        restart: create::policy_of(shown.host_config.as_ref().and_then(|host| host.restart_policy.as_ref())),
+        restarts: shown.restart_count.and_then(|count| u32::try_from(count).ok()).unwrap_or_default(),
+        drift: Vec::new(),
     })
 }
 

@@ -2,7 +2,8 @@
 
 use crate::container::port_key;
 use crate::daemon::{Reach, Session};
-use crate::labels::Identity;
+use crate::drift;
+use crate::labels::{ASKED, Identity};
 use bollard::models::{
     ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, NetworkingConfig, PortBinding,
     ResourcesUlimits, RestartPolicy as DockerRestartPolicy, RestartPolicyNameEnum,
@@ -28,7 +29,7 @@ pub(crate) fn body(group: &ContainerGroup, replica: u8, session: &Session) -> Co
     let options = &group.options;
     let mut labels: HashMap<_, _> = options.labels.clone().into_iter().collect();
     labels.extend(Identity::of(group, replica).write());
-    ContainerCreateBody {
+    let mut body = ContainerCreateBody {
         image: Some(group.image.0.clone()),
         env: Some(
             group.environment.iter().map(|(name, value)| format!("{name}={}", value.expose())).collect(),
@@ -49,7 +50,10 @@ pub(crate) fn body(group: &ContainerGroup, replica: u8, session: &Session) -> Co
             }
         }),
         ..ContainerCreateBody::default()
-    }
+    };
+    let asked = drift::label(&body);
+    body.labels.get_or_insert_default().insert(ASKED.to_owned(), asked);
+    body
 }
 
 fn host_config(group: &ContainerGroup, replica: u8, session: &Session) -> HostConfig {
@@ -119,6 +123,20 @@ pub(crate) fn restart_policy(policy: RestartPolicy) -> DockerRestartPolicy {
     DockerRestartPolicy { name: Some(name), maximum_retry_count: retries.map(i64::from) }
 }
 
+/// The policy that Docker shows. One that it shows in words of its own is taken for none.
+pub(crate) fn policy_of(shown: Option<&DockerRestartPolicy>) -> RestartPolicy {
+    let Some(policy) = shown else { return RestartPolicy::No };
+    match policy.name {
+        Some(RestartPolicyNameEnum::ALWAYS) => RestartPolicy::Always,
+        Some(RestartPolicyNameEnum::UNLESS_STOPPED) => RestartPolicy::UnlessStopped,
+        Some(RestartPolicyNameEnum::ON_FAILURE) => {
+            let retries = policy.maximum_retry_count.and_then(|retries| u32::try_from(retries).ok());
+            RestartPolicy::OnFailure(retries.filter(|retries| *retries > 0))
+        }
+        Some(RestartPolicyNameEnum::NO | RestartPolicyNameEnum::EMPTY) | None => RestartPolicy::No,
+    }
+}
+
 /// Whether what a container has is the policy that is wanted. Docker writes "no" as the empty name
 /// too, and no limit of retries as zero.
 pub(crate) fn has_policy(has: Option<&DockerRestartPolicy>, wanted: RestartPolicy) -> bool {
@@ -145,7 +163,8 @@ mod tests {
     use serde_json::{Value, json};
 
     fn session(reach: Reach) -> Session {
-        Session { rotating_log_driver: Some("json-file".to_owned()), reach }
+        let driver = Some("json-file".to_owned());
+        Session { rotating_log_driver: driver, reach, processors: 2 }
     }
 
     fn made(group: &ContainerGroup, replica: u8, session: &Session) -> Value {
@@ -236,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_log_driver_of_the_administrators_choice_is_left_alone() {
-        let session = Session { rotating_log_driver: None, reach: Reach::Direct };
+        let session = Session { rotating_log_driver: None, reach: Reach::Direct, processors: 2 };
         let body = made(&fixture::group("web"), 1, &session);
         assert_eq!(body["HostConfig"]["LogConfig"], Value::Null);
     }

@@ -2,6 +2,7 @@
 //! deadline around every call. It knows nothing of containers.
 
 use crate::failure::Failure;
+use crate::room::Room;
 use bollard::models::SystemInfo;
 use bollard::{API_DEFAULT_VERSION, BollardRequest};
 use dockswap_core::ports::EngineError;
@@ -35,6 +36,8 @@ pub struct Docker {
     session: Arc<Mutex<Option<Arc<Session>>>>,
     /// Networks are made one at a time: two daemons' worth of races are enough.
     pub(crate) network_turn: Arc<Mutex<()>>,
+    /// What has to stay free of its disk; `None`: nothing.
+    pub(crate) room: Option<Room>,
 }
 
 /// What the daemon was like when it was last met. Forgotten when it falls silent: another one may
@@ -45,6 +48,8 @@ pub(crate) struct Session {
     pub(crate) rotating_log_driver: Option<String>,
     /// How the proxy comes to a container.
     pub(crate) reach: Reach,
+    /// How many processors containers may use.
+    pub(crate) processors: i64,
 }
 
 /// How processes on the host come to a container.
@@ -90,7 +95,14 @@ impl Docker {
         let version = Arc::clone(&minor);
         let client =
             client.with_request_modifier(move |request| prepare(request, version.load(Ordering::Relaxed)));
-        Ok(Self { client, deadline: DEADLINE, minor, session: Arc::default(), network_turn: Arc::default() })
+        Ok(Self {
+            client,
+            deadline: DEADLINE,
+            minor,
+            session: Arc::default(),
+            network_turn: Arc::default(),
+            room: None,
+        })
     }
 
     /// The same daemon with another deadline for calls that have no reason to take longer (30 s).
@@ -179,6 +191,7 @@ impl Session {
                 .filter(|driver| ["json-file", "local"].contains(driver))
                 .map(str::to_owned),
             reach: if desktop || rootless { Reach::Loopback } else { Reach::Direct },
+            processors: info.ncpu.filter(|processors| *processors > 0).unwrap_or(1),
         }
     }
 }

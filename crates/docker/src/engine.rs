@@ -34,6 +34,10 @@ impl Engine for Docker {
         self.start_again(selector, restart).await
     }
 
+    async fn ensure_as_asked(&self, container: &ContainerId) -> Result<(), EngineError> {
+        self.restore(container).await
+    }
+
     async fn ensure_stopped(&self, selector: &Selector, stop_timeout: Duration) -> Result<(), EngineError> {
         self.stop(selector, stop_timeout, Afterwards::Keep).await
     }

@@ -87,6 +87,7 @@ impl Docker {
         reference: &str,
         progress: PullProgress<'_>,
     ) -> Result<ImageInspect, ImageError> {
+        self.check_room(reference).await?;
         self.pull(reference, progress).await?;
         self.local_image(reference).await?.ok_or_else(|| ImageError::NotFound {
             reference: reference.to_owned(),

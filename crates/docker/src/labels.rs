@@ -22,6 +22,10 @@ pub(crate) const REPLICA: &str = "dockswap.replica";
 pub(crate) const PORT: &str = "dockswap.port";
 /// What the app speaks there, when it is not HTTP/1.1.
 pub(crate) const PROTOCOL: &str = "dockswap.protocol";
+/// What was asked for when it was made: see `drift.rs`.
+pub(crate) const ASKED: &str = "dockswap.asked";
+/// How all labels begin that are ours.
+pub(crate) const OURS: &str = "dockswap.";
 /// The value of [`MANAGED`].
 pub(crate) const TRUE: &str = "true";
 

@@ -143,6 +143,7 @@ mod tests {
             ImageError::NotLocal { .. } => "not local",
             ImageError::Failed { .. } => "failed",
             ImageError::Unavailable { .. } => "unavailable",
+            ImageError::NoRoom { .. } => "no room",
         };
         let cases = [
             ("manifest for app:v1 not found: manifest unknown: manifest unknown", "not found"),

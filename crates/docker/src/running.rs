@@ -156,7 +156,8 @@ impl Docker {
         }
         match container::state(shown) {
             ContainerState::Running | ContainerState::Restarting(_) => {
-                return Ok(container::read(shown));
+                // It was shown before its policy was set.
+                return Ok(container::read(shown).map(|found| Container { restart, ..found }));
             }
             ContainerState::Paused => {
                 self.call(|| self.client.unpause_container(id))

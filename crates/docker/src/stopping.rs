@@ -4,6 +4,7 @@
 use crate::container;
 use crate::create;
 use crate::daemon::Docker;
+use crate::drift;
 use crate::failure::Failure;
 use crate::labels;
 use bollard::models::ContainerInspectResponse;
@@ -34,7 +35,12 @@ pub(crate) enum Afterwards {
 impl Docker {
     pub(crate) async fn list(&self, app: Option<&AppName>) -> Result<Vec<Container>, EngineError> {
         let shown = self.shown(app).await?;
-        let mut containers: Vec<_> = shown.iter().filter_map(container::read).collect();
+        let session = self.session_in_time().await.map_err(|failure| failure.during("list containers"))?;
+        let read = |shown| {
+            let drift = drift::of(shown, session.processors);
+            container::read(shown).map(|container| Container { drift, ..container })
+        };
+        let mut containers: Vec<_> = shown.iter().filter_map(read).collect();
         container::sort(&mut containers);
         Ok(containers)
     }

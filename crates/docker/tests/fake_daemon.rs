@@ -1,8 +1,10 @@
 //! The engine against a daemon that behaves badly: a Unix socket with scripted answers. No Docker is
 //! needed.
 
-use dockswap_core::ports::{Engine, EngineError, Hint};
-use dockswap_docker::Docker;
+use dockswap_core::name::{ContainerId, DeploymentId};
+use dockswap_core::ports::{Engine, EngineError, Hint, ImageError, ImageRequest};
+use dockswap_core::spec::PullPolicy;
+use dockswap_docker::{Docker, ImageDisk, Room};
 use futures_util::StreamExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -230,7 +232,9 @@ async fn a_container_that_goes_between_list_and_inspect_is_not_there() {
 
 #[tokio::test]
 async fn an_interruption_of_the_events_is_a_hint_about_everything() {
-    let event = r#"{"Type": "container", "Action": "die", "Actor": {"Attributes": {"dockswap.app": "web"}}}"#;
+    let event = r#"{"Type": "container", "Action": "die",
+        "Actor": {"Attributes": {"dockswap.managed": "true", "dockswap.app": "web"}}}"#
+        .replace('\n', " ");
     let daemon = Daemon::start(move |request| request.contains("/events").then(|| ok(&format!("{event}\n"))));
     let hints = daemon.connect().hints().take(4).collect::<Vec<_>>();
     let hints = tokio::time::timeout(PATIENCE, hints).await.expect("hints");
@@ -244,4 +248,85 @@ async fn a_socket_that_is_not_there_is_a_daemon_that_does_not_answer() {
     assert!(
         matches!(&error, EngineError::Unavailable { message } if message.contains("/nonexistent/docker.sock"))
     );
+}
+
+/// What was asked for is a memory limit of 256 MiB and a network: somebody changed both, and the name.
+#[tokio::test]
+async fn what_was_changed_is_set_back_by_one_call_each() {
+    let asked = r#"{\"fields\": {\"memory\": \"268435456\", \"network\": \"dockswap\"}}"#;
+    let shown = inspected("c1")
+        .replace("\"dockswap.managed\"", &format!("\"dockswap.asked\": \"{asked}\", \"dockswap.managed\""));
+    let shown = shown.replace("/web-blue-1", "/mine");
+    let shown = shown.replacen(
+        "{\"Id\"",
+        r#"{"HostConfig": {"Memory": 1073741824}, "NetworkSettings": {"Networks": {}}, "Id""#,
+        1,
+    );
+    let daemon = Daemon::start(move |request| {
+        let path = request.split_once('?').map_or(request, |(path, _)| path);
+        if path.ends_with("/containers/json") {
+            return Some(ok(r#"[{"Id": "c1"}]"#));
+        }
+        if path.ends_with("/containers/c1/json") {
+            return Some(ok(&shown));
+        }
+        if path.ends_with("/networks") {
+            return Some(ok(r#"[{"Name": "dockswap", "Id": "n1"}]"#));
+        }
+        path.starts_with("POST").then(|| ok("{}"))
+    });
+    let docker = daemon.connect();
+    let seen = docker.observe(None).await.expect("observe");
+    let fields: Vec<&str> = seen[0].drift.iter().map(|drift| drift.field.as_str()).collect();
+    assert_eq!(fields, ["name", "memory", "network"]);
+    docker.ensure_as_asked(&ContainerId("c1".to_owned())).await.expect("set back");
+    let posts: Vec<String> =
+        daemon.seen().into_iter().filter(|request| request.starts_with("POST")).collect();
+    let parts =
+        ["/networks/dockswap/connect", "/containers/c1/update", "/containers/c1/rename?name=web-blue-1"];
+    assert_eq!(posts.len(), parts.len(), "{posts:?}");
+    for (post, part) in posts.iter().zip(parts) {
+        assert!(post.ends_with(part), "{posts:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_does_not_fit_is_not_fetched_and_one_that_is_here_needs_no_room() {
+    let daemon = Daemon::start(|request| {
+        let path = request.split_once('?').map_or(request, |(path, _)| path);
+        if path.ends_with("/images/json") {
+            return Some(ok(
+                r#"[{"Id": "sha256:1", "ParentId": "", "RepoTags": ["app:v1"], "RepoDigests": [], "Created": 1,
+                    "Size": 900000000, "SharedSize": 0, "Labels": {}, "Containers": 0}]"#,
+            ));
+        }
+        if path.ends_with("/images/app:v1/json") {
+            return Some(ok(r#"{"Id": "sha256:1"}"#));
+        }
+        path.starts_with("POST").then(|| ok(""))
+    });
+    let disk =
+        ImageDisk { dir: "/var/lib/docker".to_owned(), free_bytes: 1_500_000_000, total_bytes: 1 << 40 };
+    let docker = daemon.connect().with_room(Room::new(None, move || Some(disk.clone())));
+    let request = |reference: &str| ImageRequest {
+        app: "web".parse().expect("a name"),
+        deployment: DeploymentId(1),
+        reference: reference.to_owned(),
+        pull: PullPolicy::Missing,
+        pinned: None,
+    };
+    let refused = docker.ensure_image(&request("app:v2"), &|_, _| {}).await.expect_err("it does not fit");
+    assert!(matches!(refused, ImageError::NoRoom { .. }), "{refused:?}");
+    let words = refused.to_string();
+    for part in [
+        "app:v2",
+        "858 MiB, as app:v1 does",
+        "1430 MiB are free at /var/lib/docker",
+        "1024 MiB stay free",
+        "prune",
+    ] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+    assert!(!daemon.seen().iter().any(|request| request.contains("/images/create")), "{:?}", daemon.seen());
+    docker.ensure_image(&request("app:v1"), &|_, _| {}).await.expect("it is here");
 }

@@ -5,6 +5,7 @@
 use crate::api;
 use crate::api::access::{Peer, Porter};
 use crate::api::audit::Ledger;
+use crate::run::facts::Facts;
 use crate::run::intake::{Intake, Rules};
 use crate::run::state::State;
 use anyhow::{Context, Result};
@@ -53,6 +54,7 @@ impl MemoryApi {
         let url = format!("sqlite://{}", dir.join("dockswap.db").display());
         let database = Arc::new(dockswap_store::connect(&url, &Holder::this_process(clock.now())).await?);
         let files = Arc::new(StoredFiles::new(apps.clone(), Policy::default()));
+        let facts = Facts::new(clock.clone());
         let ports = Ports { engine, router, store: database.clone(), files, prober, clock: clock.clone() };
         let stop = CancellationToken::new();
         let settings = ControllerSettings { max_concurrent: 4 };
@@ -69,6 +71,7 @@ impl MemoryApi {
             database,
             docker: Arc::new(Docker::connect(Some(NO_DOCKER))?),
             proxy: Arc::new(ProxyClient::new(dir.join("proxy.sock"))),
+            facts,
             intake: intake.handle(),
             certificates: None,
             retention: RetentionSettings::default(),

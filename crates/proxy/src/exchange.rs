@@ -83,6 +83,10 @@ pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: &mut Outgoing
     if was_closed() {
         return Exchange::Failed(Page::Unavailable);
     }
+    if !was_reused && !upstream.is_routed() {
+        // While it was connected to, its routes left it: it may be gone, and its address another container's by now.
+        return Exchange::Refused(upstream);
+    }
     entry.app.tally.reached(if was_reused { Reached::Again } else { Reached::Anew });
     let progress = request.body().progress();
     let sent = match sender {

@@ -153,7 +153,7 @@ fn event(choices: &mut Choices<'_>, machine: &Machine, deployment: i64) -> Event
     };
     let live = machine.serving().map(|serving| &serving.live);
     let standby = machine.serving().and_then(|serving| serving.standby.as_ref());
-    match choices.below(30) {
+    match choices.below(32) {
         0 | 1 => order(deployment, OrderTarget::Config(plan(choices)), choices),
         2 => {
             let target =
@@ -207,6 +207,8 @@ fn event(choices: &mut Choices<'_>, machine: &Machine, deployment: i64) -> Event
             Event::Retire { newest: knows.then(|| ConfigId(choices.number())) }
         }
         28 => Event::ExternalChange(failure(choices)),
+        29 => Event::Healed { what: failure(choices).summary },
+        30 => Event::GivenUp(failure(choices)),
         // The one that such a phase most often waits for, so that histories get somewhere.
         _ => match machine.state() {
             "pulling" => Event::ImageReady(Image { id: ImageId("sha256:1".to_owned()), digest: None }),

@@ -51,6 +51,9 @@ fn container(group: &ContainerGroup, replica: u8) -> Container {
         state: ContainerState::Running,
         health: DockerHealth::Absent,
         upstream: Some(upstream(&id)),
+        restart: group.restart,
+        restarts: 0,
+        drift: Vec::new(),
     }
 }
 
@@ -80,15 +83,20 @@ impl Engine for Nothing {
     async fn ensure_started(
         &self,
         selector: &Selector,
-        _: RestartPolicy,
+        restart: RestartPolicy,
     ) -> Result<Vec<Container>, EngineError> {
         let mut containers = lock(&self.containers);
         let again = containers.iter_mut().filter(|one| selects(selector, one)).map(|one| {
             one.state = ContainerState::Running;
+            one.restart = restart;
             one.upstream = Some(upstream(&one.id));
             one.clone()
         });
         Ok(again.collect())
+    }
+
+    async fn ensure_as_asked(&self, _: &ContainerId) -> Result<(), EngineError> {
+        Ok(())
     }
 
     async fn ensure_stopped(&self, selector: &Selector, _: Duration) -> Result<(), EngineError> {

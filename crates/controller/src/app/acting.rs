@@ -108,7 +108,7 @@ impl App {
             self.routes_are_known = false;
             return Ok(());
         }
-        let seen = self.containers.all();
+        let seen = self.containers.routable();
         let held = self.held.routes(&seen, self.machine.gate());
         let routes = held.or_else(|| AppRoutes::of(&self.machine, &seen));
         if self.routes_are_known && routes == self.routes {

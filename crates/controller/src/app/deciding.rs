@@ -94,6 +94,7 @@ impl App {
             self.turn = Turn::Idle;
         }
         self.held.follow(&self.machine);
+        self.containers.guard(self.machine.guarded().as_ref());
         self.published.send_replace(self.machine.clone());
         self.show();
         let _ = self.shared.notices.send(Notice::Committed { app: self.machine.app().clone(), deployment });

@@ -149,6 +149,7 @@ impl App {
         let routes = held.routes(&seen, machine.gate());
         let routes = routes.or_else(|| AppRoutes::of(&machine, &seen));
         let containers = Containers::new(seen);
+        containers.guard(machine.guarded().as_ref());
         let spec = newest.as_ref().map(|newest| &*newest.spec);
         let (view, view_receiver) = watch::channel(AppView::of(&machine, spec, routes.as_ref()));
         let machine = Arc::new(machine);

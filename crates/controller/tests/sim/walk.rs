@@ -258,7 +258,10 @@ fn stranger(sim: &Sim, rng: &mut Rng, name: &str) {
         return;
     }
     let container = rng.pick(&running).clone();
-    match rng.below(5) {
+    match rng.below(8) {
+        5 => state.pause_by_hand(&container),
+        6 => state.update_by_hand(&container),
+        7 => state.disconnect_by_hand(&container),
         0 => state.remove_by_hand(&container),
         1 => state.stop_by_hand(&container),
         2 => state.restart_by_hand(&container),

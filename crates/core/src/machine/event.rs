@@ -86,6 +86,13 @@ pub enum Event {
     },
     /// The live containers were changed from outside; they are being healed.
     ExternalChange(Failure),
+    /// The live containers are as they should be again.
+    Healed {
+        /// What was wrong, in words.
+        what: String,
+    },
+    /// The live containers ended again and again: they are not healed any more, until somebody orders it.
+    GivenUp(Failure),
     /// An operator lets new requests wait.
     Paused {
         /// For at most so long.
@@ -236,6 +243,8 @@ impl Event {
             Self::ManualRecovery(_) => "manual_recovery",
             Self::Retire { .. } => "retire",
             Self::ExternalChange(_) => "external_change",
+            Self::Healed { .. } => "healed",
+            Self::GivenUp(_) => "given_up",
             Self::Paused { .. } => "paused",
             Self::Unpaused => "unpaused",
             Self::PauseEnded => "pause_ended",
@@ -256,7 +265,8 @@ impl Event {
             | Self::StandbyLost(failure)
             | Self::StopFailed(failure)
             | Self::RollbackFailed(failure)
-            | Self::ExternalChange(failure) => Some(failure),
+            | Self::ExternalChange(failure)
+            | Self::GivenUp(failure) => Some(failure),
             Self::Deploy(_)
             | Self::ImageReady(_)
             | Self::ContainerStarted
@@ -274,6 +284,7 @@ impl Event {
             | Self::Resumed
             | Self::ManualRecovery(_)
             | Self::Retire { .. }
+            | Self::Healed { .. }
             | Self::Paused { .. }
             | Self::Unpaused
             | Self::PauseEnded

@@ -20,7 +20,9 @@ mod transition;
 pub use access::{Access, LONGEST_PAUSE};
 pub use event::{Event, Failure, Fallback, Observation, Order, OrderReason, OrderTarget};
 pub use owed::{Alarm, AlarmKind, Effect, Owed, RouteIntent, Upkeep, Watch};
-pub use phase::{Attempt, Candidate, Cause, Failed, Ground, HoldStage, Phase, RetireStage, Tried, UndoStage};
+pub use phase::{
+    Attempt, Candidate, Cause, Failed, Ground, Healing, HoldStage, Phase, RetireStage, Tried, UndoStage,
+};
 pub use refusal::Refusal;
 pub use release::{Plan, Release, Serving, Standby, Warmth};
 pub use replay::Replay;
@@ -148,6 +150,23 @@ impl Machine {
     #[must_use]
     pub fn upkeep(&self) -> Upkeep {
         self.phase.upkeep()
+    }
+
+    /// The release that serves while nothing is on its way anywhere: a container of it that begins a new life gets
+    /// traffic once that one has proven itself. What is given up is guarded all along, until it is healed again: what
+    /// runs of it is about to be stopped, whatever a deployment does meanwhile.
+    #[must_use]
+    pub fn guarded(&self) -> Option<Release> {
+        self.upkeep().live.or_else(|| self.given_up().cloned())
+    }
+
+    /// What has the traffic, ended too often, and is not healed any more.
+    #[must_use]
+    pub fn given_up(&self) -> Option<&Release> {
+        match &self.phase {
+            Phase::RollingBack(undoing) => undoing.ground().given_up(),
+            phase => phase.ground().and_then(Ground::given_up),
+        }
     }
 
     /// What has the traffic, as far as the proxy has confirmed.

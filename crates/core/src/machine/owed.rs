@@ -240,13 +240,13 @@ impl Phase {
     /// What must be so all along.
     pub(super) fn upkeep(&self) -> Upkeep {
         match self {
-            Self::Settled(ground) => Upkeep::of(ground.serving()),
-            Self::Pulling(pulling) => Upkeep::of(pulling.request().0.ground.serving()),
+            Self::Settled(ground) => Upkeep::of(ground),
+            Self::Pulling(pulling) => Upkeep::of(&pulling.request().0.ground),
             // From here on the slot is the candidate's; its own failure is the gate's business.
-            Self::Starting(starting) => Upkeep::of(starting.attempt().serving()),
-            Self::HealthCheck(gate) => Upkeep::of(gate.attempt().serving()),
+            Self::Starting(starting) => starting.attempt().upkeep(),
+            Self::HealthCheck(gate) => gate.attempt().upkeep(),
             Self::AwaitingPromotion(waiting) => {
-                let mut upkeep = Upkeep::of(waiting.attempt().ground.serving());
+                let mut upkeep = Upkeep::of(&waiting.attempt().ground);
                 upkeep.warm.extend(waiting.running().cloned());
                 upkeep
             }
@@ -263,7 +263,7 @@ impl Phase {
                 UndoStage::Routing { .. } => Upkeep::default(),
                 // What was stopped is started by the effects, and by nobody else.
                 _ if undoing.recreates() => Upkeep::default(),
-                _ => Upkeep::of(undoing.ground().serving()),
+                _ => Upkeep::of(undoing.ground()),
             },
         }
     }
@@ -285,9 +285,13 @@ impl Owed {
 }
 
 impl Upkeep {
-    fn of(serving: Option<&Serving>) -> Self {
-        let Some(serving) = serving else { return Self::default() };
-        let mut upkeep = Self { live: Some(serving.live.clone()), ..Self::default() };
+    fn of(ground: &Ground) -> Self {
+        let Some(serving) = ground.serving() else { return Self::default() };
+        let mut upkeep = match ground.given_up() {
+            // It is stopped where it still runs, and started by an order alone.
+            Some(live) => Self { cold: vec![live.clone()], ..Self::default() },
+            None => Self { live: Some(serving.live.clone()), ..Self::default() },
+        };
         if let Some(standby) = &serving.standby {
             match standby.warmth {
                 Warmth::Running { .. } => upkeep.warm.push(standby.release.clone()),
@@ -343,6 +347,11 @@ impl Ground {
 }
 
 impl Attempt {
+    /// What stands is kept, unless requests wait since it was to be stopped.
+    fn upkeep(&self) -> Upkeep {
+        if self.hold.is_some() { Upkeep::default() } else { Upkeep::of(&self.ground) }
+    }
+
     fn route<'a>(&'a self, tried: &'a [Route]) -> RouteIntent<'a> {
         match self.hold {
             Some(hold) => self.ground.held(hold),

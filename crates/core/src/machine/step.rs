@@ -3,8 +3,8 @@
 
 use super::event::{Event, Fallback, Observation, Order, OrderTarget};
 use super::phase::{
-    Cause, Draining, Failed, Ground, HoldStage, Holding, Phase, RetireStage, Retiring, RollingBack, Taken,
-    UndoStage, Watching,
+    Cause, Draining, Failed, Ground, Healing, HoldStage, Holding, Phase, RetireStage, Retiring, RollingBack,
+    Taken, UndoStage, Watching,
 };
 use super::refusal::Refusal;
 use super::release::{Release, Serving, Warmth};
@@ -286,9 +286,22 @@ fn from_settled(ground: Ground, event: &Event, now: Timestamp) -> Option<Result<
             }
             Ground::Failed(_) | Ground::Pending(_) | Ground::Retired { .. } => return None,
         },
-        Event::ExternalChange(_) => match ground {
+        Event::ExternalChange(_) | Event::Healed { .. } => match ground {
             ground @ (Ground::Serving(_) | Ground::Failed(Failed { serving: Some(_), .. })) => {
                 Ok(settled(ground).into())
+            }
+            Ground::Failed(_) | Ground::Pending(_) | Ground::Retired { .. } => return None,
+        },
+        Event::GivenUp(failure) => match ground {
+            Ground::Serving(serving)
+            | Ground::Failed(Failed { serving: Some(serving), healing: Healing::GoesOn, .. }) => {
+                Ok(settled(Ground::Failed(Failed {
+                    deployment: serving.deployment,
+                    serving: Some(serving),
+                    reason: failure.clone(),
+                    healing: Healing::GivenUp,
+                }))
+                .into())
             }
             Ground::Failed(_) | Ground::Pending(_) | Ground::Retired { .. } => return None,
         },
@@ -390,8 +403,13 @@ fn undone(undoing: Option<RollingBack>) -> Result<Next, Refusal> {
 /// better, and people are told.
 fn lost(serving: Serving, reason: super::event::Failure) -> Next {
     let deployment = serving.deployment;
-    Next::from(settled(Ground::Failed(Failed { deployment, serving: Some(serving), reason })))
-        .ending(deployment, DeploymentStatus::Failed)
+    Next::from(settled(Ground::Failed(Failed {
+        deployment,
+        serving: Some(serving),
+        reason,
+        healing: Healing::GoesOn,
+    })))
+    .ending(deployment, DeploymentStatus::Failed)
 }
 
 enum Regression {
@@ -449,9 +467,14 @@ fn judge(serving: &Serving, seen: &Observation) -> Verdict {
 
 fn recover(failed: Failed, seen: &Observation, now: Timestamp) -> Result<Next, Refusal> {
     let verdict = failed.serving.as_ref().map_or(Verdict::NothingIs, |serving| judge(serving, seen));
+    let given_up = failed.healing == Healing::GivenUp;
     let phase = match verdict {
         Verdict::LiveIsHealthy => failed.recovered(now).map(|serving| settled(Ground::Serving(serving))),
         Verdict::StandbyIsHealthy => failed.fall_back().map(Phase::RollingBack),
+        // It was given up, and is now to be tried again.
+        Verdict::NothingIs if given_up => {
+            failed.recovered(now).map(|serving| settled(Ground::Serving(serving)))
+        }
         Verdict::NothingIs => None,
     };
     phase.map(Next::from).ok_or(Refusal::NothingHealthy)

@@ -4,6 +4,7 @@ use super::Secret;
 use crate::name::{AppName, Color, ConfigSha, ContainerId, DeploymentId, ImageId};
 use crate::routes::Upstream;
 use crate::spec::{ContainerOptions, PullPolicy, RestartPolicy};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which image a deployment needs.
@@ -104,6 +105,40 @@ pub struct Container {
     pub health: DockerHealth,
     /// Where the proxy reaches it, when it runs.
     pub upstream: Option<Upstream>,
+    /// What Docker does when it exits.
+    pub restart: RestartPolicy,
+    /// How often Docker has started it again by that policy since somebody started it.
+    pub restarts: u32,
+    /// Wherein it is not what was asked for when it was made.
+    pub drift: Vec<Drift>,
+}
+
+/// One difference between a container as it was asked for and as Docker shows it. Holds no secret: of what may be
+/// one, both sides are hashes.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+pub struct Drift {
+    /// What differs: `memory`, `network`, `name`, …
+    pub field: String,
+    /// As it was asked for.
+    pub asked: String,
+    /// As it is.
+    pub found: String,
+    /// What sets it right.
+    pub remedy: Remedy,
+}
+
+/// How a container becomes again what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Remedy {
+    /// It is set back in place: see [`Engine::ensure_as_asked`](super::Engine::ensure_as_asked).
+    SetBack,
+    /// It is made to run again, and gets traffic once it has proven itself.
+    RunAgain,
+    /// Nothing that happens by itself: Docker cannot change it, and what serves is not replaced unasked.
+    Deploy,
+    /// Nothing: it does no harm that dockswap could judge.
+    Leave,
 }
 
 /// Whether a container runs.

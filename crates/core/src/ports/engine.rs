@@ -57,6 +57,14 @@ pub enum ImageError {
         /// As written, or the pinned id.
         reference: String,
     },
+    /// It would fill Docker's disk.
+    #[error("image {reference} does not fit on the disk: {message}")]
+    NoRoom {
+        /// As written.
+        reference: String,
+        /// What is needed and free, and what frees more.
+        message: String,
+    },
     /// Docker does not answer: asking again may help.
     #[error("docker does not answer: {message}")]
     Unavailable {
@@ -105,6 +113,13 @@ pub trait Engine: Send + Sync {
         selector: &Selector,
         restart: RestartPolicy,
     ) -> Result<Vec<Container>, EngineError>;
+
+    /// Sets back in place what of the container is not what was asked for at its creation, where Docker can
+    /// ([`Remedy::SetBack`](super::Remedy::SetBack)): limits, its name, its network. One that is gone is no error.
+    ///
+    /// # Errors
+    /// What Docker said; what could be set back is.
+    async fn ensure_as_asked(&self, container: &ContainerId) -> Result<(), EngineError>;
 
     /// Sets restart policy `no`, sends SIGTERM, after `stop_timeout` SIGKILL; keeps the containers.
     ///

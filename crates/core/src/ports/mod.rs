@@ -13,8 +13,8 @@ mod router;
 mod store;
 
 pub use container::{
-    Container, ContainerGroup, ContainerState, DeploymentFilter, DockerHealth, Exit, Hint, Image,
-    ImageRequest, PullProgress, Selector,
+    Container, ContainerGroup, ContainerState, DeploymentFilter, DockerHealth, Drift, Exit, Hint, Image,
+    ImageRequest, PullProgress, Remedy, Selector,
 };
 pub use engine::{Engine, EngineError, ImageError};
 pub use files::{AppFiles, ResolveError, Secret, SpecError};

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// One way into every state that differs in what it answers.
-pub const STATES: [(&str, &str); 54] = [
+pub const STATES: [(&str, &str); 56] = [
     ("pending", ""),
     ("pending, after a failed first deployment", "deploy, image_failed, rollback_complete"),
     ("pulling, first", "deploy"),
@@ -81,6 +81,8 @@ pub const STATES: [(&str, &str); 54] = [
         "@live, deploy, image_ready, container_started, health_check_passed, traffic_switched, drain_complete, \
          target_unhealthy/unfit",
     ),
+    ("failed, given up", "@live, given_up"),
+    ("failed, given up beside a warm standby", "@live, @live, given_up"),
     ("draining, to be retired: routes are withdrawn", "@live, retire"),
     ("draining, to be retired", "@live, retire, traffic_switched"),
     ("stopping, to be retired", "@live, retire, traffic_switched, drain_complete"),

@@ -4,7 +4,9 @@ use crate::stage::{STOP, Stage, get, variable};
 use bollard::models::RestartPolicyNameEnum;
 use bollard::query_parameters::{CreateContainerOptionsBuilder, ListNetworksOptionsBuilder};
 use dockswap_core::name::{Color, ConfigSha, DeploymentId};
-use dockswap_core::ports::{ContainerState, DeploymentFilter, DockerHealth, Engine, Exit, Selector};
+use dockswap_core::ports::{
+    Container, ContainerState, DeploymentFilter, DockerHealth, Engine, Exit, Selector,
+};
 use dockswap_core::spec::{RestartPolicy, Ulimit, Volume};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -68,7 +70,9 @@ async fn labels_are_those_of_the_contract() {
     let shown = stage.shown(&format!("{}-blue-1", stage.app)).await.expect("the container");
     let labels: BTreeMap<_, _> =
         shown.config.and_then(|config| config.labels).expect("labels").into_iter().collect();
-    let ours: BTreeMap<_, _> = labels.into_iter().filter(|(key, _)| key != "demo-app.hash").collect();
+    let mut ours: BTreeMap<_, _> = labels.into_iter().filter(|(key, _)| key != "demo-app.hash").collect();
+    let asked = ours.remove("dockswap.asked").expect("what was asked for");
+    assert!(asked.contains("TOKEN") && !asked.contains("canary"), "{asked}");
     let expected = [
         ("dockswap.managed", "true"),
         ("dockswap.app", stage.app.as_str()),
@@ -80,6 +84,26 @@ async fn labels_are_those_of_the_contract() {
         ("team", "shop"),
     ];
     assert_eq!(ours, expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+}
+
+/// However Docker writes what it was asked for, it is not taken for something else.
+#[tokio::test]
+async fn a_container_with_every_option_is_what_was_asked_for() {
+    let stage = Stage::new().await;
+    let mut group = stage.group("v1").await;
+    group.environment.push(variable("TOKEN", "canary-51aa"));
+    let options = &mut group.options;
+    options.user = Some("1000:1000".to_owned());
+    options.working_dir = Some("/tmp/".to_owned());
+    options.labels.insert("team".to_owned(), "shop".to_owned());
+    options.read_only = true;
+    options.tmpfs.insert("/scratch".to_owned(), "size=1m".to_owned());
+    options.extra_hosts.push("db:10.0.0.5".to_owned());
+    options.memory_limit_bytes = Some(64 << 20);
+    options.cpu_limit_nanos = Some(1_500_000_000);
+    stage.docker.ensure_running(&group).await.expect("run");
+    let seen = stage.docker.observe(Some(&group.app)).await.expect("observe");
+    assert_eq!(seen.iter().map(|one| one.drift.clone()).collect::<Vec<_>>(), [vec![]]);
 }
 
 #[tokio::test]
@@ -141,7 +165,11 @@ async fn restart_policies_follow_the_life() {
     ] {
         group.restart = wanted;
         let live = stage.docker.ensure_running(&group).await.expect("run as live");
-        assert_eq!(live, candidate, "a change of policy is no restart");
+        let lives = |containers: &[Container]| {
+            containers.iter().map(|one| (one.id.clone(), one.upstream.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(lives(&live), lives(&candidate), "a change of policy is no restart");
+        assert_eq!(live[0].restart, wanted);
         assert_eq!(policy().await, (Some(name), Some(retries)));
     }
     stage.docker.ensure_stopped(&stage.all(), STOP).await.expect("stop");

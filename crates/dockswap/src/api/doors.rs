@@ -10,8 +10,8 @@ use super::code::Code;
 use super::error::Problem;
 use super::{BODY_LIMIT, DEADLINE, PAGE_BODY_LIMIT};
 use super::{
-    access, app_name, apps, audit, deployment_id, files, gates, logs, orders, projects, prune, records,
-    stream, system, tokens,
+    access, app_name, apps, audit, deployment_id, drift, facts, files, gates, logs, orders, projects, prune,
+    records, stream, system, tokens,
 };
 use super::{once, openapi, query};
 use crate::run::state::State;
@@ -125,6 +125,7 @@ pub(crate) fn routes() -> Vec<Route> {
         ask("/v1/apps/{app}/why", App(Viewer), apps::why),
         ask("/v1/apps/{app}/health", App(Viewer), apps::health),
         ask("/v1/apps/{app}/docker-run", App(Viewer), apps::docker_run),
+        ask("/v1/apps/{app}/drift", App(Viewer), drift::app),
         ask("/v1/apps/{app}/deployments", App(Viewer), records::deployments),
         post("/v1/apps/{app}/deployments", App(Developer), "deploy", orders::deploy),
         ask("/v1/apps/{app}/configs", App(Viewer), records::configs),
@@ -147,6 +148,8 @@ pub(crate) fn routes() -> Vec<Route> {
         follow("/v1/deployments/{id}/events/stream", Deployment(Viewer), stream::deployment),
         follow("/v1/events", Known, stream::everything),
         ask("/v1/openapi.json", Known, openapi::answer),
+        ask("/v1/drift", Known, drift::all),
+        ask("/v1/facts", Everywhere(Viewer), facts::all),
         ask("/v1/files", Everywhere(Viewer), files::list),
         ask("/v1/certificates", Everywhere(Viewer), system::certificates),
         post("/v1/reload", Everywhere(Admin), "reload", files::reload),

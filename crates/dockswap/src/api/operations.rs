@@ -227,6 +227,14 @@ pub(super) static OPERATIONS: &[Operation] = &[
         &[Code::UnknownApp, Code::NoVersion, Code::Invalid],
     ),
     ask(
+        "/v1/apps/{app}/drift",
+        "drift",
+        "Wherein an app's containers are not what was asked for",
+        &[],
+        Answer::Json(schema_of::<wire::Drifts>),
+        &[Code::UnknownApp, Code::Invalid, Code::Docker],
+    ),
+    ask(
         "/v1/apps/{app}/logs",
         "logs",
         "What an app's containers wrote",
@@ -381,6 +389,22 @@ pub(super) static OPERATIONS: &[Operation] = &[
         ],
         Answer::Text("text/event-stream"),
         OF_APP,
+    ),
+    ask(
+        "/v1/drift",
+        "allDrift",
+        "The same of every app that the caller may see",
+        &[],
+        Answer::Json(schema_of::<wire::Drifts>),
+        &[Code::Docker],
+    ),
+    ask(
+        "/v1/facts",
+        "facts",
+        "What is known of the machine, and since when",
+        &[],
+        Answer::Json(schema_of::<wire::Facts>),
+        &[],
     ),
     ask(
         "/v1/files",

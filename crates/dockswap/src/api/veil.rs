@@ -5,7 +5,7 @@ use super::access::Caller;
 use super::error::Problem;
 use super::wire;
 use crate::run::state::State;
-use dockswap_controller::FileStatus;
+use dockswap_controller::{ContainerDrift, FileStatus};
 use dockswap_core::ProjectName;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -94,6 +94,15 @@ impl Veil {
         app
     }
 
+    /// Covers what may name others in what was found of a container: what it was given by hand may be another app's.
+    pub(super) fn over_drift(&self, container: ContainerDrift) -> ContainerDrift {
+        let mut container = container;
+        for drift in &mut container.drift {
+            drift.found = self.over(&drift.found);
+        }
+        container
+    }
+
     /// Covers what may name others in an event.
     pub(super) fn over_event(&self, event: wire::Event) -> wire::Event {
         if self.0.is_empty() {
@@ -124,7 +133,31 @@ impl Veil {
 #[cfg(test)]
 mod tests {
     use super::Veil;
+    use dockswap_controller::ContainerDrift;
+    use dockswap_core::ports::{Drift, Remedy};
+    use dockswap_core::{Color, DeploymentId};
     use std::collections::BTreeSet;
+
+    #[test]
+    fn what_a_container_was_given_of_a_hidden_app_is_covered() {
+        let veil = Veil(BTreeSet::from(["bank".to_owned()]));
+        let drift = |found: &str| ContainerDrift {
+            app: "shop".parse().expect("a name"),
+            name: "shop-blue-1".to_owned(),
+            color: Color::Blue,
+            deployment: DeploymentId(1),
+            replica: 1,
+            live: true,
+            drift: vec![Drift {
+                field: "networks".to_owned(),
+                asked: "dockswap".to_owned(),
+                found: found.to_owned(),
+                remedy: Remedy::Leave,
+            }],
+        };
+        assert_eq!(veil.over_drift(drift("dockswap, bank")), drift("dockswap, (another app)"));
+        assert_eq!(Veil(BTreeSet::new()).over_drift(drift("bank")), drift("bank"));
+    }
 
     #[test]
     fn hidden_names_are_covered_wherever_they_are_words() {

@@ -11,7 +11,7 @@ pub(crate) use access::{
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use dockswap_certs::CertificateView;
-use dockswap_controller::{AppView, Progress};
+use dockswap_controller::{AppView, ContainerDrift, Progress};
 use dockswap_core::machine;
 use dockswap_core::records::{DeploymentRow, DeploymentStatus};
 use dockswap_core::{AppName, Color, ConfigId, ConfigSha, DeploymentId, Timestamp};
@@ -378,6 +378,34 @@ pub(crate) struct ContainerHealth {
     pub(crate) healthy: bool,
     /// What was seen, when it is not healthy.
     pub(crate) seen: Option<String>,
+}
+
+/// `GET drift` and `GET apps/{app}/drift`.
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
+pub(crate) struct Drifts {
+    /// Every container that is compared, also without a difference.
+    pub(crate) containers: Vec<ContainerDrift>,
+}
+
+/// `GET facts`.
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    /// By name and subject.
+    pub(crate) facts: Vec<Fact>,
+}
+
+/// What is known of the machine, and since when.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub(crate) struct Fact {
+    /// `docker`, `disk`, `memory`, `port` or `tls`.
+    pub(crate) name: String,
+    /// Which of them: a directory, an address, a host.
+    pub(crate) subject: String,
+    pub(crate) value: serde_json::Value,
+    pub(crate) seen_at: Time,
+    /// It counts until then.
+    pub(crate) expires_at: Time,
+    pub(crate) stale: bool,
 }
 
 /// `GET apps/{app}/docker-run`.

@@ -7,8 +7,8 @@ use super::client::ClientError;
 use super::exit::{CliError, Exit};
 use super::listeners::holder_of;
 use super::session::{Session, now};
-use super::text::{block, bytes};
-use crate::api::with_causes;
+use super::text::{age, block, bytes};
+use crate::api::{wire, with_causes};
 use clap::Args;
 use dockswap_config::{ProxySettings, Settings};
 use dockswap_core::ports::{Router, RouterStatus};
@@ -107,6 +107,7 @@ pub(crate) async fn doctor(session: &Session, _: &DoctorArgs) -> Result<Exit, Cl
     findings.push(controller(session).await);
     findings.push(running_proxy(proxy.as_ref()));
     findings.extend(certificates::ask(session).await);
+    findings.extend(known(session).await);
     session.show(&json!({ "findings": findings }), || findings.iter().map(Finding::line).collect())?;
     let failed = findings.iter().any(|finding| finding.level == Level::Fail);
     Ok(if failed { Exit::Failed } else { Exit::Done })
@@ -352,6 +353,28 @@ async fn controller(session: &Session) -> Finding {
     }
 }
 
+/// What the controller has not seen for a while: it decides nothing by that.
+async fn known(session: &Session) -> Option<Finding> {
+    let facts: wire::Facts = session.client.get("/v1/facts").await.ok()?;
+    known_findings(&facts.facts)
+}
+
+fn known_findings(facts: &[wire::Fact]) -> Option<Finding> {
+    let oldest = facts.iter().map(|fact| fact.seen_at).min()?;
+    let stale: Vec<String> = facts
+        .iter()
+        .filter(|fact| fact.stale)
+        .map(|fact| format!("{} of {}, seen {} ago", fact.name, fact.subject, age(fact.seen_at.0, now())))
+        .collect();
+    Some(if stale.is_empty() {
+        let count = facts.len();
+        Finding::ok("facts", format!("{count} known, the oldest seen {} ago", age(oldest.0, now())))
+    } else {
+        let detail = format!("stale, so nothing is decided by them: {}", stale.join("; "));
+        Finding::warn("facts", detail, "see whether Docker and the disks answer: dockswap facts")
+    })
+}
+
 fn running_proxy(proxy: Option<&RouterStatus>) -> Finding {
     let check = "proxy";
     match proxy {
@@ -370,7 +393,8 @@ fn running_proxy(proxy: Option<&RouterStatus>) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::{Level, docker_findings, free, listeners, port};
+    use super::{Level, docker_findings, free, known_findings, listeners, now, port};
+    use crate::api::wire;
     use dockswap_core::ports::RouterStatus;
     use dockswap_docker::EngineInfo;
     use std::net::TcpListener;
@@ -431,6 +455,25 @@ mod tests {
             EngineInfo { version: "27.0".to_owned(), warnings: vec![String::new()], ..EngineInfo::default() };
         let levels: Vec<Level> = docker_findings(&info).iter().map(|finding| finding.level).collect();
         assert_eq!(levels, [Level::Ok, Level::Warn]);
+    }
+
+    #[test]
+    fn stale_facts_are_said_to_be_so() {
+        let fact = |stale| wire::Fact {
+            name: "disk".to_owned(),
+            subject: "/srv".to_owned(),
+            value: serde_json::Value::Null,
+            seen_at: wire::Time(now()),
+            expires_at: wire::Time(now()),
+            stale,
+        };
+        let finding =
+            |facts: &[wire::Fact]| known_findings(facts).map(|finding| (finding.level, finding.detail));
+        assert_eq!(finding(&[]), None);
+        assert_eq!(finding(&[fact(false)]).map(|finding| finding.0), Some(Level::Ok));
+        let (level, detail) = finding(&[fact(false), fact(true)]).expect("a finding");
+        assert_eq!(level, Level::Warn);
+        assert!(detail.contains("disk of /srv"), "{detail}");
     }
 
     #[test]

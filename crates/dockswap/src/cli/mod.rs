@@ -13,8 +13,10 @@ mod db;
 mod deploy;
 mod docker_run;
 mod doctor;
+mod drift;
 mod events;
 mod exit;
+mod facts;
 #[cfg(test)]
 mod fixture;
 mod follow;
@@ -159,6 +161,8 @@ pub(crate) enum Verb {
     Logs(logs::LogsArgs),
     Health(health::HealthArgs),
     DockerRun(docker_run::DockerRunArgs),
+    Drift(drift::DriftArgs),
+    Facts(facts::FactsArgs),
     Reload(reload::ReloadArgs),
     Wait(wait::WaitArgs),
     Prune(prune::PruneArgs),
@@ -192,6 +196,7 @@ impl Verb {
             Self::Health(args) => Some(&args.app),
             Self::DockerRun(args) => Some(&args.app),
             Self::Wait(args) => Some(&args.app),
+            Self::Drift(args) => args.app.as_ref(),
             _ => None,
         }
     }
@@ -320,6 +325,8 @@ async fn carry_out(session: &Session, verb: Verb) -> Result<Exit, CliError> {
         Verb::Logs(args) => logs::logs(session, &args).await,
         Verb::Health(args) => health::health(session, &args).await,
         Verb::DockerRun(args) => docker_run::docker_run(session, &args).await,
+        Verb::Drift(args) => drift::drift(session, &args).await,
+        Verb::Facts(args) => facts::facts(session, &args).await,
         Verb::Reload(args) => reload::reload(session, &args).await,
         Verb::Wait(args) => wait::wait(session, &args).await,
         Verb::Prune(args) => prune::prune(session, &args).await,

@@ -114,6 +114,7 @@ fn sentence(decoded: &Event, color: &str, event: &wire::Event) -> String {
             format!("an operator has new requests answered 503, with {page}")
         }
         Event::MaintenanceEnded => "an operator opens the app again".to_owned(),
+        Event::Healed { what } => format!("healed: {what}"),
         Event::ImageFailed(failure)
         | Event::ContainerFailed(failure)
         | Event::HealthCheckFailed(failure)
@@ -122,6 +123,7 @@ fn sentence(decoded: &Event, color: &str, event: &wire::Event) -> String {
         | Event::StopFailed(failure)
         | Event::RollbackFailed(failure)
         | Event::ExternalChange(failure)
+        | Event::GivenUp(failure)
         | Event::TargetUnhealthy { failure, .. } => failure.to_string(),
     }
 }
@@ -204,6 +206,9 @@ pub(crate) fn of_gate_view(app: &wire::App, now: Timestamp) -> Option<String> {
 pub(crate) fn serving(app: &wire::App) -> String {
     let name = &app.view.app;
     match (app.view.active_color, &app.view.image) {
+        (Some(color), Some(image)) if app.view.given_up => {
+            format!("nothing serves {name}: {color} ({image}) ended too often, and was stopped")
+        }
         (Some(color), Some(image)) => {
             let by = app.view.serving.map_or_else(String::new, |id| format!(", by deployment {id}"));
             format!("{color} ({image}) serves {name}{by}")

@@ -8,6 +8,7 @@ use dockswap_config::{
 };
 use dockswap_controller::{Controller, FileStatus, Offer, Signature};
 use dockswap_core::{AppName, AppSpec, ConfigSha};
+use futures_util::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,9 @@ const RELOAD: Duration = Duration::from_millis(500);
 
 /// How long a file that was just written may take to be found.
 const FIND: Duration = Duration::from_secs(10);
+
+/// Versions that are offered at once.
+const AT_ONCE: usize = 64;
 
 /// A file of the config directory, as people see it.
 #[derive(Clone, Debug, PartialEq, Eq, schemars::JsonSchema, Serialize, Deserialize)]
@@ -332,20 +336,30 @@ impl Reader {
 
     /// Offers every good file; the controller passes over what it knows.
     async fn offer(&mut self, problems: &BTreeMap<PathBuf, Vec<Problem>>) -> Offered {
-        let mut outcome = Offered::All;
-        for (path, seen) in &self.seen {
-            let Ok(spec) = &seen.parsed else { continue };
-            if problems.contains_key(path) {
-                continue;
+        let good = self.seen.iter().filter(|(path, _)| !problems.contains_key(*path));
+        let offers: Vec<(PathBuf, Offer)> = good
+            .filter_map(|(path, seen)| {
+                let spec = seen.parsed.as_ref().ok()?.clone();
+                Some((path.clone(), Offer { bytes: seen.bytes.to_vec(), sha: seen.sha.clone(), spec }))
+            })
+            .collect();
+        // Side by side: of many that are new, the database stores many at once.
+        let offered = offers.into_iter().map(|(file, offer)| {
+            let controller = self.controller.clone();
+            async move {
+                let stored = controller.offer(offer.clone()).await;
+                (file, offer, stored)
             }
-            let offer = Offer { bytes: seen.bytes.to_vec(), sha: seen.sha.clone(), spec: spec.clone() };
-            match self.controller.offer(offer.clone()).await {
+        });
+        let offered: Vec<_> = stream::iter(offered).buffered(AT_ONCE).collect().await;
+        let mut outcome = Offered::All;
+        for (file, offer, stored) in offered {
+            match stored {
                 Ok(()) => {
-                    let accepted = Accepted { file: path.clone(), offer };
-                    self.accepted.insert(spec.name.clone(), accepted);
+                    self.accepted.insert(offer.spec.name.clone(), Accepted { file, offer });
                 }
                 Err(error) => {
-                    tracing::error!(app = %spec.name, file = %path.display(), %error, "new version not stored; trying again");
+                    tracing::error!(app = %offer.spec.name, file = %file.display(), %error, "new version not stored; trying again");
                     outcome = Offered::NotAll;
                 }
             }

@@ -2,6 +2,7 @@
 
 mod certificates;
 pub(crate) mod doorway;
+pub(crate) mod facts;
 pub(crate) mod intake;
 mod offline;
 mod private;
@@ -24,12 +25,14 @@ use crate::api::audit::Ledger;
 use crate::cli::RunArgs;
 use crate::paths::Paths;
 use anyhow::{Context, Result};
+use dockswap_certs::Custodian;
 use dockswap_config::{Policy, Settings, StoredFiles};
 use dockswap_controller::{Controller, ControllerSettings, Ports, SystemClock, UpstreamProber};
 use dockswap_core::ports::Clock;
-use dockswap_docker::Docker;
+use dockswap_docker::{Docker, Room};
 use dockswap_proxy::ProxyClient;
 use dockswap_store::{Database, Holder};
+use facts::{Facts, Sources};
 use intake::{Intake, Rules};
 use private::{bind_private, keep_to_ourselves, make_private_dir};
 use sd_notify::NotifyState;
@@ -47,6 +50,7 @@ struct Parts {
     proxy: Arc<ProxyClient>,
     policy: Policy,
     clock: Arc<SystemClock>,
+    facts: Facts,
 }
 
 impl Parts {
@@ -59,13 +63,29 @@ impl Parts {
         let database = dockswap_store::connect_checked(&paths.database_url(settings), &holder).await?;
         let mut policy = settings.policy.clone();
         paths.complete(&mut policy);
+        let facts = Facts::new(clock.clone());
+        let known = facts.clone();
+        let room = Room::new(settings.min_free_disk_bytes, move || known.image_disk());
         Ok(Self {
             database: Arc::new(database),
-            docker: Arc::new(Docker::connect(settings.docker_host.as_deref())?),
+            docker: Arc::new(Docker::connect(settings.docker_host.as_deref())?.with_room(room)),
             proxy: Arc::new(ProxyClient::new(paths.proxy_socket())),
             policy,
             clock,
+            facts,
         })
+    }
+
+    /// Whom the facts are asked of.
+    fn sources(&self, paths: &Paths, certificates: Arc<Custodian>) -> Sources {
+        Sources {
+            docker: self.docker.clone(),
+            proxy: self.proxy.clone(),
+            data_dir: paths.data_dir.clone(),
+            certificates: Arc::new(move || {
+                certificates.views().iter().map(|view| (view.host.clone(), view.expires_at_us)).collect()
+            }),
+        }
     }
 
     fn ports(&self, paths: &Paths) -> Ports {
@@ -135,11 +155,13 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     )
     .await?;
     let certificates = Arc::new(certificates::start(paths, &parts, &settings, controller.clone()));
+    let facts = parts.facts.keep(parts.sources(paths, certificates.clone()), stop.clone());
     let state = Arc::new(State {
         controller: controller.clone(),
         database: parts.database.clone(),
         docker: parts.docker.clone(),
         proxy: parts.proxy.clone(),
+        facts: parts.facts.clone(),
         intake: intake.handle(),
         certificates: Some(certificates.clone()),
         retention: settings.retention.clone(),
@@ -175,6 +197,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     certificates.end().await;
     controller.shutdown().await;
     let _ = api.await;
+    let _ = facts.await;
     if let Some(doorway) = doorway {
         let _ = doorway.await;
     }

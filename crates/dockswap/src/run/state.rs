@@ -1,5 +1,6 @@
 //! What the API and the tasks of `dockswap run` share.
 
+use super::facts::Facts;
 use super::intake::IntakeHandle;
 use crate::api::access::Porter;
 use crate::api::audit::Ledger;
@@ -26,6 +27,8 @@ pub(crate) struct State {
     pub(crate) docker: Arc<Docker>,
     /// Load and listeners, for people.
     pub(crate) proxy: Arc<ProxyClient>,
+    /// The machine, as it was seen lately.
+    pub(crate) facts: Facts,
     /// The config directory.
     pub(crate) intake: IntakeHandle,
     /// Certificates; `None`: nobody looks after them.

@@ -29,12 +29,15 @@ const TABLE: &[(&str, &str, Whom)] = &[
     ("GET", "/v1/apps", Known),
     ("GET", "/v1/events", Known),
     ("GET", "/v1/openapi.json", Known),
+    ("GET", "/v1/drift", Known),
+    ("GET", "/v1/facts", Everywhere("viewer")),
     ("GET", "/v1/files", Everywhere("viewer")),
     ("GET", "/v1/certificates", Everywhere("viewer")),
     ("GET", "/v1/apps/{app}", Here("viewer")),
     ("GET", "/v1/apps/{app}/why", Here("viewer")),
     ("GET", "/v1/apps/{app}/health", Here("viewer")),
     ("GET", "/v1/apps/{app}/docker-run", Here("viewer")),
+    ("GET", "/v1/apps/{app}/drift", Here("viewer")),
     ("GET", "/v1/apps/{app}/deployments", Here("viewer")),
     ("GET", "/v1/apps/{app}/configs", Here("viewer")),
     ("GET", "/v1/apps/{app}/events", Here("viewer")),
@@ -206,8 +209,12 @@ async fn lists_hold_what_one_may_see() {
         let apps: Vec<&str> =
             list["apps"].as_array().expect("apps").iter().filter_map(|app| app["app"].as_str()).collect();
         assert_eq!(apps, seen, "{name}");
+        let drift = stage.ask(Some(&token), "GET", "/v1/drift", "").await.document;
+        let containers = drift["containers"].as_array().expect("containers").iter();
+        let of: BTreeSet<&str> = containers.filter_map(|container| container["app"].as_str()).collect();
+        assert_eq!(of, seen.iter().copied().collect(), "{name}");
         let hidden = ["blog-web", "hermit", "shop-web"].into_iter().filter(|app| !seen.contains(app));
-        let text = list.to_string();
+        let text = format!("{list} {drift}");
         for app in hidden {
             assert!(!text.contains(app), "{name} reads of {app}: {text}");
         }

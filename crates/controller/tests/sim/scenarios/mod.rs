@@ -3,6 +3,7 @@
 mod database;
 mod deploys;
 mod docker;
+mod drift;
 mod edits;
 mod fault;
 mod gates;

@@ -260,7 +260,7 @@ fn what_came_back_has_its_restart_policy() {
     let mut sim = deploying("crash:2", "rolling_back");
     sim.until("web", "stable");
     sim.rest();
-    let policies: Vec<_> = sim.containers("web").iter().map(|shell| shell.policy).collect();
+    let policies: Vec<_> = sim.containers("web").iter().map(|shell| shell.shown.restart).collect();
     assert_eq!(policies, [RestartPolicy::UnlessStopped; 2]);
 }
 

@@ -22,6 +22,10 @@ const UNSEEN: Duration = Duration::from_secs(90);
 /// table may be under way, slowly.
 const GIVEN_UP: Duration = Duration::from_secs(20);
 
+/// How long what was seen may take to come into force: Docker's answer is on its way, then another app's table and
+/// its own, each until the proxy's deadline.
+const LATE_TABLE: Duration = Duration::from_secs(20);
+
 /// How long something may wait.
 #[derive(Clone, Copy)]
 enum Patience {
@@ -42,6 +46,8 @@ pub(crate) struct Checker {
     trusted: BTreeMap<AppName, BTreeSet<ReleaseId>>,
     /// By release, with the time of the last harm.
     harmed: BTreeMap<AppName, BTreeMap<ReleaseId, Timestamp>>,
+    /// Releases that go on with the life that was harmed, from when they were set right.
+    set_right: BTreeMap<AppName, BTreeMap<ReleaseId, SetRight>>,
     served: BTreeSet<AppName>,
     /// Apps that the world itself keeps from being served.
     pub(crate) excused: BTreeSet<AppName>,
@@ -49,6 +55,25 @@ pub(crate) struct Checker {
     /// The live containers of an app as they were when the deployment in flight began, for as long as
     /// nobody else has touched them.
     before: BTreeMap<AppName, Lives>,
+}
+
+/// A container was paused, or off its network, and answers again without a new start. From its life nobody can tell
+/// that it was away: while it still had the route, it is whole at once, and yet the controller may know it as one that
+/// answers nobody, from a look of before, and withdraw it once more. It is not to blame for that until it has seen
+/// otherwise, and the table has had its turn that says so.
+#[derive(Clone, Copy)]
+struct SetRight {
+    since: Timestamp,
+    /// When Docker first said so to the controller.
+    seen: Option<Timestamp>,
+}
+
+impl SetRight {
+    /// Whether a table may yet come into force that is made of what was seen before.
+    fn is_behind(&self, now: Timestamp) -> bool {
+        let is_within = |since: Timestamp, patience| now.saturating_since(since) < patience;
+        is_within(self.since, UNSEEN) && self.seen.is_none_or(|seen| is_within(seen, LATE_TABLE))
+    }
 }
 
 /// Containers of one release, each with the start of its present life.
@@ -93,6 +118,26 @@ impl State {
             self.checker.harmed.entry(shell.shown.app.clone()).or_default().insert(release, now);
             let upstream = shell.shown.upstream.as_ref().map(|upstream| upstream.id.clone());
             self.proxy.requests.retain(|request| Some(&request.upstream) != upstream.as_ref());
+        }
+    }
+
+    /// What somebody kept from answering answers again, in the same life.
+    pub(crate) fn goes_on(&mut self, name: &str) {
+        self.harm(name);
+        let now = self.now();
+        if let Some(shell) = self.docker.containers.get(name) {
+            let release = (shell.shown.color, shell.shown.deployment);
+            let set_right = SetRight { since: now, seen: None };
+            self.checker.set_right.entry(shell.shown.app.clone()).or_default().insert(release, set_right);
+        }
+    }
+
+    /// Docker tells the controller how the containers of `app` are, or of all apps.
+    pub(crate) fn shown(&mut self, app: Option<&AppName>) {
+        let now = self.now();
+        let of = self.checker.set_right.iter_mut().filter(|(name, _)| app.is_none_or(|app| *name == app));
+        for set_right in of.flat_map(|(_, releases)| releases.values_mut()) {
+            set_right.seen.get_or_insert(now);
         }
     }
 
@@ -322,11 +367,14 @@ impl State {
         let known = self.checker.trusted.entry(app.clone()).or_default();
         known.extend(trusted.difference(&wanting));
         known.retain(|release| matters.contains(release));
+        let none = BTreeMap::new();
+        let set_right = self.checker.set_right.get(app).unwrap_or(&none);
         if let Some(harmed) = self.checker.harmed.get_mut(app) {
             // It is whole again when traffic has found it again; out of traffic, when it must have been seen.
             harmed.retain(|release, since| {
                 let unseen = routed != Some(*release) && now.saturating_since(*since) < UNSEEN;
-                matters.contains(release) && (!healthy.contains(release) || unseen)
+                let behind = set_right.get(release).is_some_and(|set_right| set_right.is_behind(now));
+                matters.contains(release) && (!healthy.contains(release) || unseen || behind)
             });
         }
         healthy

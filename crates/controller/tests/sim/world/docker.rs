@@ -5,8 +5,8 @@ use super::faults::Fault;
 use super::files::CANARY;
 use dockswap_core::name::{ContainerId, ImageId};
 use dockswap_core::ports::{
-    Container, ContainerGroup, ContainerState, DeploymentFilter, DockerHealth, EngineError, Exit, Hint,
-    Selector,
+    Container, ContainerGroup, ContainerState, DeploymentFilter, DockerHealth, Drift, EngineError, Exit,
+    Hint, Remedy, Selector,
 };
 use dockswap_core::routes::{Upstream, UpstreamId};
 use dockswap_core::spec::{Protocol, RestartPolicy};
@@ -81,7 +81,6 @@ pub(crate) struct Docker {
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own about a container")]
 pub(crate) struct Shell {
     pub(crate) shown: Container,
-    pub(crate) policy: RestartPolicy,
     pub(crate) foreign: bool,
     /// A person made it unhealthy.
     pub(crate) sick: bool,
@@ -89,6 +88,8 @@ pub(crate) struct Shell {
     pub(crate) proven: bool,
     /// A person stopped it: Docker leaves it alone.
     by_hand: bool,
+    /// Where it is reached again once it is not paused any more.
+    paused: Option<Upstream>,
     /// When it was started last.
     pub(crate) started: Timestamp,
     behavior: Behavior,
@@ -136,6 +137,7 @@ impl Shell {
     fn end(&mut self, code: i64) {
         self.shown.state = ContainerState::Exited(Exit { code, ..Exit::default() });
         self.shown.upstream = None;
+        self.paused = None;
     }
 }
 
@@ -189,26 +191,29 @@ impl Docker {
             state: ContainerState::Running,
             health: DockerHealth::Absent,
             upstream: None,
+            restart: RestartPolicy::Always,
+            restarts: 0,
+            drift: Vec::new(),
         };
         let shell = Shell {
             behavior: Behavior::of(&group.image.0),
             shown: group,
-            policy: RestartPolicy::Always,
             foreign: true,
             sick: false,
             proven: false,
             by_hand: false,
+            paused: None,
             started: Timestamp::default(),
         };
         self.containers.insert(name.to_owned(), shell);
     }
 
-    /// The lowest address that nobody has: what was freed is given away at once.
+    /// The lowest address that nobody has: what was freed is given away at once. Whoever is paused keeps its own.
     fn address(&self) -> SocketAddr {
         let taken: BTreeSet<SocketAddr> = self
             .containers
             .values()
-            .filter_map(|shell| shell.shown.upstream.as_ref())
+            .filter_map(|shell| shell.shown.upstream.as_ref().or(shell.paused.as_ref()))
             .map(|u| u.addr)
             .collect();
         (2..=u8::MAX)
@@ -263,7 +268,8 @@ impl State {
         self.harm(name);
         let shell = self.shell(name);
         shell.end(1);
-        if shell.policy != RestartPolicy::No && !shell.by_hand {
+        if shell.shown.restart != RestartPolicy::No && !shell.by_hand {
+            shell.shown.restarts += 1;
             shell.shown.state = ContainerState::Restarting(Exit { code: 1, ..Exit::default() });
             shell.started = now;
         }
@@ -306,6 +312,66 @@ impl State {
         shell.by_hand = true;
         let app = shell.shown.app.clone();
         self.tell(format!("{name} is stopped by a stranger"));
+        self.hint(&app);
+    }
+
+    /// A person pauses it: it keeps its address, and answers nobody.
+    pub(crate) fn pause_by_hand(&mut self, name: &str) {
+        self.harm(name);
+        let shell = self.shell(name);
+        shell.shown.state = ContainerState::Paused;
+        shell.paused = shell.shown.upstream.take();
+        let app = shell.shown.app.clone();
+        self.tell(format!("{name} is paused by a stranger"));
+        self.hint(&app);
+    }
+
+    /// A person changes its limits, and what Docker does when it exits.
+    pub(crate) fn update_by_hand(&mut self, name: &str) {
+        let shell = self.shell(name);
+        shell.shown.restart = RestartPolicy::OnFailure(Some(7));
+        shell.shown.drift = vec![Drift {
+            field: "memory".to_owned(),
+            asked: "none".to_owned(),
+            found: "1073741824".to_owned(),
+            remedy: Remedy::SetBack,
+        }];
+        let app = shell.shown.app.clone();
+        self.tell(format!("{name} is updated by a stranger"));
+        self.hint(&app);
+    }
+
+    /// A person takes it off its network: it runs on, and nobody reaches it.
+    pub(crate) fn disconnect_by_hand(&mut self, name: &str) {
+        self.harm(name);
+        let shell = self.shell(name);
+        shell.shown.upstream = None;
+        shell.shown.drift = vec![Drift {
+            field: "network".to_owned(),
+            asked: "dockswap".to_owned(),
+            found: "none".to_owned(),
+            remedy: Remedy::SetBack,
+        }];
+        let app = shell.shown.app.clone();
+        self.tell(format!("{name} is disconnected by a stranger"));
+        self.hint(&app);
+    }
+
+    /// What was changed by hand is set back; a network gives another address.
+    pub(crate) fn set_back(&mut self, container: &ContainerId) {
+        let Some(name) = self.docker.containers.values().find(|shell| shell.shown.id == *container) else {
+            return;
+        };
+        let name = name.shown.name.clone();
+        let addr = self.docker.address();
+        let shell = self.shell(&name);
+        let left = shell.shown.drift.drain(..).any(|drift| drift.field == "network");
+        if left && shell.runs() {
+            let id = UpstreamId { container: container.clone(), started_at: shell.started };
+            shell.shown.upstream = Some(Upstream { id, addr, protocol: Protocol::Http1 });
+            self.goes_on(&name);
+        }
+        let app = self.shell(&name).shown.app.clone();
         self.hint(&app);
     }
 
@@ -381,9 +447,16 @@ impl State {
                     return Err(refused(&format!("start container {name}"), "exec: no such file"));
                 }
                 self.docker.started += 1;
-                self.launch(name);
+                self.shell(name).shown.restarts = 0;
+                if self.shell(name).shown.state == ContainerState::Paused {
+                    self.shell(name).shown.state = ContainerState::Running;
+                    self.shell(name).shown.upstream = self.shell(name).paused.take();
+                    self.goes_on(name);
+                } else {
+                    self.launch(name);
+                }
             }
-            self.shell(name).policy = restart;
+            self.shell(name).shown.restart = restart;
         }
         Ok(names.iter().map(|name| self.docker.containers[name].shown.clone()).collect())
     }
@@ -402,15 +475,18 @@ impl State {
             state: ContainerState::Created,
             health: DockerHealth::Absent,
             upstream: None,
+            restart: group.restart,
+            restarts: 0,
+            drift: Vec::new(),
         };
         let shell = Shell {
             behavior: Behavior::of(&shown.image.0),
             shown,
-            policy: group.restart,
             foreign: false,
             sick: false,
             proven: false,
             by_hand: false,
+            paused: None,
             started: self.now(),
         };
         self.docker.containers.insert(name.to_owned(), shell);
@@ -436,7 +512,7 @@ impl State {
                 self.stopped_by_us(&name);
             }
             let shell = self.shell(&name);
-            shell.policy = RestartPolicy::No;
+            shell.shown.restart = RestartPolicy::No;
             if shell.shown.state != ContainerState::Created {
                 shell.end(0);
             }

@@ -85,6 +85,14 @@ impl Engine for World {
         self.call(Call::Run, about, lost, |state, fault| state.start_again(selector, restart, fault)).await
     }
 
+    async fn ensure_as_asked(&self, container: &ContainerId) -> Result<(), EngineError> {
+        self.call(Call::Run, format!("{container} as asked"), lost, |state, _| {
+            state.set_back(container);
+            Ok(())
+        })
+        .await
+    }
+
     async fn ensure_stopped(&self, selector: &Selector, _: Duration) -> Result<(), EngineError> {
         self.call(Call::Stop, brief(selector), lost, |state, _| {
             state.stop(selector);
@@ -140,7 +148,10 @@ impl Engine for World {
     }
 
     async fn observe(&self, app: Option<&AppName>) -> Result<Vec<Container>, EngineError> {
-        self.call(Call::Observe, "", lost, |state, _| {
+        self.call(Call::Observe, "", lost, |state, fault| {
+            if fault != Some(Fault::LostReply) {
+                state.shown(app);
+            }
             let ours = state.docker.containers.values().filter(|shell| !shell.foreign);
             let mut seen: Vec<Container> = ours
                 .map(|shell| shell.shown.clone())

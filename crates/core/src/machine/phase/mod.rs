@@ -81,6 +81,28 @@ pub struct Failed {
     pub serving: Option<Serving>,
     /// Why.
     pub reason: Failure,
+    /// Whether what has the traffic is made to run again when it does not.
+    #[serde(default, skip_serializing_if = "Healing::goes_on")]
+    pub healing: Healing,
+}
+
+/// Whether live containers that end are made to run again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Healing {
+    /// They are.
+    #[default]
+    GoesOn,
+    /// Not any more: they ended too often.
+    GivenUp,
+}
+
+impl Healing {
+    /// Whether they are.
+    #[must_use]
+    pub const fn goes_on(&self) -> bool {
+        matches!(self, Self::GoesOn)
+    }
 }
 
 impl Ground {
@@ -91,6 +113,25 @@ impl Ground {
             Self::Serving(serving) => Some(serving),
             Self::Failed(failed) => failed.serving.as_ref(),
             Self::Pending(_) | Self::Retired { .. } => None,
+        }
+    }
+
+    /// What has the traffic, and is not healed any more.
+    #[must_use]
+    pub fn given_up(&self) -> Option<&Release> {
+        match self {
+            Self::Failed(Failed { serving: Some(serving), healing: Healing::GivenUp, .. }) => {
+                Some(&serving.live)
+            }
+            Self::Failed(_) | Self::Serving(_) | Self::Pending(_) | Self::Retired { .. } => None,
+        }
+    }
+
+    /// With what has the traffic healed again.
+    fn looked_after(self) -> Self {
+        match self {
+            Self::Failed(failed) => Self::Failed(Failed { healing: Healing::GoesOn, ..failed }),
+            other @ (Self::Serving(_) | Self::Pending(_) | Self::Retired { .. }) => other,
         }
     }
 
@@ -109,8 +150,8 @@ impl Ground {
     pub(super) fn resume(self, now: Timestamp) -> Self {
         match self {
             Self::Serving(serving) => Self::Serving(serving.resume(now)),
-            Self::Failed(Failed { serving: Some(serving), deployment, reason }) => {
-                Self::Failed(Failed { serving: Some(serving.resume(now)), deployment, reason })
+            Self::Failed(Failed { serving: Some(serving), deployment, reason, healing }) => {
+                Self::Failed(Failed { serving: Some(serving.resume(now)), deployment, reason, healing })
             }
             Self::Failed(Failed { serving: None, .. }) | Self::Pending(_) | Self::Retired { .. } => self,
         }

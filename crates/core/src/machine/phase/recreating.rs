@@ -2,8 +2,8 @@
 //! drained and stopped, and on the way back it is started again.
 
 use super::{
-    Attempt, Candidate, Cause, Failed, Ground, HoldStage, Holding, RollingBack, Starting, Switching, Taken,
-    UndoStage, Watching,
+    Attempt, Candidate, Cause, Failed, Ground, Healing, HoldStage, Holding, RollingBack, Starting, Switching,
+    Taken, UndoStage, Watching,
 };
 use crate::machine::event::Failure;
 use crate::machine::owed::RouteIntent;
@@ -158,7 +158,12 @@ impl RollingBack {
 
     /// It can serve.
     pub(in crate::machine) fn proven(self) -> Self {
-        Self { stage: UndoStage::Releasing { fault: None, tries: 0 }, ..self }
+        // Also what was given up: it has the traffic again, and is looked after.
+        Self {
+            stage: UndoStage::Releasing { fault: None, tries: 0 },
+            ground: self.ground.looked_after(),
+            ..self
+        }
     }
 
     /// It cannot, or nobody knows: who waits is not to wait any longer.
@@ -174,7 +179,7 @@ impl RollingBack {
     /// What was to serve again has the route, and does not: it is kept, for want of better.
     pub(in crate::machine) fn surrendered(self, reason: Failure) -> Failed {
         let serving = self.ground.serving().cloned();
-        Failed { deployment: self.deployment, serving, reason }
+        Failed { deployment: self.deployment, serving, reason, healing: Healing::GoesOn }
     }
 
     /// After a restart, of what a way back has besides: the hold, and what must prove itself.

@@ -1,6 +1,6 @@
 //! The arrows of a retirement: routes, requests in flight, containers.
 
-use super::{Failed, Ground, RetireStage, Retiring};
+use super::{Failed, Ground, Healing, RetireStage, Retiring};
 use crate::machine::event::Failure;
 use crate::machine::release::Serving;
 use crate::name::DeploymentId;
@@ -38,11 +38,11 @@ impl Retiring {
 
     /// The routes could not be withdrawn: it serves on.
     pub(in crate::machine) fn still_routed(self, reason: Failure) -> Failed {
-        Failed { deployment: self.last, serving: self.serving, reason }
+        Failed { deployment: self.last, serving: self.serving, reason, healing: Healing::GoesOn }
     }
 
     pub(in crate::machine) fn fail(self, reason: Failure) -> Failed {
-        Failed { deployment: self.last, serving: None, reason }
+        Failed { deployment: self.last, serving: None, reason, healing: Healing::GoesOn }
     }
 
     pub(in crate::machine) const fn last(&self) -> DeploymentId {

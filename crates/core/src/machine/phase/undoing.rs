@@ -1,6 +1,6 @@
 //! The arrows of undoing: traffic first, then requests in flight, then containers.
 
-use super::{Attempt, Candidate, Cause, Failed, Ground, RollingBack, Tried, UndoStage};
+use super::{Attempt, Candidate, Cause, Failed, Ground, Healing, RollingBack, Tried, UndoStage};
 use crate::machine::event::Failure;
 use crate::machine::release::{Release, Serving};
 use crate::name::DeploymentId;
@@ -69,7 +69,7 @@ impl RollingBack {
 
     pub(in crate::machine) fn fail(self, reason: Failure) -> Failed {
         let serving = self.confirmed().cloned();
-        Failed { deployment: self.deployment, serving, reason }
+        Failed { deployment: self.deployment, serving, reason, healing: Healing::GoesOn }
     }
 
     /// What has the traffic, as far as the proxy has confirmed.

@@ -171,12 +171,14 @@ pub fn event(word: &str, machine: &Machine, deployment: i64, manner: Manner) -> 
         "maintenance_began" => Event::MaintenanceBegan { page: Some("<h1>back soon</h1>".to_owned()) },
         "maintenance_ended" => Event::MaintenanceEnded,
         "external_change" => Event::ExternalChange(failure("container web-blue-1 was removed")),
+        "healed" => Event::Healed { what: "container web-blue-1 was removed".to_owned() },
+        "given_up" => Event::GivenUp(failure("crash loop: died 8 times in 40s")),
         _ => panic!("{word:?} is no event"),
     }
 }
 
 /// Every word that [`event`] knows, in the order of a deployment.
-pub const WORDS: [&str; 37] = [
+pub const WORDS: [&str; 39] = [
     "deploy",
     "rollback/warm",
     "rollback/pinned",
@@ -209,6 +211,8 @@ pub const WORDS: [&str; 37] = [
     "manual_recovery/nothing",
     "retire",
     "external_change",
+    "healed",
+    "given_up",
     "paused",
     "unpaused",
     "pause_ended",
