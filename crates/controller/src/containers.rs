@@ -58,13 +58,9 @@ impl Seen {
     fn forget_ended(&mut self) {
         let Self { containers, guard, .. } = self;
         if let Some(guard) = guard {
-            let is_over = |life: &UpstreamId, container: &Container| {
-                container.upstream.as_ref().is_some_and(|upstream| upstream.id != *life)
-                    || matches!(container.state, ContainerState::Exited(_) | ContainerState::Restarting(_))
-            };
-            guard.admitted.retain(|life| {
-                containers.iter().any(|container| container.id == life.container && !is_over(life, container))
-            });
+            guard
+                .admitted
+                .retain(|life| containers.iter().any(|container| container.life.as_ref() == Some(life)));
         }
     }
 }
@@ -295,6 +291,7 @@ mod tests {
             image: ImageId("sha256:1".to_owned()),
             state: ContainerState::Running,
             health: DockerHealth::Absent,
+            life: None,
             upstream: None,
             restart: RestartPolicy::No,
             restarts: 0,

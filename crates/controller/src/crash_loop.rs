@@ -128,6 +128,7 @@ mod tests {
             image: ImageId("sha256:1".to_owned()),
             state,
             health: DockerHealth::Absent,
+            life: None,
             upstream: None,
             restart,
             restarts,

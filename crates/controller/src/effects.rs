@@ -298,7 +298,7 @@ impl Work {
             tracing::warn!(app = %self.app(), "docker does not answer: draining by the proxy's knowledge alone");
         }
         let upstreams: Vec<UpstreamId> =
-            self.containers.of(&release).into_iter().filter_map(|c| c.upstream).map(|u| u.id).collect();
+            self.containers.of(&release).into_iter().filter_map(|container| container.life).collect();
         loop {
             let left = until.saturating_since(self.shared.ports.clock.now());
             let asked = tokio::select! {

@@ -46,8 +46,8 @@ async fn ended(work: &Work, release: &Release) -> Failure {
         for container in &now {
             let restarted = || {
                 let earlier = before.iter().find(|earlier| earlier.id == container.id)?;
-                let (earlier, later) = (earlier.upstream.as_ref()?, container.upstream.as_ref()?);
-                (earlier.id != later.id)
+                let (earlier, later) = (earlier.life.as_ref()?, container.life.as_ref()?);
+                (earlier != later)
                     .then(|| format!("container {} ended and was started again", container.name))
             };
             if let Some(summary) = describe_end(container).or_else(restarted) {

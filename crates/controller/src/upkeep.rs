@@ -415,7 +415,7 @@ fn runs(container: &Container) -> bool {
 /// The present lives of a release.
 fn lives(live: &Release, seen: &[Container]) -> BTreeSet<UpstreamId> {
     let mine = seen.iter().filter(|container| belongs(container, live));
-    mine.filter_map(|container| Some(container.upstream.as_ref()?.id.clone())).collect()
+    mine.filter_map(|container| container.life.clone()).collect()
 }
 
 /// What is missing of a release that should run whole.

@@ -42,11 +42,9 @@ impl Shared {
         containers: impl IntoIterator<Item = &'a Container>,
         patience: Duration,
     ) -> Result<(), VacateError> {
-        let upstreams: Vec<UpstreamId> = containers
-            .into_iter()
-            .filter_map(|container| container.upstream.as_ref())
-            .map(|u| u.id.clone())
-            .collect();
+        // Also those that nobody reaches now: what is paused still holds what it was sent, and may be reached again.
+        let upstreams: Vec<UpstreamId> =
+            containers.into_iter().filter_map(|container| container.life.clone()).collect();
         if upstreams.is_empty() {
             return Ok(());
         }

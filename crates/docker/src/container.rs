@@ -10,7 +10,6 @@ use chrono::DateTime;
 use dockswap_core::name::{ContainerId, ImageId};
 use dockswap_core::ports::{Container, ContainerState, DockerHealth, Exit};
 use dockswap_core::routes::{Upstream, UpstreamId};
-use dockswap_core::spec::Protocol;
 use dockswap_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,11 +21,16 @@ pub(crate) fn read(shown: &ContainerInspectResponse) -> Option<Container> {
     let default = Shown::default();
     let details = shown.state.as_ref().unwrap_or(&default);
     let state = state(shown);
-    let upstream = (state == ContainerState::Running)
-        .then(|| identity.port.or_else(|| exposed_port(shown)))
-        .flatten()
-        .and_then(|port| upstream(shown, &id, details, port))
-        .map(|upstream| Upstream { protocol: identity.protocol, ..upstream });
+    let goes_on = matches!(state, ContainerState::Running | ContainerState::Paused);
+    let started_at = details.started_at.as_deref().filter(|_| goes_on).and_then(timestamp);
+    let life = started_at.map(|started_at| UpstreamId { container: id.clone(), started_at });
+    let upstream = life
+        .clone()
+        .filter(|_| state == ContainerState::Running)
+        .zip(identity.port.or_else(|| exposed_port(shown)))
+        .and_then(|(id, port)| {
+            Some(Upstream { id, addr: reached(shown, port)?, protocol: identity.protocol })
+        });
     Some(Container {
         id,
         name: shown.name.as_deref().unwrap_or_default().trim_start_matches('/').to_owned(),
@@ -37,6 +41,7 @@ pub(crate) fn read(shown: &ContainerInspectResponse) -> Option<Container> {
         image: ImageId(shown.image.clone().unwrap_or_default()),
         state,
         health: health(details.health.as_ref()),
+        life,
         upstream,
         restart: create::policy_of(shown.host_config.as_ref().and_then(|host| host.restart_policy.as_ref())),
         restarts: shown.restart_count.and_then(|count| u32::try_from(count).ok()).unwrap_or_default(),
@@ -89,23 +94,16 @@ fn health(shown: Option<&Health>) -> DockerHealth {
     }
 }
 
-fn upstream(
-    shown: &ContainerInspectResponse,
-    id: &ContainerId,
-    state: &Shown,
-    port: u16,
-) -> Option<Upstream> {
-    let started_at = timestamp(state.started_at.as_deref()?)?;
+/// Where what listens on `port` in the container is reached.
+fn reached(shown: &ContainerInspectResponse, port: u16) -> Option<SocketAddr> {
     let network = shown.host_config.as_ref().and_then(|config| config.network_mode.as_deref());
     let settings = shown.network_settings.as_ref()?;
     // A port that Docker chose was published because the container's own address is out of reach.
-    let addr = if asks_docker_for_a_port(shown, port) {
-        loopback(settings, port)?
+    if asks_docker_for_a_port(shown, port) {
+        loopback(settings, port)
     } else {
-        SocketAddr::new(address(settings, network)?, port)
-    };
-    let id = UpstreamId { container: id.clone(), started_at };
-    Some(Upstream { id, addr, protocol: Protocol::default() })
+        Some(SocketAddr::new(address(settings, network)?, port))
+    }
 }
 
 /// The first port that a container without our port label says it exposes.
@@ -235,7 +233,9 @@ mod tests {
         ];
         for (state, expected) in cases {
             let container = read(&shown(json!({"State": state.clone()}))).unwrap();
+            let lives_on = expected == ContainerState::Paused;
             assert_eq!((container.state, container.upstream), (expected, None), "{state}");
+            assert_eq!(container.life.is_some(), lives_on, "{state}");
         }
     }
 

@@ -50,6 +50,7 @@ fn container(group: &ContainerGroup, replica: u8) -> Container {
         image: group.image.clone(),
         state: ContainerState::Running,
         health: DockerHealth::Absent,
+        life: Some(upstream(&id).id),
         upstream: Some(upstream(&id)),
         restart: group.restart,
         restarts: 0,

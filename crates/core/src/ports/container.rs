@@ -2,7 +2,7 @@
 
 use super::Secret;
 use crate::name::{AppName, Color, ConfigSha, ContainerId, DeploymentId, ImageId};
-use crate::routes::Upstream;
+use crate::routes::{Upstream, UpstreamId};
 use crate::spec::{ContainerOptions, PullPolicy, RestartPolicy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -103,6 +103,8 @@ pub struct Container {
     pub state: ContainerState,
     /// What the image's own HEALTHCHECK says.
     pub health: DockerHealth,
+    /// Its present run, also while it is paused or off its network: by this is known what is in flight on it.
+    pub life: Option<UpstreamId>,
     /// Where the proxy reaches it, when it runs.
     pub upstream: Option<Upstream>,
     /// What Docker does when it exits.

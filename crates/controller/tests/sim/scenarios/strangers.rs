@@ -97,7 +97,7 @@ fn what_is_left_over_is_removed_and_what_is_foreign_is_not_touched() {
         debris.shown.deployment = DeploymentId(1);
         debris.shown.color = dockswap_core::Color::Green;
         debris.shown.name = "web-green-1".to_owned();
-        debris.shown.upstream = None;
+        (debris.shown.life, debris.shown.upstream) = (None, None);
         state.docker.containers.insert("web-green-1".to_owned(), debris);
     }
     sim.rest();

@@ -107,8 +107,18 @@ impl State {
         self.checker.violation = Some(Violation { promise, what });
     }
 
-    /// The container is harmed from outside; we are not to blame for what follows.
+    /// The container is harmed from outside, and what was in flight on it is lost; we are not to blame for what
+    /// follows.
     pub(crate) fn harm(&mut self, name: &str) {
+        self.hang(name);
+        if let Some(shell) = self.docker.containers.get(name) {
+            let life = shell.shown.life.as_ref();
+            self.proxy.requests.retain(|request| Some(&request.upstream) != life);
+        }
+    }
+
+    /// The container is kept from answering, from outside: what was sent to it waits.
+    pub(crate) fn hang(&mut self, name: &str) {
         let now = self.now();
         if let Some(shell) = self.docker.containers.get(name) {
             let release = (shell.shown.color, shell.shown.deployment);
@@ -116,14 +126,12 @@ impl State {
                 self.checker.before.remove(&shell.shown.app);
             }
             self.checker.harmed.entry(shell.shown.app.clone()).or_default().insert(release, now);
-            let upstream = shell.shown.upstream.as_ref().map(|upstream| upstream.id.clone());
-            self.proxy.requests.retain(|request| Some(&request.upstream) != upstream.as_ref());
         }
     }
 
     /// What somebody kept from answering answers again, in the same life.
     pub(crate) fn goes_on(&mut self, name: &str) {
-        self.harm(name);
+        self.hang(name);
         let now = self.now();
         if let Some(shell) = self.docker.containers.get(name) {
             let release = (shell.shown.color, shell.shown.deployment);
@@ -154,11 +162,11 @@ impl State {
         }
     }
 
-    /// We stop a container that runs.
+    /// We stop a container that runs, or is paused.
     pub(crate) fn stopped_by_us(&mut self, name: &str) {
         let shell = &self.docker.containers[name].shown;
         let (app, release) = (shell.app.clone(), (shell.color, shell.deployment));
-        let id = shell.upstream.as_ref().map(|upstream| upstream.id.clone());
+        let id = shell.life.clone();
         let target =
             self.proxy.table.apps.iter().find(|routes| routes.app == app).and_then(|r| r.target.as_ref());
         let routed = target.is_some_and(|target| target.upstreams.iter().any(|u| Some(&u.id) == id.as_ref()));
@@ -205,7 +213,7 @@ impl State {
                     .docker
                     .of(app)
                     .filter(|shell| Some((shell.shown.color, shell.shown.deployment)) == live)
-                    .filter_map(|shell| shell.shown.upstream.as_ref().map(|upstream| upstream.id.clone()))
+                    .filter_map(|shell| shell.shown.life.clone())
                     .collect();
                 for request in &mut self.proxy.requests {
                     request.overdue |= request.app == *app && !live.contains(&request.upstream);

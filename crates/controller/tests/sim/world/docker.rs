@@ -136,7 +136,7 @@ impl Shell {
 
     fn end(&mut self, code: i64) {
         self.shown.state = ContainerState::Exited(Exit { code, ..Exit::default() });
-        self.shown.upstream = None;
+        (self.shown.life, self.shown.upstream) = (None, None);
         self.paused = None;
     }
 }
@@ -190,6 +190,7 @@ impl Docker {
             image: ImageId("sha256:good:foreign".to_owned()),
             state: ContainerState::Running,
             health: DockerHealth::Absent,
+            life: None,
             upstream: None,
             restart: RestartPolicy::Always,
             restarts: 0,
@@ -299,6 +300,7 @@ impl State {
             _ => DockerHealth::Absent,
         };
         let id = UpstreamId { container: shell.shown.id.clone(), started_at: now };
+        shell.shown.life = Some(id.clone());
         shell.shown.upstream = Some(Upstream { id, addr, protocol: Protocol::Http1 });
         let app = shell.shown.app.clone();
         self.hint(&app);
@@ -317,7 +319,7 @@ impl State {
 
     /// A person pauses it: it keeps its address, and answers nobody.
     pub(crate) fn pause_by_hand(&mut self, name: &str) {
-        self.harm(name);
+        self.hang(name);
         let shell = self.shell(name);
         shell.shown.state = ContainerState::Paused;
         shell.paused = shell.shown.upstream.take();
@@ -343,7 +345,7 @@ impl State {
 
     /// A person takes it off its network: it runs on, and nobody reaches it.
     pub(crate) fn disconnect_by_hand(&mut self, name: &str) {
-        self.harm(name);
+        self.hang(name);
         let shell = self.shell(name);
         shell.shown.upstream = None;
         shell.shown.drift = vec![Drift {
@@ -367,8 +369,8 @@ impl State {
         let shell = self.shell(&name);
         let left = shell.shown.drift.drain(..).any(|drift| drift.field == "network");
         if left && shell.runs() {
-            let id = UpstreamId { container: container.clone(), started_at: shell.started };
-            shell.shown.upstream = Some(Upstream { id, addr, protocol: Protocol::Http1 });
+            let id = shell.shown.life.clone();
+            shell.shown.upstream = id.map(|id| Upstream { id, addr, protocol: Protocol::Http1 });
             self.goes_on(&name);
         }
         let app = self.shell(&name).shown.app.clone();
@@ -474,6 +476,7 @@ impl State {
             image: group.image.clone(),
             state: ContainerState::Created,
             health: DockerHealth::Absent,
+            life: None,
             upstream: None,
             restart: group.restart,
             restarts: 0,
@@ -508,7 +511,7 @@ impl State {
 
     pub(crate) fn stop(&mut self, selector: &Selector) {
         for name in self.selected(selector) {
-            if self.shell(&name).runs() {
+            if self.shell(&name).shown.life.is_some() {
                 self.stopped_by_us(&name);
             }
             let shell = self.shell(&name);
