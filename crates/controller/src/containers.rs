@@ -1,6 +1,6 @@
 //! The containers of an app as they were last seen, and what they are to a release.
 
-use dockswap_core::machine::Release;
+use dockswap_core::machine::{Guarded, Release};
 use dockswap_core::ports::{Container, ContainerState, DeploymentFilter, Engine, EngineError, Selector};
 use dockswap_core::routes::UpstreamId;
 use dockswap_core::{AppName, Color, DeploymentId};
@@ -19,7 +19,7 @@ pub(crate) struct Containers(Arc<Known>);
 #[derive(Debug, Default)]
 struct Known {
     seen: Mutex<Seen>,
-    /// One hand at a time starts what is live, or stops it so that something else may run alone.
+    /// One hand at a time starts what ran before, or stops what may be wanted to run again.
     hand: tokio::sync::Mutex<()>,
     /// One looks at a time: of two looks that overlap nobody can say which shows the later world.
     turn: tokio::sync::Mutex<()>,
@@ -43,6 +43,8 @@ struct Guard {
     deployment: DeploymentId,
     /// The lives that may have traffic.
     admitted: BTreeSet<UpstreamId>,
+    /// Whether no life may, whatever it has proven: all that runs is about to be stopped.
+    is_shut: bool,
 }
 
 impl Guard {
@@ -80,7 +82,7 @@ impl Containers {
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The hand that starts or stops what is live: whoever holds it knows that nobody else's call is under way.
+    /// The hand that starts what ran before, or stops it: whoever holds it knows that nobody else's call is under way.
     /// Docker may take its time to start something, and would do so after it was stopped.
     pub(crate) async fn hand(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.0.hand.lock().await
@@ -103,23 +105,26 @@ impl Containers {
         containers
     }
 
-    /// Has every life that begins from now on in `release` prove itself before it gets traffic. What runs of it now
-    /// has done so, if it was not guarded before.
-    pub(crate) fn guard(&self, release: Option<&Release>) {
+    /// Has every life that begins from now on in what is to be guarded prove itself before it gets traffic. What runs
+    /// of it now has done so, if it was not guarded before; nothing has, of what is given up.
+    pub(crate) fn guard(&self, guarded: Option<&Guarded>) {
         let mut seen = self.seen();
-        let is_guarded = |release: &Release, guard: &Guard| {
-            (guard.color, guard.deployment) == (release.color, release.origin)
+        let before = seen.guard.take();
+        let (release, is_shut) = match guarded {
+            None => return,
+            Some(Guarded::Healed(release)) => (release, false),
+            Some(Guarded::GivenUp(release)) => (release, true),
         };
-        seen.guard = match (release, seen.guard.take()) {
-            (None, _) => None,
-            (Some(release), Some(guard)) if is_guarded(release, &guard) => Some(guard),
-            (Some(release), _) => {
+        let (color, deployment) = (release.color, release.origin);
+        let admitted = match before {
+            _ if is_shut => BTreeSet::new(),
+            Some(guard) if (guard.color, guard.deployment) == (color, deployment) => guard.admitted,
+            _ => {
                 let own = seen.containers.iter().filter(|container| belongs(container, release));
-                let admitted = own.filter_map(|container| Some(container.upstream.as_ref()?.id.clone()));
-                let admitted = admitted.collect();
-                Some(Guard { color: release.color, deployment: release.origin, admitted })
+                own.filter_map(|container| Some(container.upstream.as_ref()?.id.clone())).collect()
             }
         };
+        seen.guard = Some(Guard { color, deployment, admitted, is_shut });
     }
 
     /// Those whose present life has yet to prove itself.
@@ -134,9 +139,9 @@ impl Containers {
         self.seen().guard.as_ref().is_some_and(|guard| !guard.admitted.is_empty())
     }
 
-    /// A life has proven itself.
+    /// A life has proven itself. Too late for one whose release was given up meanwhile.
     pub(crate) fn admit(&self, life: &UpstreamId) {
-        if let Some(guard) = &mut self.seen().guard {
+        if let Some(guard) = self.seen().guard.as_mut().filter(|guard| !guard.is_shut) {
             guard.admitted.insert(life.clone());
         }
     }

@@ -172,6 +172,8 @@ impl Work {
         if let Err(failure) = self.clear_the_way(&release).await {
             return Event::ContainerFailed(failure);
         }
+        // What upkeep has begun to stop, for nobody wanted it to run, is started after that.
+        let _hand = if group.is_none() { Some(self.containers.hand().await) } else { None };
         let start = || async {
             let question = self.containers.ask();
             let started = match &group {

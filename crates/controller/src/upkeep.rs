@@ -227,6 +227,11 @@ impl Upkeeper {
             tracing::warn!(app = %machine.app(), %error, "the standby is not stopped");
             return;
         }
+        let _hand = self.containers.hand().await;
+        // Somebody may have ordered it back meanwhile.
+        if !self.machine().upkeep().cold.contains(release) {
+            return;
+        }
         let selector = only(machine.app(), release.color, release.origin);
         if let Err(error) = self.shared.ports.engine.ensure_stopped(&selector, policy.stop_timeout).await {
             tracing::warn!(app = %machine.app(), %error, "the standby does not stop");

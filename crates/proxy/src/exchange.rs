@@ -10,7 +10,7 @@ use crate::notable::Notable;
 use crate::pages::Page;
 use crate::pool::{Sender, Share};
 use crate::proxy::{Entry, Proxy};
-use crate::reach::{Over, reach};
+use crate::reach::{Over, Unreached, reach};
 use crate::request_body::{Progress, RequestBody};
 use crate::upstream::{Hold, InFlight, Upstream};
 use http::{Request, Response, StatusCode};
@@ -45,6 +45,9 @@ pub(crate) enum Exchange {
     Answered(Incame, InFlight),
     /// This upstream accepted no connection: the request is whole, and in flight nowhere.
     Refused(Arc<Upstream>),
+    /// No route leads to this upstream any more, and nothing was sent there: the request is whole, and in flight
+    /// nowhere.
+    Departed,
     /// A connection that had been used before broke, and the request, whole as it is, may be sent again.
     Again(Entry),
     /// There will be no answer.
@@ -73,7 +76,8 @@ pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: &mut Outgoing
     let terms = &entry.app.terms;
     let (sender, was_reused) = match reach(proxy, &upstream, entry.closings, over, terms.connect_time).await {
         Ok(found) => found,
-        Err(error) => {
+        Err(Unreached::Departed) => return Exchange::Departed,
+        Err(Unreached::Refused(error)) => {
             tracing::debug!(addr = %upstream.addr(), %error, "an upstream refused a connection");
             upstream.note_refusal();
             return Exchange::Refused(upstream);
@@ -82,10 +86,6 @@ pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: &mut Outgoing
     let was_closed = || upstream.closings() != entry.closings;
     if was_closed() {
         return Exchange::Failed(Page::Unavailable);
-    }
-    if !was_reused && !upstream.is_routed() {
-        // While it was connected to, its routes left it: it may be gone, and its address another container's by now.
-        return Exchange::Refused(upstream);
     }
     entry.app.tally.reached(if was_reused { Reached::Again } else { Reached::Anew });
     let progress = request.body().progress();

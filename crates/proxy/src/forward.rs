@@ -225,6 +225,11 @@ impl Order {
                         found => found.map_err(|_| Page::BadGateway)?,
                     };
                 }
+                // Where its route leads now.
+                Exchange::Departed => {
+                    let entered = route.enter(&tried, &mut notes.app).await;
+                    entry = entered.map_err(Turned::into_page)?;
+                }
                 // Once: a fresh connection that breaks is no reason to try again.
                 Exchange::Again(same) => {
                     entry = same;

@@ -117,11 +117,13 @@ impl Proxy {
     /// Puts `table` in force. When this returns, every request that begins later sees it, and every
     /// request that saw the one before and goes on is counted on its upstream.
     pub(crate) fn swap(&self, table: &Arc<Table>) {
+        let targets = || table.source().apps.iter().filter_map(|app| app.target.as_ref());
+        let routed = || targets().flat_map(|target| &target.upstreams);
+        self.upstreams.route_also(routed());
         let before = self.table.swap(Arc::clone(table));
         before.release(table);
         self.meter.keep_only(table.source());
-        let targets = table.source().apps.iter().filter_map(|app| app.target.as_ref());
-        self.upstreams.route_only(targets.flat_map(|target| &target.upstreams));
+        self.upstreams.route_only(routed());
     }
 
     /// The certificates in force.

@@ -44,6 +44,22 @@ pub(crate) enum Over {
     Fresh,
 }
 
+/// Why a request has no connection.
+#[derive(Debug)]
+pub(crate) enum Unreached {
+    /// None could be opened.
+    Refused(io::Error),
+    /// While one was opened, the last route to the upstream went away. So may the upstream, and its address be
+    /// another container's by now.
+    Departed,
+}
+
+impl From<io::Error> for Unreached {
+    fn from(error: io::Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
 /// A connection to `upstream`, and whether it was used before.
 /// `closings`: how often the upstream had been closed when the request was counted in. `patience`: how long one may take
 /// that has to be opened.
@@ -53,7 +69,7 @@ pub(crate) async fn reach(
     closings: u64,
     over: Over,
     patience: Duration,
-) -> io::Result<(Sender, bool)> {
+) -> Result<(Sender, bool), Unreached> {
     let pool = upstream.pool();
     let there = match (over, upstream.protocol()) {
         (Over::Any, Protocol::Http1) => pool.take(),
@@ -63,7 +79,13 @@ pub(crate) async fn reach(
     let reached = match there {
         Some(sender) => (sender, true),
         // Seldom, and large: it does not take up room in every request.
-        None => Box::pin(timeout(patience, open_one(proxy, upstream, closings, over))).await??,
+        None => {
+            let opened = Box::pin(timeout(patience, open_one(proxy, upstream, closings, over))).await;
+            if !upstream.is_routed() {
+                return Err(Unreached::Departed);
+            }
+            opened.map_err(io::Error::from)??
+        }
     };
     upstream.note_acceptance();
     Ok(reached)

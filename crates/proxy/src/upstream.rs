@@ -121,7 +121,7 @@ impl Upstream {
         self.load.load(Ordering::SeqCst)
     }
 
-    /// Whether the table in force leads here.
+    /// Whether the table in force leads here, or the next one does.
     pub(crate) fn is_routed(&self) -> bool {
         self.routed.load(Ordering::SeqCst)
     }
@@ -281,6 +281,15 @@ impl Upstreams {
             })
         });
         Arc::clone(upstream)
+    }
+
+    /// The table that comes into force next leads to `routed` too. To be called before the swap: whoever sees the table
+    /// sees this.
+    pub(crate) fn route_also<'a>(&self, routed: impl Iterator<Item = &'a routes::Upstream>) {
+        let known = lock(&self.known);
+        for upstream in routed.filter_map(|data| known.get(data)) {
+            upstream.routed.store(true, Ordering::SeqCst);
+        }
     }
 
     /// The table in force leads to `routed` and nowhere else. To be called after every swap, before

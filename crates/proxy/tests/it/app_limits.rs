@@ -1,9 +1,9 @@
 //! Limits of one app: what they cut, and that they cut nobody else's.
 
 use crate::http2::client::{Client, Pieces, get, held, whole};
-use crate::support::{Running, Wire, any_host, app, eventually, host, soon, upstream};
+use crate::support::{Running, Wire, any_host, app, eventually, host, soon};
 use crate::upgrades::{echo, say, upgrade};
-use crate::upstreams::App;
+use crate::upstreams::{App, BlackHole};
 use bytes::Bytes;
 use dockswap_core::limits::TrafficLimits;
 use dockswap_core::routes::{AppRoutes, Upstream};
@@ -12,7 +12,6 @@ use http::{Request, StatusCode};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::net::TcpSocket;
 
 const SHORT: Duration = Duration::from_millis(300);
 const LONG: Duration = Duration::from_hours(1);
@@ -131,18 +130,10 @@ async fn an_app_has_its_own_time_to_begin_an_answer() {
 
 #[tokio::test]
 async fn an_app_has_its_own_time_to_accept_a_connection() {
-    // Nobody accepts, and there is room for no one to wait.
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let full = socket.listen(1).unwrap();
-    let addr = full.local_addr().unwrap();
-    let mut waiting = Vec::new();
-    while let Ok(connected) = tokio::time::timeout(SHORT, tokio::net::TcpStream::connect(addr)).await {
-        waiting.push(connected.unwrap());
-    }
+    let hole = BlackHole::open().await;
     let (_dir, proxy) = start(Limits { connect_time: LONG, ..Limits::default() }).await;
     let limits = TrafficLimits { connect_timeout: Some(SHORT), ..TrafficLimits::default() };
-    proxy.apply(vec![limited("web", &upstream(addr), limits)]).await.unwrap();
+    proxy.apply(vec![limited("web", &hole.upstream, limits)]).await.unwrap();
     assert_eq!(proxy.connect().await.get_from("web", "/").await.status(), 502);
 }
 

@@ -1,8 +1,8 @@
 //! What goes wrong between the proxy and an app: resets, addresses that change hands, transfers and
 //! tunnels that a switch overtakes, apps that fall silent. Each test is a row of the fault matrix.
 
-use crate::support::{Message, PATIENCE, Running, Wire, app, eventually, host, soon, upstream};
-use crate::upstreams::App;
+use crate::support::{Message, PATIENCE, Running, Wire, app, eventually, host, soon};
+use crate::upstreams::{App, BlackHole};
 use dockswap_core::ports::Router;
 use dockswap_proof::Proof;
 use dockswap_proxy::Limits;
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 fn target(request: &Message) -> String {
@@ -314,22 +314,6 @@ async fn scar_p07_another_protocol_ends_without_a_word_of_ours() {
     dockswap_proof::kept("scar-P07", "a tunnel of another protocol, ended by its drain");
 }
 
-/// Where connections are neither accepted nor refused.
-async fn black_hole() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let listener = socket.listen(1).unwrap();
-    let addr = listener.local_addr().unwrap();
-    let mut held = Vec::new();
-    // Until its queue is full.
-    while let Ok(Ok(stream)) =
-        tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(addr)).await
-    {
-        held.push(stream);
-    }
-    (addr, listener, held)
-}
-
 #[tokio::test]
 async fn p16_every_wait_for_an_app_ends() {
     const SHORT: Duration = Duration::from_millis(200);
@@ -337,7 +321,7 @@ async fn p16_every_wait_for_an_app_ends() {
     let limits = Limits { connect_time: SHORT, answer_time: SHORT, silence_time: SHORT, ..Limits::default() };
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start_with(&dir, limits).await;
-    let (addr, _listener, _held) = black_hole().await;
+    let hole = BlackHole::open().await;
     let app = App::start_with(|mut wire| async move {
         let Some(head) = wire.head().await else { return };
         match target(&head).as_str() {
@@ -350,7 +334,7 @@ async fn p16_every_wait_for_an_app_ends() {
     .await;
     proxy
         .apply(vec![
-            self::app("hole", vec![host("hole")], [&upstream(addr)]),
+            self::app("hole", vec![host("hole")], [&hole.upstream]),
             self::app("web", vec![host("web")], [&app.upstream]),
         ])
         .await

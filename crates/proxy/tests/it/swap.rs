@@ -1,7 +1,7 @@
 //! A switch loses nothing, and is seen by every request that begins after it.
 
 use crate::support::{PATIENCE, Running, Wire, any_host, app, eventually, host, soon, upstream};
-use crate::upstreams::App;
+use crate::upstreams::{App, BlackHole};
 use dockswap_core::ports::Router;
 use dockswap_core::routes::InFlight;
 use dockswap_proof::Proof;
@@ -259,4 +259,24 @@ async fn scar_p12_a_new_life_at_the_same_address_gets_new_connections() {
     wire.get("/").await;
     assert_eq!(server.connections.load(Ordering::SeqCst), connections + 1);
     dockswap_proof::kept("scar-P12", "proxy alone, another life at the same address");
+}
+
+/// Scar P12 again: a connection that is asked for while a container ends may be accepted by the next holder of its
+/// address.
+#[tokio::test]
+async fn scar_p12_what_was_connected_to_while_its_routes_left_it_is_sent_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = Running::start(&dir).await;
+    let hole = BlackHole::open().await;
+    proxy.lead_to([&hole.upstream]).await;
+    let mut wire = proxy.connect().await;
+    wire.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello").await;
+    eventually("it is in flight", || async { proxy.in_flight().await == (1, 0) }).await;
+    let live = App::start("live ").await;
+    proxy.lead_to([&live.upstream]).await;
+    let left = hole.upstream.clone();
+    let _next_holder = hole.serve("somebody else ");
+    assert_eq!(wire.message().await.text(), "live hello");
+    proxy.drained(&left).await;
+    dockswap_proof::kept("scar-P12", "a connection that was opened while its upstream left the routes");
 }

@@ -4,8 +4,10 @@ use crate::support::{Message, Wire, upstream};
 use dockswap_core::routes::Upstream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::net::TcpListener;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 
 /// An app: answers every request with its name, and the request's body.
 pub(crate) struct App {
@@ -72,6 +74,34 @@ impl App {
     pub(crate) async fn kill(self) {
         self.serving.abort();
         assert!(self.serving.await.is_err());
+    }
+}
+
+/// Where connections are neither accepted nor refused, for want of room to wait.
+pub(crate) struct BlackHole {
+    pub(crate) upstream: Upstream,
+    listener: TcpListener,
+    waiting: Vec<TcpStream>,
+}
+
+impl BlackHole {
+    pub(crate) async fn open() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        // Until its queue is full.
+        while let Ok(connected) = timeout(Duration::from_millis(200), TcpStream::connect(addr)).await {
+            waiting.push(connected.unwrap());
+        }
+        Self { upstream: upstream(addr), listener, waiting }
+    }
+
+    /// From now on every connection is accepted, and answered by an app of this name.
+    pub(crate) fn serve(self, name: &str) -> App {
+        drop(self.waiting);
+        App::start_on(self.listener, name)
     }
 }
 
