@@ -139,6 +139,15 @@ impl Containers {
         self.seen().guard.as_ref().is_some_and(|guard| !guard.admitted.is_empty())
     }
 
+    /// Lets no life of what is guarded have traffic any more, unless one has it: then nothing changes. Returns whether
+    /// none has.
+    pub(crate) fn shut(&self) -> bool {
+        let mut seen = self.seen();
+        let Some(guard) = &mut seen.guard else { return true };
+        guard.is_shut |= guard.admitted.is_empty();
+        guard.is_shut
+    }
+
     /// A life has proven itself. Too late for one whose release was given up meanwhile.
     pub(crate) fn admit(&self, life: &UpstreamId) {
         if let Some(guard) = self.seen().guard.as_mut().filter(|guard| !guard.is_shut) {

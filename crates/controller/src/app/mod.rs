@@ -296,6 +296,13 @@ impl App {
             Message::Noticed(event @ Event::StandbyLost(_)) => {
                 let _ = self.notice(&event).await;
             }
+            // It may be old: what has proven itself meanwhile serves, and is given up when it has ended once more.
+            Message::Noticed(event @ Event::GivenUp(_)) => {
+                if self.containers.shut() {
+                    let _ = self.notice(&event).await;
+                    self.containers.guard(self.machine.guarded().as_ref());
+                }
+            }
             Message::Noticed(event) => self.notice_surely(event).await,
             // The routes follow before the next message.
             Message::Observed => {}
