@@ -1,6 +1,6 @@
 //! The containers of an app as they were last seen, and what they are to a release.
 
-use dockswap_core::machine::{Guarded, Release};
+use dockswap_core::machine::Release;
 use dockswap_core::ports::{Container, ContainerState, DeploymentFilter, Engine, EngineError, Selector};
 use dockswap_core::routes::UpstreamId;
 use dockswap_core::{AppName, Color, DeploymentId};
@@ -43,8 +43,6 @@ struct Guard {
     deployment: DeploymentId,
     /// The lives that may have traffic.
     admitted: BTreeSet<UpstreamId>,
-    /// Whether no life may, whatever it has proven: all that runs is about to be stopped.
-    is_shut: bool,
 }
 
 impl Guard {
@@ -105,26 +103,23 @@ impl Containers {
         containers
     }
 
-    /// Has every life that begins from now on in what is to be guarded prove itself before it gets traffic. What runs
-    /// of it now has done so, if it was not guarded before; nothing has, of what is given up.
-    pub(crate) fn guard(&self, guarded: Option<&Guarded>) {
+    /// Has every life that begins from now on in `release` prove itself before it gets traffic. What runs of it now
+    /// has done so, if it was not guarded before.
+    pub(crate) fn guard(&self, release: Option<&Release>) {
         let mut seen = self.seen();
-        let before = seen.guard.take();
-        let (release, is_shut) = match guarded {
-            None => return,
-            Some(Guarded::Healed(release)) => (release, false),
-            Some(Guarded::GivenUp(release)) => (release, true),
+        let is_guarded = |release: &Release, guard: &Guard| {
+            (guard.color, guard.deployment) == (release.color, release.origin)
         };
-        let (color, deployment) = (release.color, release.origin);
-        let admitted = match before {
-            _ if is_shut => BTreeSet::new(),
-            Some(guard) if (guard.color, guard.deployment) == (color, deployment) => guard.admitted,
-            _ => {
+        seen.guard = match (release, seen.guard.take()) {
+            (None, _) => None,
+            (Some(release), Some(guard)) if is_guarded(release, &guard) => Some(guard),
+            (Some(release), _) => {
                 let own = seen.containers.iter().filter(|container| belongs(container, release));
-                own.filter_map(|container| Some(container.upstream.as_ref()?.id.clone())).collect()
+                let admitted = own.filter_map(|container| Some(container.upstream.as_ref()?.id.clone()));
+                let admitted = admitted.collect();
+                Some(Guard { color: release.color, deployment: release.origin, admitted })
             }
         };
-        seen.guard = Some(Guard { color, deployment, admitted, is_shut });
     }
 
     /// Those whose present life has yet to prove itself.
@@ -139,18 +134,9 @@ impl Containers {
         self.seen().guard.as_ref().is_some_and(|guard| !guard.admitted.is_empty())
     }
 
-    /// Lets no life of what is guarded have traffic any more, unless one has it: then nothing changes. Returns whether
-    /// none has.
-    pub(crate) fn shut(&self) -> bool {
-        let mut seen = self.seen();
-        let Some(guard) = &mut seen.guard else { return true };
-        guard.is_shut |= guard.admitted.is_empty();
-        guard.is_shut
-    }
-
-    /// A life has proven itself. Too late for one whose release was given up meanwhile.
+    /// A life has proven itself.
     pub(crate) fn admit(&self, life: &UpstreamId) {
-        if let Some(guard) = self.seen().guard.as_mut().filter(|guard| !guard.is_shut) {
+        if let Some(guard) = &mut self.seen().guard {
             guard.admitted.insert(life.clone());
         }
     }

@@ -264,8 +264,7 @@ impl Work {
             return Ok(AppRoutes::of(&self.machine, &[]));
         };
         if self.machine.given_up() == Some(release) {
-            // What runs of it unproven is being stopped: no table leads there, and where nothing else runs, to nobody.
-            return Ok(AppRoutes::of(&self.machine, &self.containers.routable()));
+            return Ok(AppRoutes::of(&self.machine, &[]));
         }
         let routable = || {
             AppRoutes::of(&self.machine, &self.containers.all())

@@ -186,6 +186,8 @@ impl AppRoutes {
             upstreams: containers
                 .iter()
                 .filter(|container| container.app == *machine.app() && release.owns(container))
+                // What runs of what was given up is about to be stopped.
+                .filter(|_| machine.given_up() != Some(release))
                 .filter_map(|container| container.upstream.clone())
                 .collect(),
         });

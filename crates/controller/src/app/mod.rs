@@ -298,9 +298,8 @@ impl App {
             }
             // It may be old: what has proven itself meanwhile serves, and is given up when it has ended once more.
             Message::Noticed(event @ Event::GivenUp(_)) => {
-                if self.containers.shut() {
+                if !self.containers.admits_any() {
                     let _ = self.notice(&event).await;
-                    self.containers.guard(self.machine.guarded().as_ref());
                 }
             }
             Message::Noticed(event) => self.notice_surely(event).await,

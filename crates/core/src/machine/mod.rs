@@ -57,16 +57,6 @@ pub enum Readiness {
     Busy,
 }
 
-/// A release of which not every container that runs may have traffic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Guarded {
-    /// It serves while nothing is on its way anywhere: a container that begins a new life gets traffic once that one
-    /// has proven itself.
-    Healed(Release),
-    /// It ended too often: what runs of it is about to be stopped, and gets none.
-    GivenUp(Release),
-}
-
 impl Machine {
     /// An app that nothing is known of yet. It has no row until its first transition is committed.
     #[must_use]
@@ -162,12 +152,11 @@ impl Machine {
         self.phase.upkeep()
     }
 
-    /// The release of which not every container that runs may have traffic. What is given up is guarded all along,
-    /// until it is healed again, whatever a deployment does meanwhile.
+    /// The release that serves while nothing is on its way anywhere: a container of it that begins a new life gets
+    /// traffic once that one has proven itself. What is given up is guarded all along, until it is healed again.
     #[must_use]
-    pub fn guarded(&self) -> Option<Guarded> {
-        let given_up = || self.given_up().cloned().map(Guarded::GivenUp);
-        self.upkeep().live.map(Guarded::Healed).or_else(given_up)
+    pub fn guarded(&self) -> Option<Release> {
+        self.upkeep().live.or_else(|| self.given_up().cloned())
     }
 
     /// What has the traffic, ended too often, and is not healed any more.

@@ -231,6 +231,15 @@ impl State {
             let now = self.now();
             self.checker.harmed.entry(app.clone()).or_default().insert((back.color, back.origin), now);
         }
+        if let Some(given_up) = machine.given_up() {
+            // It may answer between two deaths, and is stopped all the same: that is on record too.
+            let now = self.now();
+            self.checker
+                .harmed
+                .entry(app.clone())
+                .or_default()
+                .insert((given_up.color, given_up.origin), now);
+        }
         if machine.serving().is_some() && event.event_type == "traffic_switched" {
             self.tally.switches += 1;
             self.checker.served.insert(app.clone());
@@ -375,6 +384,7 @@ impl State {
         let known = self.checker.trusted.entry(app.clone()).or_default();
         known.extend(trusted.difference(&wanting));
         known.retain(|release| matters.contains(release));
+        let given_up = machine.given_up().map(|release| (release.color, release.origin));
         let none = BTreeMap::new();
         let set_right = self.checker.set_right.get(app).unwrap_or(&none);
         if let Some(harmed) = self.checker.harmed.get_mut(app) {
@@ -382,7 +392,8 @@ impl State {
             harmed.retain(|release, since| {
                 let unseen = routed != Some(*release) && now.saturating_since(*since) < UNSEEN;
                 let behind = set_right.get(release).is_some_and(|set_right| set_right.is_behind(now));
-                matters.contains(release) && (!healthy.contains(release) || unseen || behind)
+                let excused = unseen || behind || given_up == Some(*release);
+                matters.contains(release) && (!healthy.contains(release) || excused)
             });
         }
         healthy
