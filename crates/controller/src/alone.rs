@@ -8,7 +8,7 @@ use dockswap_core::DeploymentId;
 use dockswap_core::machine::{Failure, Machine, Release};
 use dockswap_core::ports::{Container, Probe};
 use dockswap_core::spec::{RestartPolicy, Strategy};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -25,18 +25,23 @@ impl Shared {
         seen: Vec<Container>,
     ) -> Vec<Container> {
         let known = machine.releases();
-        let mut excluded = Vec::new();
-        for container in seen.into_iter().filter(|container| !belongs(container, release)) {
-            let is_excluded = release.runs_alone()
-                || match known.iter().find(|other| other.owns(&container)) {
+        let others: Vec<Container> =
+            seen.into_iter().filter(|container| !belongs(container, release)).collect();
+        // Asked once of each version: it is stopped as a whole, so that one answer must hold for all that runs of it.
+        let version = |container: &Container| (container.color, container.deployment);
+        let mut is_excluded = BTreeMap::new();
+        for container in &others {
+            if is_excluded.contains_key(&version(container)) {
+                continue;
+            }
+            let excluded = release.runs_alone()
+                || match known.iter().find(|other| other.owns(container)) {
                     Some(other) => other.runs_alone(),
                     None => self.ran_alone(container.deployment).await,
                 };
-            if is_excluded {
-                excluded.push(container);
-            }
+            is_excluded.insert(version(container), excluded);
         }
-        excluded
+        others.into_iter().filter(|container| is_excluded[&version(container)]).collect()
     }
 
     /// Whether the version that `deployment` brought must run alone. Where that cannot be read, it is taken for one
