@@ -338,7 +338,7 @@ impl Work {
     async fn stop(&self, release: &Release) -> Event {
         let policy = &release.plan.policy;
         // What upkeep has begun to start is not started after it was stopped.
-        let _hand = if self.machine.is_held() { Some(self.containers.hand().await) } else { None };
+        let _hand = self.containers.hand().await;
         if let Err(failure) = self.vacate(&self.containers.of(release), policy.drain_timeout).await {
             return Event::StopFailed(failure);
         }
@@ -380,6 +380,8 @@ impl Work {
         let policies: Vec<_> =
             self.machine.releases().into_iter().map(|release| &release.plan.policy).collect();
         let patience = policies.iter().map(|policy| policy.drain_timeout).max().unwrap_or_default();
+        // Ditto: nor is it made anew.
+        let _hand = self.containers.hand().await;
         if let Err(failure) = self.vacate(&self.containers.all(), patience).await {
             return Event::StopFailed(failure);
         }
