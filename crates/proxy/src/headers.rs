@@ -1,6 +1,7 @@
 //! Which header fields pass from one side to the other (RFC 9110, section 7.6.1), and which the
 //! proxy sets itself. Pure functions over header maps.
 
+use crate::fields::decimal;
 use crate::notable::{Field, Notable};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
@@ -64,7 +65,9 @@ pub(crate) fn prepare_request(
         remove_where(headers, |name| {
             let stays_here =
                 matches!(name.as_str(), "proxy-authorization" | "http2-settings" | "expect" | "trailer");
-            stays_here || is_claim_about_origin(name)
+            // Servers that hand fields on in variables of the environment take these for what frames the request.
+            let looks_like_framing = matches!(name.as_str(), "content_length" | "transfer_encoding");
+            stays_here || looks_like_framing || is_claim_about_origin(name)
         });
     }
     if framing == BodyFraming::Chunked {
@@ -142,23 +145,16 @@ pub(crate) fn prepare_answer(headers: &mut HeaderMap, notable: Notable) {
 }
 
 /// A length that was said twice, in two fields or in one (`3, 3`), may be taken by whom it is sent to, and
-/// passed on as one alone (RFC 9110, section 8.6). Lengths that differ say nothing.
+/// passed on as one alone, written as everybody writes it (RFC 9110, section 8.6). Lengths that differ say nothing.
 fn say_length_once(headers: &mut HeaderMap) {
     let once = {
-        let all = headers.get_all(CONTENT_LENGTH);
-        let mut fields = all.iter();
-        match (fields.next(), fields.next()) {
-            (None, _) => return,
-            (Some(one), None) if one.as_bytes().iter().all(u8::is_ascii_digit) => return,
-            _ => {}
-        }
-        let mut lengths = all.iter().flat_map(tokens);
-        let (Some(first), Some(second)) = (lengths.next(), lengths.next()) else { return };
-        let same = first == second && lengths.all(|other| other == first);
-        HeaderValue::from_str(first).ok().filter(|_| same)
+        let said = headers.get_all(CONTENT_LENGTH);
+        let mut lengths = said.iter().flat_map(tokens).map(|length| decimal(length.as_bytes()));
+        let first = lengths.next().flatten();
+        first.filter(|_| lengths.all(|other| other == first))
     };
     headers.remove(CONTENT_LENGTH);
-    headers.extend(once.map(|once| (CONTENT_LENGTH, once)));
+    headers.extend(once.map(|once| (CONTENT_LENGTH, once.into())));
 }
 
 /// Makes the header fields of a 101 fit for a client.
@@ -326,6 +322,15 @@ mod tests {
     }
 
     #[test]
+    fn what_frames_a_request_is_said_once_and_in_one_way() {
+        for (said, sent) in [("5", "5"), ("0", "0"), ("0005", "5"), ("00000000000000000000000000000005", "5")] {
+            assert_eq!(prepared(&[("content-length", said)]), map(&[("content-length", sent)]), "{said}");
+        }
+        let fields = [("content-length", "5"), ("content_length", "6"), ("transfer_encoding", "chunked")];
+        assert_eq!(prepared(&fields), map(&[("content-length", "5")]));
+    }
+
+    #[test]
     fn trailers_and_upgrades_are_asked_for_anew() {
         let fields = [("te", "trailers, deflate"), ("connection", "TE")];
         assert_eq!(prepared(&fields), map(&[("te", "trailers"), ("connection", "te")]));
@@ -385,6 +390,9 @@ mod tests {
         assert_eq!(length(&["3"]), ["3"]);
         assert_eq!(length(&["3, 3"]), ["3"]);
         assert_eq!(length(&["3", "3,3"]), ["3"]);
+        assert_eq!(length(&["003"]), ["3"]);
+        assert_eq!(length(&["3", "03"]), ["3"]);
         assert!(length(&["3", "4"]).is_empty() && length(&["3, 4"]).is_empty());
+        assert!(length(&["+3"]).is_empty() && length(&["3, x"]).is_empty() && length(&[""]).is_empty());
     }
 }

@@ -164,17 +164,18 @@ impl Connection<'_> {
                 Poll::Pending => break,
             }
         }
-        let phase = if line.read.is_empty() { Phase::Between } else { Phase::Head };
+        let rests = line.read.is_empty();
         drop(line);
+        // What has begun to send something is not resting again, once it turns out that it was an empty line: a client
+        // that sends nothing else would have as long as it likes.
+        let has_begun = !rests || self.reading_for == Some(Phase::Head);
+        let phase = if has_begun { Phase::Head } else { Phase::Between };
         if self.reading_for != Some(phase) {
             self.reading_for = Some(phase);
             self.reading.set(if phase == Phase::Head { limits.head_time } else { limits.idle_time });
         }
         ready!(self.reading.poll(cx));
-        Poll::Ready(match phase {
-            Phase::Between => Ok(Next::None),
-            Phase::Head => Err(io::ErrorKind::TimedOut.into()),
-        })
+        Poll::Ready(if rests { Ok(Next::None) } else { Err(io::ErrorKind::TimedOut.into()) })
     }
 
     /// Begins to have a request answered.

@@ -14,7 +14,7 @@ pub(crate) enum Field {
     Upgrade,
     /// One that may have to stay behind, for another reason than those above.
     Doubtful,
-    /// A length that is said more than once, or is no plain number.
+    /// A length that is said more than once, or is no number as everybody writes it.
     DoubtfulLength,
 }
 
@@ -33,7 +33,11 @@ impl Notable {
     /// There is this one.
     pub(crate) fn note(&mut self, name: &HeaderName, value: &HeaderValue) {
         let Some(field) = field(name) else { return };
-        let is_plain = || value.as_bytes().iter().all(u8::is_ascii_digit);
+        // Zeros in front of it are read by some as another base, or as one digit too many.
+        let is_plain = || match value.as_bytes() {
+            [] | [b'0', _, ..] => false,
+            digits => digits.iter().all(u8::is_ascii_digit),
+        };
         if field == Field::ContentLength && (self.has(field) || !is_plain()) {
             self.0 |= bit(Field::DoubtfulLength);
         }
@@ -58,14 +62,16 @@ fn field(name: &HeaderName) -> Option<Field> {
         "te" => Field::Te,
         "transfer-encoding" => Field::TransferEncoding,
         "upgrade" => Field::Upgrade,
-        "expect"
+        "content_length"
+        | "expect"
         | "forwarded"
         | "http2-settings"
         | "keep-alive"
         | "proxy-authenticate"
         | "proxy-authorization"
         | "proxy-connection"
-        | "trailer" => Field::Doubtful,
+        | "trailer"
+        | "transfer_encoding" => Field::Doubtful,
         // Also in spellings that some servers take for the same.
         _ if name.starts_with("x-") || name.starts_with("x_") => Field::Doubtful,
         _ => return None,
@@ -80,7 +86,7 @@ mod tests {
     fn what_a_message_has_is_found_and_nothing_else() {
         let found = |names: &[&'static str]| {
             let fields =
-                names.iter().map(|name| (HeaderName::from_static(name), HeaderValue::from_static("")));
+                names.iter().map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1")));
             let found = Notable::of(&fields.collect());
             let all = [
                 Field::Connection,
@@ -104,10 +110,19 @@ mod tests {
             found.has(Field::DoubtfulLength)
         };
         assert!(!lengths(&["3"]) && lengths(&["3", "3"]) && lengths(&["3, 3"]) && lengths(&["+3"]));
+        assert!(!lengths(&["0"]) && !lengths(&["30"]) && lengths(&["03"]) && lengths(&["00"]));
         assert_eq!(found(&["upgrade", "host", "connection"]), [Field::Connection, Field::Upgrade]);
         assert_eq!(found(&["te", "content-type"]), [Field::ContentType, Field::Te]);
         assert_eq!(found(&["transfer-encoding", "keep-alive"]), [Field::TransferEncoding, Field::Doubtful]);
-        for doubtful in ["forwarded", "x-forwarded-for", "x_real-ip", "expect", "proxy-authorization"] {
+        for doubtful in [
+            "forwarded",
+            "x-forwarded-for",
+            "x_real-ip",
+            "expect",
+            "proxy-authorization",
+            "content_length",
+            "transfer_encoding",
+        ] {
             assert_eq!(found(&[doubtful]), [Field::Doubtful], "{doubtful}");
         }
     }

@@ -2,7 +2,7 @@
 //! connection can be used again. Pure functions over bytes that were read: knows no sockets.
 
 use super::Nonsense;
-use crate::extent::{Chunk, Extent};
+use crate::extent::Extent;
 use crate::fields::{decimal, fields, says};
 use crate::headers::has_known_encoding;
 use crate::notable::{Field, Notable};
@@ -79,7 +79,7 @@ fn extent(answer: &Response<()>, notable: Notable, method: &Method) -> Result<Ex
     if has_encoding {
         // HTTP/1.0 has none: who says it nevertheless may mean anything.
         let known = answer.version() == Version::HTTP_11;
-        return if known { Ok(Extent::Chunked(Chunk::Size)) } else { Err(Nonsense::Encoding) };
+        return if known { Ok(Extent::CHUNKED) } else { Err(Nonsense::Encoding) };
     }
     if !notable.has(Field::ContentLength) {
         return Ok(Extent::ToEnd);
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_body_goes_as_far_as_the_standard_says() {
-        let chunked = Extent::Chunked(Chunk::Size);
+        let chunked = Extent::CHUNKED;
         for (text, expected) in [
             ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", (Extent::Sized(5), true)),
             (

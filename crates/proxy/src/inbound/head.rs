@@ -1,7 +1,7 @@
 //! The head of a request (RFC 9112, sections 3 to 6), read once and strictly: what two readers could take for two
 //! things is refused here, and never repaired. Pure functions over bytes that were read: knows no sockets.
 
-use crate::extent::{Chunk, Extent};
+use crate::extent::Extent;
 use crate::fields::{decimal, fields, has_bare_line_feed, says};
 use crate::limits::Limits;
 use crate::notable::{Field, Notable};
@@ -143,7 +143,7 @@ fn extent(version: Version, fields: &HeaderMap, notable: Notable) -> Result<Exte
         (false, true) => {
             let known =
                 version == Version::HTTP_11 && only(TRANSFER_ENCODING)?.eq_ignore_ascii_case(b"chunked");
-            if known { Ok(Extent::Chunked(Chunk::Size)) } else { Err(Refusal::Malformed) }
+            if known { Ok(Extent::CHUNKED) } else { Err(Refusal::Malformed) }
         }
         (true, true) => Err(Refusal::Malformed),
     }
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_body_goes_as_far_as_one_field_says() {
-        let chunked = Extent::Chunked(Chunk::Size);
+        let chunked = Extent::CHUNKED;
         for (fields, expected) in [
             ("", Extent::Sized(0)),
             ("Content-Length: 0\r\n", Extent::Sized(0)),

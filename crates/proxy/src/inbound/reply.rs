@@ -7,8 +7,8 @@ use crate::answer::BrokenAnswer;
 use crate::parcel::Parcel;
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST,
-    HeaderMap, HeaderName, MAX_FORWARDS, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+    HOST, HeaderMap, HeaderName, MAX_FORWARDS, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{StatusCode, Version, response};
 use hyper::body::Body;
@@ -163,12 +163,13 @@ impl Reply {
     }
 }
 
-/// Whether a field may stand behind a body: those that say what it is, whose or where to, must be known before it (RFC
-/// 9110, section 6.5.1).
+/// Whether a field may stand behind a body: those that say what it is, whose or where to, must be known before it, and
+/// those about the connection are nobody's but ours (RFC 9110, section 6.5.1).
 fn is_fit_for_a_trailer(name: &HeaderName) -> bool {
     ![
         AUTHORIZATION,
         CACHE_CONTROL,
+        CONNECTION,
         CONTENT_ENCODING,
         CONTENT_LENGTH,
         CONTENT_RANGE,
@@ -179,6 +180,7 @@ fn is_fit_for_a_trailer(name: &HeaderName) -> bool {
         TE,
         TRAILER,
         TRANSFER_ENCODING,
+        UPGRADE,
     ]
     .contains(name)
 }
@@ -373,16 +375,18 @@ mod tests {
     fn trailers_are_sent_where_both_sides_have_said_so() {
         let trailers = || {
             let mut trailers = HeaderMap::new();
-            for (name, value) in [("x-sum", "1"), ("x-sum", "2"), ("x-other", "3"), ("host", "evil")] {
+            for (name, value) in
+                [("x-sum", "1"), ("x-sum", "2"), ("x-other", "3"), ("host", "evil"), ("connection", "close")]
+            {
                 trailers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
             }
             vec![data("ok"), Frame::trailers(trailers)]
         };
-        let told = || answer(200, &[("trailer", "X-Sum, host")]);
+        let told = || answer(200, &[("trailer", "X-Sum, host, connection")]);
         let takes = Asked { takes_trailers: true, ..ASKED };
         let ends = |answer, asked| written(answer, None, trailers(), asked).unwrap().0;
         assert!(ends(told(), takes).ends_with("2\r\nok\r\n0\r\nx-sum: 1\r\nx-sum: 2\r\n\r\n"));
-        assert!(ends(told(), takes).contains("trailer: X-Sum, host\r\n"));
+        assert!(ends(told(), takes).contains("trailer: X-Sum, host, connection\r\n"));
         for (answer, asked) in [(told(), ASKED), (answer(200, &[]), takes)] {
             assert!(ends(answer, asked).ends_with("2\r\nok\r\n0\r\n\r\n"));
         }
