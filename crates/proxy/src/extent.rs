@@ -222,7 +222,7 @@ fn trailers(read: &mut Bytes) -> Result<Option<HeaderMap>, Malformed> {
         Ok(Status::Complete((length, found))) if length <= LONGEST_LINE => {
             let sound = !has_bare_line_feed(&read[..length]);
             let (trailers, _) = fields(read, found, 0).filter(|_| sound).ok_or(Malformed::Chunk)?;
-            (length, trailers)
+            (length, trailers.into())
         }
         Ok(Status::Partial) if read.len() <= LONGEST_LINE => return Ok(None),
         Ok(_) | Err(_) => return Err(Malformed::Chunk),

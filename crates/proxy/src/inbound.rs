@@ -17,6 +17,7 @@ use crate::answer::{Answer, AnswerBody};
 use crate::client_io::Busy;
 use crate::client_stream::ClientStream;
 use crate::connection::Client;
+use crate::message::Response;
 use crate::pages::Page;
 use crate::reading::READ;
 use crate::record::Record;
@@ -100,7 +101,7 @@ pub(crate) async fn serve(
         let asked = head.asked;
         let mut answering = connection.ask(head);
         let answer = poll_fn(|cx| connection.poll_answer(cx, &mut answering)).await?;
-        let status = answer.status();
+        let status = answer.head.status;
         let (mut body, then) = connection.write(asked, answer).await?;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let given = body.take_switch().zip(connection.line.into_parts());
@@ -186,7 +187,7 @@ impl Connection<'_> {
         } else {
             self.line.lock().begin(Reader::Body);
             let body = Body::new(self.line.clone(), extent);
-            *request.body_mut() = Incoming::Http1(Box::new(if expects { body.expected() } else { body }));
+            request.body = Incoming::Http1(Box::new(if expects { body.expected() } else { body }));
         }
         self.client.shared.begin_alone();
         Answering::new(Arc::clone(self.client), request, notable)
@@ -207,7 +208,7 @@ impl Connection<'_> {
 
     /// Writes all of `answer`; what is left of its body, and whether another request may follow.
     async fn write(&mut self, asked: Asked, answer: Answer) -> Result<(AnswerBody, Then), Broken> {
-        let (head, mut body) = answer.into_parts();
+        let Response { head, mut body } = answer;
         let mut begun = None;
         let then = poll_fn(|cx| {
             let (reply, then) = begun.get_or_insert_with(|| {

@@ -79,7 +79,10 @@ async fn px_smuggle_what_an_upstream_gets_is_framed_by_the_proxy() {
         let seen = requests.recv().await.unwrap();
         let said = (seen.field("content-length"), seen.field("transfer-encoding"));
         let others = ["content_length", "transfer_encoding", "x", "trailer"].map(|name| seen.field(name));
-        if said == (length, encoding) && others == [None; 4] && seen.body == b"hello" && seen.trailers.is_empty()
+        if said == (length, encoding)
+            && others == [None; 4]
+            && seen.body == b"hello"
+            && seen.trailers.is_empty()
         {
             proof.kept();
         } else {
