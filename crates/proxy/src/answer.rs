@@ -6,6 +6,7 @@ use crate::client_stream::ClientStream;
 use crate::ending::Ending;
 use crate::exchange::Delivery;
 use crate::http1;
+use crate::message::Response;
 use crate::request_body::Progress;
 use crate::silence::Silence;
 use crate::stall;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// An answer to a client.
-pub(crate) type Answer = http::Response<AnswerBody>;
+pub(crate) type Answer = Response<AnswerBody>;
 
 /// The body of an answer.
 #[derive(Debug)]

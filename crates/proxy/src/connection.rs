@@ -7,6 +7,7 @@ use crate::forward;
 use crate::handshake::{Secured, Shaken, shake};
 use crate::http2::{self, Parting};
 use crate::inbound;
+use crate::message::Request;
 use crate::notable::Notable;
 use crate::proxy::Proxy;
 use crate::request_body::Incoming;
@@ -16,7 +17,7 @@ use crate::stall;
 use crate::stop::{Stop, run_until};
 use crate::table::Door;
 use bytes::Bytes;
-use http::{HeaderValue, Request};
+use http::HeaderValue;
 use hyper::server::conn::http2::Connection;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -147,15 +148,16 @@ async fn serve(
             let shared = Arc::clone(&client.shared);
             let io = TokioIo::new(ClientIo::new(stream, early, shared, Arc::clone(&proxy.limits)));
             let asked = Arc::clone(&client);
-            let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+            let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
                 let client = Arc::clone(&asked);
                 // On the heap: it is large, moved about, and a connection that rests would keep its room.
                 Box::pin(async move {
-                    let (busy, notable) = (client.shared.begin(), Notable::of(request.headers()));
-                    let answer = forward::answer(client, request.map(Incoming::Http2), notable, busy).await;
+                    let request = Request::from(request).map(Incoming::Http2);
+                    let (busy, notable) = (client.shared.begin(), Notable::of(&request.fields));
+                    let answer = forward::answer(client, request, notable, busy).await;
                     // From now on it is the client's turn, also before the first piece.
                     stall::handed_over();
-                    Ok::<_, Infallible>(answer)
+                    Ok::<_, Infallible>(http::Response::from(answer))
                 })
             });
             let connection = http2::builder(&proxy.limits).serve_connection(io, service);

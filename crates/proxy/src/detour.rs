@@ -6,12 +6,13 @@ use crate::client_io::Busy;
 use crate::connection::Client;
 use crate::handshake::Secured;
 use crate::host::Named;
+use crate::message::Response;
 use crate::pages::Page;
 use crate::proxy::Proxy;
 use crate::table::Door;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use std::sync::Arc;
 
 /// Where ACME servers ask (RFC 8555, section 8.3).
@@ -23,10 +24,10 @@ pub(crate) fn acme(client: &Client, method: &Method, uri: &Uri, busy: Busy) -> R
     let Some(token) = asked.then(|| uri.path().strip_prefix(ACME)).flatten() else { return Err(busy) };
     let certificates = client.proxy.certificates();
     let Some(text) = certificates.answer(token) else { return Err(busy) };
-    let mut answer = Response::new(AnswerBody::page(text.clone(), busy));
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut answer = Response::new(StatusCode::OK, AnswerBody::page(text.clone(), busy));
+    let fields = &mut answer.head.fields;
+    fields.add(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    fields.add(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(answer)
 }
 
@@ -46,12 +47,11 @@ pub(crate) fn to_https(host: Option<&Named>, uri: &Uri, port: u16) -> Result<Hea
 
 /// The answer that sends a client there, with its method and its body (RFC 9110, section 15.4.9).
 pub(crate) fn moved(location: HeaderValue, busy: Busy) -> Answer {
-    let mut answer = Response::new(AnswerBody::empty(busy));
-    *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
-    let headers = answer.headers_mut();
-    headers.insert(LOCATION, location);
+    let mut answer = Response::new(StatusCode::PERMANENT_REDIRECT, AnswerBody::empty(busy));
+    let fields = &mut answer.head.fields;
+    fields.add(LOCATION, location);
     // For ever would be longer than the route may be there.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.add(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
 

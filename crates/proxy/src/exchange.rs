@@ -5,6 +5,7 @@ use crate::alarm::Alarm;
 use crate::form;
 use crate::headers;
 use crate::http1::{self, Outbox, Unanswered};
+use crate::message::{Request, Response};
 use crate::meter::Reached;
 use crate::notable::Notable;
 use crate::pages::Page;
@@ -13,7 +14,7 @@ use crate::proxy::{Entry, Proxy};
 use crate::reach::{Over, Unreached, reach};
 use crate::request_body::{Progress, RequestBody};
 use crate::upstream::{Hold, InFlight, Upstream};
-use http::{Request, Response, StatusCode};
+use http::StatusCode;
 use hyper::body::{Body, Incoming};
 use std::future::{Future, poll_fn};
 use std::mem;
@@ -55,10 +56,6 @@ pub(crate) enum Exchange {
 }
 
 /// What came of sending a request.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "taken apart where it is made, and the large one is the usual one"
-)]
 enum Sent {
     Answered(Incame),
     /// The connection broke before an answer. The request is whole, and was not seen, or may be seen twice.
@@ -88,7 +85,7 @@ pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: &mut Outgoing
         return Exchange::Failed(Page::Unavailable);
     }
     entry.app.tally.reached(if was_reused { Reached::Again } else { Reached::Anew });
-    let progress = request.body().progress();
+    let progress = request.body.progress();
     let sent = match sender {
         Sender::Http1(connection) => over_http1(&entry, connection, request).await,
         // On the heap: less usual, and large.
@@ -110,7 +107,7 @@ pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: &mut Outgoing
 
 async fn over_http1(entry: &Entry, mut connection: http1::Connection, request: &mut Outgoing) -> Sent {
     let answer_time = entry.app.terms.answer_time;
-    let progress = request.body().progress();
+    let progress = request.body.progress();
     let is_repeatable = is_repeatable(request);
     form::frame(request);
     let mut outbox = Outbox::new(request);
@@ -130,8 +127,8 @@ async fn over_http1(entry: &Entry, mut connection: http1::Connection, request: &
         }
         None => return Sent::TimedOut,
     };
-    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        headers::prepare_answer(answer.headers_mut(), notable);
+    if answer.head.status != StatusCode::SWITCHING_PROTOCOLS {
+        headers::prepare_answer(&mut answer.head.fields, notable);
     } else if !outbox.is_sent() {
         // Nobody may change the protocol before the request has ended (RFC 9110, section 7.8).
         return Sent::Nonsense;
@@ -139,26 +136,27 @@ async fn over_http1(entry: &Entry, mut connection: http1::Connection, request: &
     let keeps_alive = keeps_alive && outbox.is_sent();
     if !outbox.is_over() {
         let rest;
-        (connection, rest) = connection.with_rest_sent(outbox, mem::take(request.body_mut()), answer_time);
+        (connection, rest) = connection.with_rest_sent(outbox, mem::take(&mut request.body), answer_time);
         entry.in_flight.upstream().hold(Hold::Task(rest), entry.closings);
     }
     Sent::Answered(answer.map(|()| Delivery::Http1(http1::Delivery::new(connection, extent, keeps_alive))))
 }
 
 async fn over_http2(answer_time: Duration, mut share: Share, request: &mut Outgoing) -> Sent {
-    let progress = request.body().progress();
+    let progress = request.body.progress();
     let second = is_repeatable(request).then(|| copy(request));
     let mut answered = pin!(share.send(form::for_http2(mem::take(request))));
     let mut alarm = Alarm::default();
     match in_time(answer_time, &mut alarm, progress.as_deref(), |cx| answered.as_mut().poll(cx)).await {
-        Some(Ok(mut answer)) => {
-            let notable = Notable::of(answer.headers());
-            headers::prepare_answer(answer.headers_mut(), notable);
+        Some(Ok(answer)) => {
+            let mut answer = Response::from(answer);
+            let notable = Notable::of(&answer.head.fields);
+            headers::prepare_answer(&mut answer.head.fields, notable);
             Sent::Answered(answer.map(|incoming| Delivery::Http2 { incoming, _share: share }))
         }
         Some(Err(mut error)) => match error.take_message() {
             Some(unsent) => {
-                *request = form::for_http1(unsent);
+                *request = form::for_http1(unsent.into());
                 Sent::Whole
             }
             None if broke_without_answer(&error.into_error()) => match second {
@@ -210,16 +208,14 @@ async fn in_time<A, E>(
 /// Whether a request may be sent twice: it has no body, and its method is one whose repetition changes nothing
 /// (RFC 9110, section 9.2.2).
 fn is_repeatable(request: &Outgoing) -> bool {
-    request.body().is_end_stream() && request.method().is_idempotent()
+    request.body.is_end_stream() && request.method.is_idempotent()
 }
 
 /// A copy of a request that may be sent twice.
 fn copy(request: &Outgoing) -> Outgoing {
-    let mut copy = Request::new(RequestBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
+    let Request { method, target, version, fields, .. } = request;
+    let (method, target, fields) = (method.clone(), target.clone(), fields.clone());
+    Request { method, target, version: *version, fields, body: RequestBody::Empty }
 }
 
 /// Whether the connection ended instead of answering, as opposed to answering nonsense.

@@ -12,6 +12,13 @@ use std::mem;
 /// The longest line before a chunk, in bytes, and the longest trailers: those of others are as short.
 const LONGEST_LINE: usize = 16 * 1024;
 
+/// How many bytes the lines before a body's chunks may say besides, all together, beyond [`FREE`] for each of them and as
+/// many as the chunks themselves have: more is work that moves no body.
+const MOST_BESIDES: u64 = 16 * 1024;
+
+/// How many bytes the line before a chunk may have at no charge.
+const FREE: u64 = 16;
+
 /// How many fields trailers may have.
 const MOST_TRAILERS: usize = 100;
 
@@ -33,14 +40,22 @@ pub(crate) enum Extent {
     /// So many bytes.
     Sized(u64),
     /// Chunks.
-    Chunked(Chunk),
+    Chunked(Chunks),
     /// All that comes until the connection ends.
     ToEnd,
 }
 
+/// A body of chunks on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Chunks {
+    due: Chunk,
+    /// How many bytes the lines so far have said besides.
+    besides: u64,
+}
+
 /// What is due in a body of chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Chunk {
+enum Chunk {
     /// The line that says how long the next one is.
     Size,
     /// So many bytes of one.
@@ -61,15 +76,18 @@ pub(crate) enum Part {
 }
 
 impl Extent {
+    /// Chunks, of which nothing has come.
+    pub(crate) const CHUNKED: Self = Self::Chunked(Chunks { due: Chunk::Size, besides: 0 });
+
     /// There is none, or all of it has come.
     pub(crate) const fn is_over(self) -> bool {
-        matches!(self, Self::Sized(0) | Self::Chunked(Chunk::Over))
+        matches!(self, Self::Sized(0) | Self::Chunked(Chunks { due: Chunk::Over, .. }))
     }
 
     /// How much to read of it: with some to spare, for a read that leaves room has found all there was.
     pub(crate) fn room(self) -> usize {
         match self {
-            Self::Sized(left) | Self::Chunked(Chunk::Data(left)) => {
+            Self::Sized(left) | Self::Chunked(Chunks { due: Chunk::Data(left), .. }) => {
                 usize::try_from(left).unwrap_or(LARGEST_READ).saturating_add(READ / 8).min(LARGEST_READ)
             }
             Self::Chunked(_) | Self::ToEnd => READ,
@@ -99,47 +117,56 @@ impl Extent {
         match self {
             Self::Sized(left) => Ok(take_data(read, left)),
             Self::ToEnd => Ok((!read.is_empty()).then(|| Part::Data(mem::take(read)))),
-            Self::Chunked(chunk) => chunk.take(read),
+            Self::Chunked(chunks) => chunks.take(read),
         }
     }
 }
 
-impl Chunk {
+impl Chunks {
     fn take(&mut self, read: &mut Bytes) -> Result<Option<Part>, Malformed> {
         loop {
-            match self {
-                Self::Size => match size(read)? {
+            match &mut self.due {
+                Chunk::Size => match size(read)? {
                     None => return Ok(None),
-                    Some(0) => *self = Self::Trailers,
-                    Some(size) => *self = Self::Data(size),
+                    Some((size, line)) => self.begin(size, line)?,
                 },
-                Self::Data(left) => {
+                Chunk::Data(left) => {
                     let data = take_data(read, left);
                     if *left == 0 {
-                        *self = Self::Break;
+                        self.due = Chunk::Break;
                         // What is known of the end is seen together with the last of the data.
                         self.look_ahead(read);
                     }
                     return Ok(data);
                 }
-                Self::Break => match read.as_ref() {
+                Chunk::Break => match read.as_ref() {
                     [b'\r', b'\n', ..] => {
                         read.advance(2);
-                        *self = Self::Size;
+                        self.due = Chunk::Size;
                     }
                     [] | [b'\r'] => return Ok(None),
                     _ => return Err(Malformed::Chunk),
                 },
-                Self::Trailers => {
+                Chunk::Trailers => {
                     let trailers = trailers(read)?;
                     if trailers.is_some() {
-                        *self = Self::Over;
+                        self.due = Chunk::Over;
                     }
                     return Ok(trailers.filter(|trailers| !trailers.is_empty()).map(Part::Trailers));
                 }
-                Self::Over => return Ok(None),
+                Chunk::Over => return Ok(None),
             }
         }
+    }
+
+    /// A chunk of this `size` begins, as a `line` of so many bytes has said.
+    fn begin(&mut self, size: u64, line: u64) -> Result<(), Malformed> {
+        self.besides = (self.besides + line).saturating_sub(size.saturating_add(FREE));
+        if self.besides > MOST_BESIDES {
+            return Err(Malformed::Chunk);
+        }
+        self.due = if size == 0 { Chunk::Trailers } else { Chunk::Data(size) };
+        Ok(())
     }
 
     /// Is over if the end without trailers is what comes next.
@@ -147,7 +174,7 @@ impl Chunk {
         const END: &[u8] = b"\r\n0\r\n\r\n";
         if read.starts_with(END) {
             read.advance(END.len());
-            *self = Self::Over;
+            self.due = Chunk::Over;
         }
     }
 }
@@ -158,8 +185,8 @@ fn take_data(read: &mut Bytes, left: &mut u64) -> Option<Part> {
     (here > 0).then(|| Part::Data(read.split_to(here)))
 }
 
-/// Takes the line that says how long a chunk is. What it says besides means nothing here.
-fn size(read: &mut Bytes) -> Result<Option<u64>, Malformed> {
+/// Takes the line that says how long a chunk is: that length, and the line's own. What it says besides means nothing here.
+fn size(read: &mut Bytes) -> Result<Option<(u64, u64)>, Malformed> {
     let Some(end) = read.iter().take(LONGEST_LINE).position(|&byte| byte == b'\n') else {
         let may_go_on = read.len() < LONGEST_LINE && !read[..read.len().saturating_sub(1)].contains(&b'\r');
         return if may_go_on { Ok(None) } else { Err(Malformed::Chunk) };
@@ -170,8 +197,9 @@ fn size(read: &mut Bytes) -> Result<Option<u64>, Malformed> {
         let is_text = |&byte: &u8| byte == b'\t' || (byte >= b' ' && byte != 0x7f);
         hexadecimal(digits).filter(|_| extension.iter().all(is_text))
     });
-    read.advance(end + 1);
-    size.map(Some).ok_or(Malformed::Chunk)
+    let line = end + 1;
+    read.advance(line);
+    size.map(|size| Some((size, line as u64))).ok_or(Malformed::Chunk)
 }
 
 /// The number that `text` is in hexadecimal digits, with blanks behind them or none.
@@ -194,7 +222,7 @@ fn trailers(read: &mut Bytes) -> Result<Option<HeaderMap>, Malformed> {
         Ok(Status::Complete((length, found))) if length <= LONGEST_LINE => {
             let sound = !has_bare_line_feed(&read[..length]);
             let (trailers, _) = fields(read, found, 0).filter(|_| sound).ok_or(Malformed::Chunk)?;
-            (length, trailers)
+            (length, trailers.into())
         }
         Ok(Status::Partial) if read.len() <= LONGEST_LINE => return Ok(None),
         Ok(_) | Err(_) => return Err(Malformed::Chunk),
@@ -231,14 +259,12 @@ mod tests {
         Ok((data, trailers, extent, buffer))
     }
 
-    const CHUNKED: Extent = Extent::Chunked(Chunk::Size);
-
     #[test]
     fn a_body_is_the_same_however_it_is_cut() {
         let chunked =
             b"0000000000000000005;x=y\r\nhello\r\nA \r\n0123456789\r\n0\r\nt: u\r\n\r\nmore".as_slice();
         for cut in 1..=chunked.len() {
-            let (data, trailers, extent, rest) = read(CHUNKED, chunked, cut).unwrap();
+            let (data, trailers, extent, rest) = read(Extent::CHUNKED, chunked, cut).unwrap();
             assert_eq!((data.as_slice(), rest.as_slice()), (&b"hello0123456789"[..], &b"more"[..]), "{cut}");
             assert!(trailers["t"] == "u" && extent.is_over());
             let (data, _, extent, rest) = read(Extent::Sized(5), b"hellomore", cut.min(9)).unwrap();
@@ -256,7 +282,7 @@ mod tests {
     #[test]
     fn the_end_is_known_with_the_last_of_the_data() {
         let mut bytes = Bytes::from_static(b"2\r\nok\r\n0\r\n\r\n");
-        let mut extent = CHUNKED;
+        let mut extent = Extent::CHUNKED;
         assert_eq!(extent.take(&mut bytes), Ok(Some(Part::Data(Bytes::from_static(b"ok")))));
         assert!(extent.is_over() && bytes.is_empty());
     }
@@ -297,7 +323,7 @@ mod tests {
         ] {
             for cut in [bad.len().div_ceil(16), bad.len()] {
                 assert_eq!(
-                    read(CHUNKED, bad.as_bytes(), cut),
+                    read(Extent::CHUNKED, bad.as_bytes(), cut),
                     Err(Malformed::Chunk),
                     "{:?} cut into {cut}",
                     &bad[..bad.len().min(40)]
@@ -308,8 +334,26 @@ mod tests {
 
     #[test]
     fn only_what_goes_to_the_end_ends_with_the_connection() {
-        for mut extent in [Extent::Sized(1), CHUNKED, Extent::Chunked(Chunk::Trailers)] {
+        let trailers = Extent::Chunked(Chunks { due: Chunk::Trailers, besides: 0 });
+        for mut extent in [Extent::Sized(1), Extent::CHUNKED, trailers] {
             assert_eq!(extent.ended(), Err(Malformed::Incomplete));
         }
+    }
+
+    #[test]
+    fn lines_before_chunks_say_no_more_than_the_body_is_worth() {
+        let chunks = |count: usize, data: usize, besides: usize| {
+            let chunk = format!("{data:x};{}\r\n{}\r\n", "x".repeat(besides), "y".repeat(data));
+            read(Extent::CHUNKED, (chunk.repeat(count) + "0\r\n\r\n").as_bytes(), usize::MAX)
+        };
+        // A signature for each of many chunks is no more than they are.
+        let (data, ..) = chunks(500, 100, 100).unwrap();
+        assert_eq!(data.len(), 50_000);
+        assert!(chunks(16, 1, 1000).is_ok());
+        for (count, data, besides) in [(17, 1, 1000), (2000, 1, 30), (3, 1, 8000)] {
+            assert_eq!(chunks(count, data, besides), Err(Malformed::Chunk), "{count} {data} {besides}");
+        }
+        let zeros = format!("{}1\r\nx\r\n", "0".repeat(1000)).repeat(17);
+        assert_eq!(read(Extent::CHUNKED, zeros.as_bytes(), usize::MAX), Err(Malformed::Chunk));
     }
 }

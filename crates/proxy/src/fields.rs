@@ -1,8 +1,9 @@
-//! The fields of a message as they were found in bytes that were read, made a map without a copy of their values.
+//! The fields of a message as they were found in bytes that were read, without a copy of their values.
 
+use crate::message::Fields;
 use crate::notable::Notable;
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 
 /// The fields that were `found` in `read`, with room for so `many_more`, and what there is among them; `None`: one has a
 /// name or a value that none can have.
@@ -10,13 +11,13 @@ pub(crate) fn fields(
     read: &Bytes,
     found: &[httparse::Header<'_>],
     many_more: usize,
-) -> Option<(HeaderMap, Notable)> {
-    let (mut fields, mut notable) = (HeaderMap::with_capacity(found.len() + many_more), Notable::default());
+) -> Option<(Fields, Notable)> {
+    let (mut fields, mut notable) = (Fields::with_capacity(found.len() + many_more), Notable::default());
     for field in found {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         let value = HeaderValue::from_maybe_shared(read.slice_ref(field.value)).ok()?;
         notable.note(&name, &value);
-        fields.append(name, value);
+        fields.add(name, value);
     }
     Some((fields, notable))
 }
@@ -32,8 +33,8 @@ pub(crate) fn has_bare_line_feed(bytes: &[u8]) -> bool {
 }
 
 /// Whether one of the fields of this `name` has `wanted` in its list.
-pub(crate) fn says(fields: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
-    let tokens = fields.get_all(name).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+pub(crate) fn says(fields: &Fields, name: HeaderName, wanted: &str) -> bool {
+    let tokens = fields.get_all(name).flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
     tokens.map(<[u8]>::trim_ascii).any(|token| token.eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
@@ -59,11 +60,11 @@ mod tests {
 
     #[test]
     fn a_token_is_found_in_any_list_of_its_field() {
-        let mut fields = HeaderMap::new();
+        let mut fields = Fields::default();
         for value in ["keep-alive", "x , Close"] {
-            fields.append("connection", HeaderValue::from_static(value));
+            fields.add(http::header::CONNECTION, HeaderValue::from_static(value));
         }
-        let says = |wanted| says(&fields, &http::header::CONNECTION, wanted);
+        let says = |wanted| says(&fields, http::header::CONNECTION, wanted);
         assert!(says("close") && says("KEEP-alive") && says("x") && !says("clos") && !says(""));
     }
 

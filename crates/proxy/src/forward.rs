@@ -11,6 +11,7 @@ use crate::exchange::{Delivery, Exchange, Incame, Outgoing, exchange};
 use crate::headers::{self, BodyFraming, Origin};
 use crate::hold::InQueue;
 use crate::host::Named;
+use crate::message::{Request, Response};
 use crate::meter::By;
 use crate::notable::Notable;
 use crate::pages::Page;
@@ -24,7 +25,7 @@ use crate::tunnel::{self, Held, Protocol};
 use crate::upstream::{InFlight, Kind, Upstream};
 use http::header::{CONTENT_LENGTH, HOST, STRICT_TRANSPORT_SECURITY};
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, StatusCode, Version};
 use hyper::body::Body;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,16 +40,16 @@ pub(crate) async fn answer(
     busy: Busy,
 ) -> Answer {
     let client = &*client;
-    let on_stream = request.version() == Version::HTTP_2;
-    let is_head = request.method() == Method::HEAD;
+    let on_stream = request.version == Version::HTTP_2;
+    let is_head = request.method == Method::HEAD;
     let begun = Instant::now();
     let mut notes = Notes::default();
     let journal = client.proxy.journal.as_ref();
     notes.ending.record = journal.map(|journal| Record::begin(journal, client, &request));
-    let busy = match detour::acme(client, request.method(), request.uri(), busy) {
+    let busy = match detour::acme(client, &request.method, &request.target, busy) {
         Ok(mut answer) => {
-            notes.ending.answered(None, By::Proxy, answer.status(), Some("acme"));
-            answer.body_mut().hold(notes.ending);
+            notes.ending.answered(None, By::Proxy, answer.head.status, Some("acme"));
+            answer.body.hold(notes.ending);
             return answer;
         }
         Err(busy) => busy,
@@ -60,8 +61,8 @@ pub(crate) async fn answer(
     };
     let Notes { request_body, hsts, app, kind, mut ending } = notes;
     let (by, status, why) = match &carried {
-        Ok(Carried::Answer(answer, _)) => (By::App, answer.status(), None),
-        Ok(Carried::Switched(answer, _)) => (By::App, answer.status(), None),
+        Ok(Carried::Answer(answer, _)) => (By::App, answer.head.status, None),
+        Ok(Carried::Switched(answer, _)) => (By::App, answer.head.status, None),
         Ok(Carried::Moved(_)) => (By::Proxy, StatusCode::PERMANENT_REDIRECT, Some("https")),
         Err(page) => (By::Proxy, page.status(), Some(page.reason())),
     };
@@ -72,25 +73,24 @@ pub(crate) async fn answer(
     ending.answered(app.as_ref(), by, status, why);
     let mut answer = match carried {
         Ok(Carried::Answer(answer, in_flight)) => {
-            let (mut head, body) = answer.into_parts();
-            head.version = Version::HTTP_11;
+            let Response { head, body } = answer;
             let silence = app.and_then(|app| app.terms.silence_of(kind));
             let body = AnswerBody::upstream(body, in_flight, busy, silence);
-            Answer::from_parts(head, if on_stream { body.on_stream(request_body) } else { body })
+            Response { head, body: if on_stream { body.on_stream(request_body) } else { body } }
         }
         Ok(Carried::Switched(answer, give)) => {
-            let (mut head, ()) = answer.into_parts();
-            headers::prepare_switch(&mut head.headers);
-            Answer::from_parts(head, AnswerBody::switch(give, busy))
+            let mut answer = answer.map(|()| AnswerBody::switch(give, busy));
+            headers::prepare_switch(&mut answer.head.fields);
+            answer
         }
         Ok(Carried::Moved(location)) => detour::moved(location, busy),
         // Over HTTP/1.1 the connection sees to it that such an answer has no body.
         Err(page) if is_head && on_stream => page.head(busy),
         Err(page) => page.answer(busy),
     };
-    answer.body_mut().hold(ending);
+    answer.body.hold(ending);
     if let Some(hsts) = hsts {
-        answer.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts);
+        answer.head.fields.set(STRICT_TRANSPORT_SECURITY, hsts);
     }
     answer
 }
@@ -140,10 +140,10 @@ struct Order {
 
 impl Order {
     fn read(client: &Client, request: &Request<Incoming>, notable: Notable) -> Result<Self, Page> {
-        if request.method() == Method::CONNECT {
+        if request.method == Method::CONNECT {
             return Err(Page::MethodNotAllowed);
         }
-        if target::length(request.uri()) > client.proxy.limits.uri_bytes {
+        if target::length(&request.target) > client.proxy.limits.uri_bytes {
             return Err(Page::UriTooLong);
         }
         if !target::is_valid(request) {
@@ -157,8 +157,8 @@ impl Order {
                 return Err(Page::Misdirected);
             }
         }
-        let upgrade = headers::requested_upgrade(request.headers(), notable);
-        let upgrade = upgrade.filter(|_| request.version() == Version::HTTP_11);
+        let upgrade = headers::requested_upgrade(&request.fields, notable);
+        let upgrade = upgrade.filter(|_| request.version == Version::HTTP_11);
         Ok(Self { host, upgrade, notable })
     }
 
@@ -170,13 +170,13 @@ impl Order {
     ) -> Result<Carried, Page> {
         let Self { host, upgrade, notable } = self;
         let proxy = &client.proxy;
-        let kind = headers::is_grpc(request.headers(), notable).then_some(Kind::Call);
-        let route = Route { client, host, target: request.uri().clone(), kind };
+        let kind = headers::is_grpc(&request.fields, notable).then_some(Kind::Call);
+        let route = Route { client, host, target: request.target.clone(), kind };
         let mut entry = match route.enter(&[], &mut notes.app).await {
             Ok(entry) => entry,
             Err(Turned::Away(page)) => return Err(page),
             Err(Turned::ToHttps(port)) => {
-                return detour::to_https(route.host.as_ref(), request.uri(), port).map(Carried::Moved);
+                return detour::to_https(route.host.as_ref(), &request.target, port).map(Carried::Moved);
             }
         };
         notes.hsts = entry.hsts.take();
@@ -188,11 +188,11 @@ impl Order {
         if upgrade.is_some() {
             notes.ending.seats[2] = entry.app.admit(Sort::Upgrade)?;
         }
-        entry.app.terms.check_length(request.body())?;
+        entry.app.terms.check_length(&request.body)?;
         let may_switch = upgrade.is_some();
         let host = route.host.as_ref().map(|host| host.authority().clone());
         let mut request = prepare(client, (request, notable), host, upgrade, &entry, kind)?;
-        notes.request_body = request.body().progress();
+        notes.request_body = request.body.progress();
         let mut tried = Vec::new();
         let mut over = Over::Any;
         loop {
@@ -202,7 +202,7 @@ impl Order {
             notes.ending.heard();
             match exchanged {
                 Exchange::Answered(answer, in_flight)
-                    if answer.status() == StatusCode::SWITCHING_PROTOCOLS =>
+                    if answer.head.status == StatusCode::SWITCHING_PROTOCOLS =>
                 {
                     // Nobody asked for another protocol: this is no answer to the request.
                     if !may_switch {
@@ -210,7 +210,7 @@ impl Order {
                     }
                     return switch(proxy, answer, (in_flight, closings), notes);
                 }
-                Exchange::Answered(answer, in_flight) if headers::is_event_stream(answer.headers()) => {
+                Exchange::Answered(answer, in_flight) if headers::is_event_stream(&answer.head.fields) => {
                     notes.kind = Some(Kind::EventStream);
                     return Ok(Carried::Answer(answer, in_flight.counted_as(Kind::EventStream)));
                 }
@@ -325,21 +325,19 @@ fn prepare(
     entry: &Entry,
     kind: Option<Kind>,
 ) -> Result<Outgoing, Page> {
-    let (mut head, body) = request.into_parts();
-    let client_speaks_http2 = head.version == Version::HTTP_2;
-    head.version = Version::HTTP_11;
-    head.extensions.clear();
+    let Request { method, mut target, version, mut fields, body } = request;
+    let client_speaks_http2 = version == Version::HTTP_2;
     if client_speaks_http2 {
-        headers::join_cookies(&mut head.headers);
+        headers::join_cookies(&mut fields);
     }
-    let path = head.uri.path();
+    let path = target.path();
     let stripped_prefix = match entry.strip {
         0 => None,
         length => Some(HeaderValue::from_str(&path[..length]).map_err(|_| Page::BadRequest)?),
     };
-    let has_authority = head.uri.authority().is_some();
+    let has_authority = target.authority().is_some();
     if has_authority || entry.strip > 0 {
-        head.uri = origin_form(&head.uri, entry.strip).ok_or(Page::BadRequest)?;
+        target = origin_form(&target, entry.strip).ok_or(Page::BadRequest)?;
     }
     let terms = &entry.app.terms;
     let stall = if client_speaks_http2 {
@@ -350,17 +348,17 @@ fn prepare(
         Some(terms.stall_time)
     };
     // The same body, framed the same way.
-    let chunked = !body.is_end_stream() && !head.headers.contains_key(CONTENT_LENGTH);
+    let chunked = !body.is_end_stream() && !fields.has(&CONTENT_LENGTH);
     let framing = if chunked { BodyFraming::Chunked } else { BodyFraming::Length };
     let scheme = HeaderValue::from_static(if client.secured.is_some() { "https" } else { "http" });
-    let said = client.is_front.map(|ip| client.proxy.front.said(&head.headers, ip)).unwrap_or_default();
+    let said = client.is_front.map(|ip| client.proxy.front.said(&fields, ip)).unwrap_or_default();
     let origin = Origin {
         chain: said.chain.as_ref().unwrap_or(&client.peer),
         scheme: said.scheme.unwrap_or(scheme),
         host: said.host.or_else(|| host.clone()),
         stripped_prefix,
     };
-    headers::prepare_request(&mut head.headers, notable, upgrade, framing, origin);
+    headers::prepare_request(&mut fields, notable, upgrade, framing, origin);
     let host = match host {
         // It is what the field says.
         Some(_) if !has_authority => None,
@@ -371,14 +369,14 @@ fn prepare(
         named => named,
     };
     if let Some(host) = host {
-        head.headers.insert(HOST, host);
+        fields.set(HOST, host);
     }
     let body = if body.is_end_stream() {
         RequestBody::Empty
     } else {
         RequestBody::streamed(body, terms.body_bytes, stall)
     };
-    Ok(Request::from_parts(head, body))
+    Ok(Request { method, target, version: Version::HTTP_11, fields, body })
 }
 
 /// Path and query alone, without the first `strip` bytes of the path.
@@ -399,10 +397,10 @@ fn switch(
     (in_flight, closings): (InFlight, u64),
     notes: &mut Notes,
 ) -> Result<Carried, Page> {
-    let (head, delivery) = answer.into_parts();
+    let Response { head, body: delivery } = answer;
     // HTTP/2 has no such answer.
     let Delivery::Http1(delivery) = delivery else { return Err(Page::BadGateway) };
-    let protocol = Protocol::of(&head.headers);
+    let protocol = Protocol::of(&head.fields);
     let mut ending = std::mem::take(&mut notes.ending);
     // The request is over; what it became has a place of its own.
     ending.seats[0] = None;
@@ -411,5 +409,5 @@ fn switch(
     let terms = Held { in_flight, ending, silence_time };
     let (give, client) = oneshot::channel();
     tunnel::start(proxy, protocol, client, delivery.into_parts(), (terms, closings));
-    Ok(Carried::Switched(Response::from_parts(head, ()), give))
+    Ok(Carried::Switched(Response { head, body: () }, give))
 }

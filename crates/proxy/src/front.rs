@@ -1,7 +1,8 @@
 //! What stands in front of this proxy, and whose word on where a connection or a request comes from is believed: a load
 //! balancer, another proxy. Everybody else's word on it is worth nothing.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use crate::message::Fields;
+use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use ppp::v2::Command;
 use ppp::{HeaderResult, PartialResult, v1, v2};
@@ -78,25 +79,25 @@ impl Front {
 
     /// What a trusted `peer` says of a request. The client is the last of its list that is not trusted itself: what
     /// stands before that one, anybody may have written.
-    pub(crate) fn said(&self, headers: &HeaderMap, peer: IpAddr) -> Said {
-        let known = self.known(headers, peer);
+    pub(crate) fn said(&self, fields: &Fields, peer: IpAddr) -> Said {
+        let known = self.known(fields, peer);
         let chain: Vec<String> = known.iter().rev().map(IpAddr::to_string).collect();
-        let scheme = only(headers, &X_FORWARDED_PROTO).filter(|scheme| scheme == "http" || scheme == "https");
+        let scheme = only(fields, X_FORWARDED_PROTO).filter(|scheme| scheme == "http" || scheme == "https");
         Said {
             chain: HeaderValue::from_str(&chain.join(", ")).ok(),
             scheme,
-            host: only(headers, &X_FORWARDED_HOST),
+            host: only(fields, X_FORWARDED_HOST),
         }
     }
 
     /// The client of a request, by what a trusted `peer` says.
-    pub(crate) fn client(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
-        self.known(headers, peer).last().copied().unwrap_or(peer)
+    pub(crate) fn client(&self, fields: &Fields, peer: IpAddr) -> IpAddr {
+        self.known(fields, peer).last().copied().unwrap_or(peer)
     }
 
     /// Who it has come by, from `peer` to the client.
-    fn known(&self, headers: &HeaderMap, peer: IpAddr) -> Vec<IpAddr> {
-        let list = headers.get_all(X_FORWARDED_FOR).iter().flat_map(|value| {
+    fn known(&self, fields: &Fields, peer: IpAddr) -> Vec<IpAddr> {
+        let list = fields.get_all(X_FORWARDED_FOR).flat_map(|value| {
             value.to_str().unwrap_or_default().split(',').map(|text| text.trim().parse::<IpAddr>())
         });
         let mut known = vec![peer];
@@ -112,8 +113,8 @@ impl Front {
 }
 
 /// The value of a field that is there once.
-fn only(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
-    let mut values = headers.get_all(name).iter();
+fn only(fields: &Fields, name: HeaderName) -> Option<HeaderValue> {
+    let mut values = fields.get_all(name);
     values.next().filter(|_| values.next().is_none()).cloned()
 }
 
@@ -238,11 +239,11 @@ mod tests {
     #[test]
     fn the_client_is_the_last_one_that_is_not_trusted() {
         let said = |fields: &[(&'static str, &'static str)]| {
-            let mut headers = HeaderMap::new();
+            let mut all = Fields::default();
             for &(name, value) in fields {
-                headers.append(name, HeaderValue::from_static(value));
+                all.add(HeaderName::from_static(name), HeaderValue::from_static(value));
             }
-            front().said(&headers, ip("10.0.0.9"))
+            front().said(&all, ip("10.0.0.9"))
         };
         let chain = |value: &'static str| said(&[("x-forwarded-for", value)]).chain.unwrap();
         assert_eq!(chain("192.0.2.7"), "192.0.2.7, 10.0.0.9");
@@ -251,10 +252,10 @@ mod tests {
         let apart = said(&[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "192.0.2.7")]);
         assert_eq!(apart.chain.unwrap(), "192.0.2.7, 10.0.0.9");
         assert_eq!(said(&[]).chain.unwrap(), "10.0.0.9");
-        let mut headers = HeaderMap::new();
-        assert_eq!(front().client(&headers, ip("10.0.0.9")), ip("10.0.0.9"));
-        headers.insert("x-forwarded-for", HeaderValue::from_static("1.1.1.1, 192.0.2.7, 10.2.0.1"));
-        assert_eq!(front().client(&headers, ip("10.0.0.9")), ip("192.0.2.7"));
+        let mut fields = Fields::default();
+        assert_eq!(front().client(&fields, ip("10.0.0.9")), ip("10.0.0.9"));
+        fields.add(X_FORWARDED_FOR, HeaderValue::from_static("1.1.1.1, 192.0.2.7, 10.2.0.1"));
+        assert_eq!(front().client(&fields, ip("10.0.0.9")), ip("192.0.2.7"));
 
         assert_eq!(said(&[("x-forwarded-proto", "https")]).scheme.unwrap(), "https");
         assert_eq!(said(&[("x-forwarded-proto", "gopher")]).scheme, None);

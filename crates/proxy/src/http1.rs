@@ -92,7 +92,7 @@ impl Connection {
         request: &mut Outgoing,
     ) -> Poll<Result<Head, Unanswered>> {
         if !outbox.is_over()
-            && let Poll::Ready(Err(unsent)) = outbox.poll_send(cx, &mut self.stream, request.body_mut())
+            && let Poll::Ready(Err(unsent)) = outbox.poll_send(cx, &mut self.stream, &mut request.body)
         {
             match unsent {
                 // It may have answered before it stopped listening.
@@ -102,7 +102,7 @@ impl Connection {
         }
         loop {
             if !self.read.is_empty()
-                && let Some(head) = head::take(&mut self.read, request.method())?
+                && let Some(head) = head::take(&mut self.read, &request.method)?
             {
                 return Poll::Ready(Ok(head));
             }

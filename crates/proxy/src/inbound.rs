@@ -17,6 +17,7 @@ use crate::answer::{Answer, AnswerBody};
 use crate::client_io::Busy;
 use crate::client_stream::ClientStream;
 use crate::connection::Client;
+use crate::message::Response;
 use crate::pages::Page;
 use crate::reading::READ;
 use crate::record::Record;
@@ -100,7 +101,7 @@ pub(crate) async fn serve(
         let asked = head.asked;
         let mut answering = connection.ask(head);
         let answer = poll_fn(|cx| connection.poll_answer(cx, &mut answering)).await?;
-        let status = answer.status();
+        let status = answer.head.status;
         let (mut body, then) = connection.write(asked, answer).await?;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let given = body.take_switch().zip(connection.line.into_parts());
@@ -164,17 +165,18 @@ impl Connection<'_> {
                 Poll::Pending => break,
             }
         }
-        let phase = if line.read.is_empty() { Phase::Between } else { Phase::Head };
+        let rests = line.read.is_empty();
         drop(line);
+        // What has begun to send something is not resting again, once it turns out that it was an empty line: a client
+        // that sends nothing else would have as long as it likes.
+        let has_begun = !rests || self.reading_for == Some(Phase::Head);
+        let phase = if has_begun { Phase::Head } else { Phase::Between };
         if self.reading_for != Some(phase) {
             self.reading_for = Some(phase);
             self.reading.set(if phase == Phase::Head { limits.head_time } else { limits.idle_time });
         }
         ready!(self.reading.poll(cx));
-        Poll::Ready(match phase {
-            Phase::Between => Ok(Next::None),
-            Phase::Head => Err(io::ErrorKind::TimedOut.into()),
-        })
+        Poll::Ready(if rests { Ok(Next::None) } else { Err(io::ErrorKind::TimedOut.into()) })
     }
 
     /// Begins to have a request answered.
@@ -185,7 +187,7 @@ impl Connection<'_> {
         } else {
             self.line.lock().begin(Reader::Body);
             let body = Body::new(self.line.clone(), extent);
-            *request.body_mut() = Incoming::Http1(Box::new(if expects { body.expected() } else { body }));
+            request.body = Incoming::Http1(Box::new(if expects { body.expected() } else { body }));
         }
         self.client.shared.begin_alone();
         Answering::new(Arc::clone(self.client), request, notable)
@@ -206,7 +208,7 @@ impl Connection<'_> {
 
     /// Writes all of `answer`; what is left of its body, and whether another request may follow.
     async fn write(&mut self, asked: Asked, answer: Answer) -> Result<(AnswerBody, Then), Broken> {
-        let (head, mut body) = answer.into_parts();
+        let Response { head, mut body } = answer;
         let mut begun = None;
         let then = poll_fn(|cx| {
             let (reply, then) = begun.get_or_insert_with(|| {

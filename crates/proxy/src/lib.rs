@@ -41,6 +41,7 @@ mod limits;
 mod listeners;
 #[cfg(feature = "in-memory")]
 pub mod memory;
+mod message;
 mod meter;
 mod notable;
 mod pages;

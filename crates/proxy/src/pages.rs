@@ -2,9 +2,10 @@
 
 use crate::answer::{Answer, AnswerBody};
 use crate::client_io::Busy;
+use crate::message::Response;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, StatusCode};
 
 /// After how many seconds a client may ask an app again that is closed for maintenance.
 const MAINTENANCE_RETRY: &str = "60";
@@ -118,35 +119,33 @@ impl Page {
     pub(crate) fn head(self, busy: Busy) -> Answer {
         let length = self.text().len();
         let mut answer = self.answer(busy).map(AnswerBody::without_text);
-        answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        answer.head.fields.set(CONTENT_LENGTH, HeaderValue::from(length));
         answer
     }
 
     /// The page as an answer.
     pub(crate) fn answer(self, busy: Busy) -> Answer {
-        let mut answer = Response::new(AnswerBody::page(self.text(), busy));
-        *answer.status_mut() = self.status();
-        let headers = answer.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type()));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let mut answer = Response::new(self.status(), AnswerBody::page(self.text(), busy));
+        let fields = &mut answer.head.fields;
+        fields.add(CONTENT_TYPE, HeaderValue::from_static(self.content_type()));
+        fields.add(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         // Nothing that follows on this connection can be trusted. (A client that counted on its CONNECT has
         // sent along what is meant for a tunnel, and of a body that is too long the rest is not wanted.)
         if matches!(
             self,
             Self::BadRequest | Self::RequestTimeout | Self::BodyTooLong | Self::MethodNotAllowed
         ) {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            fields.add(CONNECTION, HeaderValue::from_static("close"));
         }
         match self {
             Self::MethodNotAllowed => {
-                headers
-                    .insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+                fields.add(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
             }
             Self::Unavailable | Self::Busy | Self::TooManyStreams => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                fields.add(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Maintenance(_) => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static(MAINTENANCE_RETRY));
+                fields.add(RETRY_AFTER, HeaderValue::from_static(MAINTENANCE_RETRY));
             }
             Self::BadRequest
             | Self::RequestTimeout

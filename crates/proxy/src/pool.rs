@@ -6,7 +6,6 @@ use crate::http1;
 use crate::limits::Limits;
 use crate::request_body::RequestBody;
 use crate::sync::lock;
-use http::Response;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http2};
 use std::future::Future;
@@ -76,8 +75,9 @@ impl Share {
     pub(crate) fn send(
         &mut self,
         request: Outgoing,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Outgoing>>> + use<> {
-        self.sender.try_send_request(request)
+    ) -> impl Future<Output = Result<http::Response<Incoming>, TrySendError<http::Request<RequestBody>>>> + use<>
+    {
+        self.sender.try_send_request(request.into())
     }
 }
 

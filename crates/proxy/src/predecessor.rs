@@ -128,11 +128,11 @@ impl Predecessor {
         within: Duration,
     ) -> Result<Reply, RouterError> {
         let within = within.saturating_sub(HOP);
-        let mut request = form::for_http2(question.to_request());
+        let mut request = form::for_http2(question.to_request().into());
         let millis = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-        request.headers_mut().insert(wire::WITHIN, HeaderValue::from(millis));
+        request.fields.set(wire::WITHIN, HeaderValue::from(millis));
         let mut lifeline = self.lifeline.clone();
-        let asked = async { Reply::read(lifeline.send_request(request).await?).await };
+        let asked = async { Reply::read(lifeline.send_request(request.into()).await?).await };
         let unavailable = |why| RouterError::Unavailable {
             message: format!("the proxy before this one (process {:?}): {why}", self.pid),
         };

@@ -4,10 +4,11 @@
 use crate::app::App;
 use crate::connection::Client;
 use crate::journal::{Form, Journal};
+use crate::message::Request;
 use crate::meter::By;
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::header::{HOST, USER_AGENT};
-use http::{HeaderValue, Method, Request, StatusCode, Version};
+use http::{HeaderValue, Method, StatusCode, Version};
 use serde::{Serialize, Serializer};
 use serde_json::ser::{CompactFormatter, Formatter};
 use std::fmt::{self, Write as _};
@@ -63,19 +64,19 @@ enum Extent {
 impl Record {
     /// Begins a record of `request`, of which nothing else is known.
     pub(crate) fn begin<B>(journal: &Arc<Journal>, client: &Client, request: &Request<B>) -> Box<Self> {
-        let uri = request.uri();
+        let uri = &request.target;
         let host = match uri.authority() {
             Some(authority) => Some(authority.as_str().as_bytes()),
-            None => request.headers().get(HOST).map(HeaderValue::as_bytes),
+            None => request.fields.get(&HOST).map(HeaderValue::as_bytes),
         };
-        let mut record = Self::new(journal, client, request.version());
+        let mut record = Self::new(journal, client, request.version);
         if let Some(ip) = client.is_front {
-            record.client = client.proxy.front.client(request.headers(), ip).to_string().into();
+            record.client = client.proxy.front.client(&request.fields, ip).to_string().into();
         }
-        record.method = Some(request.method().clone());
+        record.method = Some(request.method.clone());
         record.host = host.map(|host| short(without_user(host)));
         record.path = Some(short(uri.path().as_bytes()));
-        record.agent = request.headers().get(USER_AGENT).map(|agent| short(agent.as_bytes()));
+        record.agent = request.fields.get(&USER_AGENT).map(|agent| short(agent.as_bytes()));
         Box::new(record)
     }
 

@@ -1,10 +1,11 @@
 //! What a request is for: its host and its target, as far as they can be understood in one way only.
 
 use crate::host::Named;
+use crate::message::Request;
 use crate::pages::Page;
 use http::header::HOST;
 use http::uri::Uri;
-use http::{HeaderValue, Method, Request, Version};
+use http::{HeaderValue, Method, Version};
 
 /// How many bytes there are of it.
 pub(crate) fn length(uri: &Uri) -> usize {
@@ -14,16 +15,16 @@ pub(crate) fn length(uri: &Uri) -> usize {
 
 /// The one host that a request names; HTTP/1.0 may name none.
 pub(crate) fn host<B>(request: &Request<B>) -> Result<Option<Named>, Page> {
-    let mut fields = request.headers().get_all(HOST).iter();
+    let mut fields = request.fields.get_all(HOST);
     let (field, second) = (fields.next(), fields.next());
-    let authority = request.uri().authority();
-    let missing = match request.version() {
+    let authority = request.target.authority();
+    let missing = match request.version {
         Version::HTTP_11 => field.is_none(),
         Version::HTTP_2 => field.is_none() && authority.is_none(),
         _ => false,
     };
     // Two that differ are one too many (RFC 9113, section 8.3.1).
-    let contradicted = request.version() == Version::HTTP_2
+    let contradicted = request.version == Version::HTTP_2
         && authority.zip(field).is_some_and(|(authority, field)| authority.as_str() != field);
     if missing || second.is_some() || contradicted {
         return Err(Page::BadRequest);
@@ -42,6 +43,6 @@ pub(crate) fn host<B>(request: &Request<B>) -> Result<Option<Named>, Page> {
 
 /// Whether the target names a resource, or, for `OPTIONS`, the server as a whole.
 pub(crate) fn is_valid<B>(request: &Request<B>) -> bool {
-    let path = request.uri().path();
-    path.starts_with('/') || (path == "*" && request.method() == Method::OPTIONS)
+    let path = request.target.path();
+    path.starts_with('/') || (path == "*" && request.method == Method::OPTIONS)
 }

@@ -4,12 +4,12 @@
 
 use crate::client_stream::ClientStream;
 use crate::ending::Ending;
+use crate::message::Fields;
 use crate::proxy::Proxy;
 use crate::upstream::{Hold, InFlight, Kind};
 use crate::upstream_stream::UpstreamStream;
 use crate::websocket::{Frames, GOING_AWAY};
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::UPGRADE;
 use std::io;
 use std::pin::Pin;
@@ -31,9 +31,9 @@ pub(crate) enum Protocol {
 
 impl Protocol {
     /// The one that the head of a 101 names.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn of(fields: &Fields) -> Self {
         let named =
-            headers.get(UPGRADE).is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"));
+            fields.get(&UPGRADE).is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"));
         if named { Self::WebSocket } else { Self::Other }
     }
 }

@@ -2,13 +2,14 @@
 //! connection can be used again. Pure functions over bytes that were read: knows no sockets.
 
 use super::Nonsense;
-use crate::extent::{Chunk, Extent};
+use crate::extent::Extent;
 use crate::fields::{decimal, fields, says};
 use crate::headers::has_known_encoding;
+use crate::message::{Response, ResponseHead};
 use crate::notable::{Field, Notable};
 use bytes::{Buf, Bytes};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
-use http::{Method, Response, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use httparse::{ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 use std::mem::MaybeUninit;
@@ -48,29 +49,32 @@ pub(crate) fn take(read: &mut Bytes, method: &Method) -> Result<Option<Head>, No
             read.advance(length);
             continue;
         }
-        let mut answer = Response::new(());
-        *answer.status_mut() = status;
-        *answer.version_mut() = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
-        if let Some(reason) = parsed.reason.filter(|reason| Some(*reason) != status.canonical_reason()) {
-            let reason = ReasonPhrase::try_from(reason.as_bytes()).map_err(|_| Nonsense::Head)?;
-            answer.extensions_mut().insert(reason);
-        }
-        let notable;
-        (*answer.headers_mut(), notable) = fields(read, parsed.headers, 0).ok_or(Nonsense::Head)?;
+        let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+        let reason = match parsed.reason.filter(|reason| Some(*reason) != status.canonical_reason()) {
+            None => None,
+            Some(reason) => Some(ReasonPhrase::try_from(reason.as_bytes()).map_err(|_| Nonsense::Head)?),
+        };
+        let (fields, notable) = fields(read, parsed.headers, 0).ok_or(Nonsense::Head)?;
         read.advance(length);
-        let keeps_alive = keeps_alive(&answer, notable);
-        return Ok(Some(Head { extent: extent(&answer, notable, method)?, keeps_alive, notable, answer }));
+        let head = ResponseHead { status, reason, fields };
+        let (extent, keeps_alive) =
+            (extent(&head, (version, notable), method)?, keeps_alive(&head, (version, notable)));
+        return Ok(Some(Head { answer: Response { head, body: () }, notable, extent, keeps_alive }));
     }
 }
 
 /// How far the body goes (RFC 9112, section 6.3).
-fn extent(answer: &Response<()>, notable: Notable, method: &Method) -> Result<Extent, Nonsense> {
-    let fields = answer.headers();
+fn extent(
+    answer: &ResponseHead,
+    (version, notable): (Version, Notable),
+    method: &Method,
+) -> Result<Extent, Nonsense> {
+    let fields = &answer.fields;
     let has_encoding = notable.has(Field::TransferEncoding);
     if has_encoding && !has_known_encoding(fields) {
         return Err(Nonsense::Encoding);
     }
-    let status = answer.status();
+    let status = answer.status;
     let bare =
         status.is_informational() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
     if bare || method == Method::HEAD {
@@ -78,18 +82,17 @@ fn extent(answer: &Response<()>, notable: Notable, method: &Method) -> Result<Ex
     }
     if has_encoding {
         // HTTP/1.0 has none: who says it nevertheless may mean anything.
-        let known = answer.version() == Version::HTTP_11;
-        return if known { Ok(Extent::Chunked(Chunk::Size)) } else { Err(Nonsense::Encoding) };
+        let known = version == Version::HTTP_11;
+        return if known { Ok(Extent::CHUNKED) } else { Err(Nonsense::Encoding) };
     }
     if !notable.has(Field::ContentLength) {
         return Ok(Extent::ToEnd);
     }
     if !notable.has(Field::DoubtfulLength) {
-        let length = fields.get(CONTENT_LENGTH).map(HeaderValue::as_bytes).unwrap_or_default();
+        let length = fields.get(&CONTENT_LENGTH).map(HeaderValue::as_bytes).unwrap_or_default();
         return self::length(length).map(Extent::Sized);
     }
-    let mut lengths =
-        fields.get_all(CONTENT_LENGTH).iter().flat_map(|value| value.as_bytes().split(|&b| b == b','));
+    let mut lengths = fields.get_all(CONTENT_LENGTH).flat_map(|value| value.as_bytes().split(|&b| b == b','));
     let length = length(lengths.next().unwrap_or_default())?;
     // Said twice, it is still the same (RFC 9110, section 8.6).
     if lengths.any(|other| self::length(other) != Ok(length)) {
@@ -103,14 +106,13 @@ fn length(text: &[u8]) -> Result<u64, Nonsense> {
 }
 
 /// Whether another exchange may follow (RFC 9112, section 9.3).
-fn keeps_alive(answer: &Response<()>, notable: Notable) -> bool {
-    let fields = answer.headers();
-    let says = |wanted: &str| says(fields, &CONNECTION, wanted);
+fn keeps_alive(answer: &ResponseHead, (version, notable): (Version, Notable)) -> bool {
+    let says = |wanted: &str| says(&answer.fields, CONNECTION, wanted);
     // Who says both a length and chunks has been made to say one of them (RFC 9112, section 6.1).
     let contradicts = notable.has(Field::TransferEncoding) && notable.has(Field::ContentLength);
     let asked = notable.has(Field::Connection);
-    match answer.version() {
-        _ if contradicts || answer.status() == StatusCode::SWITCHING_PROTOCOLS => false,
+    match version {
+        _ if contradicts || answer.status == StatusCode::SWITCHING_PROTOCOLS => false,
         Version::HTTP_11 => !(asked && says("close")),
         _ => asked && says("keep-alive") && !says("close"),
     }
@@ -142,15 +144,16 @@ mod tests {
             assert!(cut < whole || read.len() == cut - whole);
         }
         let Head { answer, extent, keeps_alive, .. } = head(text).unwrap().unwrap();
-        assert_eq!((answer.status().as_u16(), extent, keeps_alive), (404, Extent::Sized(3), true));
-        assert_eq!(answer.headers().get_all("a").iter().collect::<Vec<_>>(), ["1", "2"]);
-        let reason = answer.extensions().get::<ReasonPhrase>().unwrap();
-        assert_eq!(reason.as_bytes(), b"Nope");
+        let ResponseHead { status, reason, fields } = answer.head;
+        assert_eq!((status.as_u16(), extent, keeps_alive), (404, Extent::Sized(3), true));
+        let name = http::HeaderName::from_static("a");
+        assert_eq!(fields.get_all(name).collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(reason.unwrap().as_bytes(), b"Nope");
     }
 
     #[test]
     fn the_body_goes_as_far_as_the_standard_says() {
-        let chunked = Extent::Chunked(Chunk::Size);
+        let chunked = Extent::CHUNKED;
         for (text, expected) in [
             ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", (Extent::Sized(5), true)),
             (

@@ -52,13 +52,13 @@ pub(crate) enum Unsent {
 impl Outbox {
     /// All of `request`.
     pub(crate) fn new(request: &Outgoing) -> Self {
-        let fields = request.headers();
-        let framing = if request.body().is_end_stream() {
+        let fields = &request.fields;
+        let framing = if request.body.is_end_stream() {
             Framing::Sized(0)
-        } else if fields.contains_key(TRANSFER_ENCODING) {
+        } else if fields.has(&TRANSFER_ENCODING) {
             Framing::Chunked
         } else {
-            let length = fields.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+            let length = fields.get(&CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
             Framing::Sized(length.unwrap_or(0))
         };
         Self {
@@ -162,11 +162,11 @@ impl Outbox {
 
 /// Writes the head of `request`. That no part of it holds a line break is in the types of its parts.
 fn head(to: &mut Vec<u8>, request: &Outgoing) {
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    for part in [request.method().as_str(), " ", target, " HTTP/1.1\r\n"] {
+    let target = request.target.path_and_query().map_or("/", |target| target.as_str());
+    for part in [request.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
         to.extend_from_slice(part.as_bytes());
     }
-    for (name, value) in request.headers() {
+    for (name, value) in request.fields.iter() {
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
             to.extend_from_slice(part);
         }

@@ -1,17 +1,16 @@
 //! The head of a request (RFC 9112, sections 3 to 6), read once and strictly: what two readers could take for two
 //! things is refused here, and never repaired. Pure functions over bytes that were read: knows no sockets.
 
-use crate::extent::{Chunk, Extent};
+use crate::extent::Extent;
 use crate::fields::{decimal, fields, has_bare_line_feed, says};
 use crate::limits::Limits;
+use crate::message::{Fields, Request};
 use crate::notable::{Field, Notable};
 use crate::request_body::Incoming;
 use bytes::{Buf, Bytes};
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, TE, TRANSFER_ENCODING};
 use http::uri::Uri;
-use http::{Method, Request, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use httparse::{ParserConfig, Status};
 use std::mem::MaybeUninit;
 
@@ -100,22 +99,19 @@ pub(super) fn take(read: &mut Bytes, limits: &Limits) -> Result<Option<Head>, Re
         return Err(Refusal::TargetTooLong);
     }
     let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
-    let mut request = Request::new(Incoming::None);
-    *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Malformed)?;
-    *request.uri_mut() =
-        Uri::from_maybe_shared(read.slice_ref(target.as_bytes())).map_err(|_| Refusal::Malformed)?;
-    *request.version_mut() = version;
-    let notable;
-    (*request.headers_mut(), notable) = fields(read, parsed.headers, ADDED).ok_or(Refusal::Malformed)?;
-    let fields = request.headers();
-    let extent = extent(version, fields, notable)?;
-    let expects = notable.has(Field::Doubtful) && version == Version::HTTP_11 && expects(fields);
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Malformed)?;
+    let target = read.slice_ref(target.as_bytes());
+    let target = Uri::from_maybe_shared(target).map_err(|_| Refusal::Malformed)?;
+    let (fields, notable) = fields(read, parsed.headers, ADDED).ok_or(Refusal::Malformed)?;
+    let extent = extent(version, &fields, notable)?;
+    let expects = notable.has(Field::Doubtful) && version == Version::HTTP_11 && expects(&fields);
     let asked = Asked {
         version,
-        for_head: request.method() == Method::HEAD,
-        keeps_alive: keeps_alive(version, fields, notable),
-        takes_trailers: notable.has(Field::Te) && says(fields, &TE, "trailers"),
+        for_head: method == Method::HEAD,
+        keeps_alive: keeps_alive(version, &fields, notable),
+        takes_trailers: notable.has(Field::Te) && says(&fields, TE, "trailers"),
     };
+    let request = Request { method, target, version, fields, body: Incoming::None };
     // What is refused stays where it is.
     read.advance(length);
     Ok(Some(Head { request, notable, extent, expects, asked }))
@@ -128,9 +124,9 @@ fn unfinished(read: &Bytes) -> Result<Option<Head>, Refusal> {
 
 /// How far the body goes: as one length or the one encoding says, and not at all where there is neither (RFC 9112,
 /// section 6.3). Both at once, or one of them twice, is how requests are smuggled.
-fn extent(version: Version, fields: &HeaderMap, notable: Notable) -> Result<Extent, Refusal> {
+fn extent(version: Version, fields: &Fields, notable: Notable) -> Result<Extent, Refusal> {
     let only = |name: HeaderName| {
-        let mut values = fields.get_all(name).iter();
+        let mut values = fields.get_all(name);
         values.next().filter(|_| values.next().is_none()).map(HeaderValue::as_bytes).ok_or(Refusal::Malformed)
     };
     match (notable.has(Field::ContentLength), notable.has(Field::TransferEncoding)) {
@@ -143,21 +139,21 @@ fn extent(version: Version, fields: &HeaderMap, notable: Notable) -> Result<Exte
         (false, true) => {
             let known =
                 version == Version::HTTP_11 && only(TRANSFER_ENCODING)?.eq_ignore_ascii_case(b"chunked");
-            if known { Ok(Extent::Chunked(Chunk::Size)) } else { Err(Refusal::Malformed) }
+            if known { Ok(Extent::CHUNKED) } else { Err(Refusal::Malformed) }
         }
         (true, true) => Err(Refusal::Malformed),
     }
 }
 
 /// Whether another request may follow (RFC 9112, section 9.3).
-fn keeps_alive(version: Version, fields: &HeaderMap, notable: Notable) -> bool {
+fn keeps_alive(version: Version, fields: &Fields, notable: Notable) -> bool {
     let asked = notable.has(Field::Connection);
-    let closes = asked && says(fields, &CONNECTION, "close");
-    !closes && (version == Version::HTTP_11 || (asked && says(fields, &CONNECTION, "keep-alive")))
+    let closes = asked && says(fields, CONNECTION, "close");
+    !closes && (version == Version::HTTP_11 || (asked && says(fields, CONNECTION, "keep-alive")))
 }
 
-fn expects(fields: &HeaderMap) -> bool {
-    fields.get_all(EXPECT).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+fn expects(fields: &Fields) -> bool {
+    fields.get_all(EXPECT).any(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 #[cfg(test)]
@@ -185,9 +181,10 @@ mod tests {
             assert!(cut < whole || read.len() == cut - whole);
         }
         let Head { request, extent, asked, .. } = sound(text);
-        assert_eq!((request.method(), request.uri().to_string()), (&Method::POST, "/a?b".to_owned()));
+        assert_eq!((&request.method, request.target.to_string()), (&Method::POST, "/a?b".to_owned()));
         assert_eq!(extent, Extent::Sized(5));
-        assert_eq!(request.headers().get_all("x").iter().collect::<Vec<_>>(), ["1", "2"]);
+        let name = HeaderName::from_static("x");
+        assert_eq!(request.fields.get_all(name).collect::<Vec<_>>(), ["1", "2"]);
         let plain =
             Asked { version: Version::HTTP_11, for_head: false, keeps_alive: true, takes_trailers: false };
         assert_eq!(asked, plain);
@@ -205,7 +202,7 @@ mod tests {
 
     #[test]
     fn the_body_goes_as_far_as_one_field_says() {
-        let chunked = Extent::Chunked(Chunk::Size);
+        let chunked = Extent::CHUNKED;
         for (fields, expected) in [
             ("", Extent::Sized(0)),
             ("Content-Length: 0\r\n", Extent::Sized(0)),

@@ -4,13 +4,14 @@
 use super::head::Asked;
 use super::reply_head::{self, Length, field, says_close};
 use crate::answer::BrokenAnswer;
+use crate::message::ResponseHead;
 use crate::parcel::Parcel;
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HOST,
-    HeaderMap, HeaderName, MAX_FORWARDS, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+    HOST, HeaderMap, HeaderName, MAX_FORWARDS, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{StatusCode, Version, response};
+use http::{StatusCode, Version};
 use hyper::body::Body;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -69,7 +70,7 @@ impl Reply {
     /// The answer with this `head`, and a body of this `length` if it is known, to a request that asked so, behind
     /// `before`; and whether another request may follow, which it may only where `then` says so.
     pub(super) fn new(
-        head: &response::Parts,
+        head: &ResponseHead,
         length: Option<u64>,
         asked: Asked,
         then: Then,
@@ -88,7 +89,7 @@ impl Reply {
             None if is_chunked_known => (Framing::Chunked, Length::Chunks),
             None => (Framing::ToEnd, Length::None),
         };
-        let closes = then == Then::Close || framing == Framing::ToEnd || says_close(&head.headers);
+        let closes = then == Then::Close || framing == Framing::ToEnd || says_close(&head.fields);
         let then = if closes && !is_switch { Then::Close } else { Then::Next };
         let mut trailers = None;
         let parcel = Parcel::new(|to| {
@@ -163,12 +164,13 @@ impl Reply {
     }
 }
 
-/// Whether a field may stand behind a body: those that say what it is, whose or where to, must be known before it (RFC
-/// 9110, section 6.5.1).
+/// Whether a field may stand behind a body: those that say what it is, whose or where to, must be known before it, and
+/// those about the connection are nobody's but ours (RFC 9110, section 6.5.1).
 fn is_fit_for_a_trailer(name: &HeaderName) -> bool {
     ![
         AUTHORIZATION,
         CACHE_CONTROL,
+        CONNECTION,
         CONTENT_ENCODING,
         CONTENT_LENGTH,
         CONTENT_RANGE,
@@ -179,6 +181,7 @@ fn is_fit_for_a_trailer(name: &HeaderName) -> bool {
         TE,
         TRAILER,
         TRANSFER_ENCODING,
+        UPGRADE,
     ]
     .contains(name)
 }
@@ -188,7 +191,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
     use super::*;
-    use http::Response;
+    use crate::message::Response;
     use http::header::HeaderValue;
     use hyper::body::Frame;
     use hyper::ext::ReasonPhrase;
@@ -229,7 +232,7 @@ mod tests {
         frames: impl IntoIterator<Item = Frame<Bytes>>,
         asked: Asked,
     ) -> Result<(String, Then), Unsent> {
-        let (head, ()) = answer.into_parts();
+        let head = answer.head;
         let mut body = Frames(frames.into_iter().collect());
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let (mut reply, then) = Reply::new(&head, length, asked, Then::Next, b"");
@@ -257,8 +260,13 @@ mod tests {
     }
 
     fn answer(status: u16, fields: &[(&str, &str)]) -> Response<()> {
-        let answer = Response::builder().status(status);
-        fields.iter().fold(answer, |answer, (name, value)| answer.header(*name, *value)).body(()).unwrap()
+        let answer = http::Response::builder().status(status);
+        fields
+            .iter()
+            .fold(answer, |answer, (name, value)| answer.header(*name, *value))
+            .body(())
+            .unwrap()
+            .into()
     }
 
     #[test]
@@ -373,16 +381,18 @@ mod tests {
     fn trailers_are_sent_where_both_sides_have_said_so() {
         let trailers = || {
             let mut trailers = HeaderMap::new();
-            for (name, value) in [("x-sum", "1"), ("x-sum", "2"), ("x-other", "3"), ("host", "evil")] {
+            for (name, value) in
+                [("x-sum", "1"), ("x-sum", "2"), ("x-other", "3"), ("host", "evil"), ("connection", "close")]
+            {
                 trailers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
             }
             vec![data("ok"), Frame::trailers(trailers)]
         };
-        let told = || answer(200, &[("trailer", "X-Sum, host")]);
+        let told = || answer(200, &[("trailer", "X-Sum, host, connection")]);
         let takes = Asked { takes_trailers: true, ..ASKED };
         let ends = |answer, asked| written(answer, None, trailers(), asked).unwrap().0;
         assert!(ends(told(), takes).ends_with("2\r\nok\r\n0\r\nx-sum: 1\r\nx-sum: 2\r\n\r\n"));
-        assert!(ends(told(), takes).contains("trailer: X-Sum, host\r\n"));
+        assert!(ends(told(), takes).contains("trailer: X-Sum, host, connection\r\n"));
         for (answer, asked) in [(told(), ASKED), (answer(200, &[]), takes)] {
             assert!(ends(answer, asked).ends_with("2\r\nok\r\n0\r\n\r\n"));
         }
@@ -392,8 +402,8 @@ mod tests {
     fn the_reason_and_the_date_are_the_apps_where_it_says_them() {
         let head = |date: &[(&str, &str)]| {
             let mut said = answer(200, date);
-            said.extensions_mut().insert(ReasonPhrase::from_static(b"Fine"));
-            let (head, ()) = said.into_parts();
+            said.head.reason = Some(ReasonPhrase::from_static(b"Fine"));
+            let head = said.head;
             let (mut reply, _) = Reply::new(&head, Some(0), ASKED, Then::Next, b"");
             String::from_utf8(reply.parcel.front().clone()).unwrap()
         };

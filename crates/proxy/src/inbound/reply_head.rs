@@ -5,10 +5,9 @@ use super::date;
 use super::head::Asked;
 use super::reply::Then;
 use crate::fields::decimal;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue, TRAILER, TRANSFER_ENCODING,
-};
-use http::{StatusCode, Version, response};
+use crate::message::{Fields, ResponseHead};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, HeaderValue, TRAILER, TRANSFER_ENCODING};
+use http::{StatusCode, Version};
 use hyper::ext::ReasonPhrase;
 use std::io::Write;
 
@@ -26,14 +25,14 @@ pub(super) enum Length {
 /// Writes `head`; the trailers that it tells of.
 pub(super) fn write(
     to: &mut Vec<u8>,
-    head: &response::Parts,
+    head: &ResponseHead,
     asked: Asked,
     length: Length,
     then: Then,
 ) -> Option<Vec<HeaderName>> {
     status_line(to, head, asked.version);
     let (mut trailers, mut has_date, mut says_length) = (None, false, false);
-    for (name, value) in &head.headers {
+    for (name, value) in head.fields.iter() {
         if *name == CONTENT_LENGTH {
             // What the body really has is what counts.
             let true_to_it = match length {
@@ -82,8 +81,8 @@ pub(super) fn write(
     trailers
 }
 
-fn status_line(to: &mut Vec<u8>, head: &response::Parts, version: Version) {
-    let said = head.extensions.get::<ReasonPhrase>();
+fn status_line(to: &mut Vec<u8>, head: &ResponseHead, version: Version) {
+    let said = head.reason.as_ref();
     if said.is_none() && head.status == StatusCode::OK && version == Version::HTTP_11 {
         return to.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
     }
@@ -101,8 +100,8 @@ pub(super) fn field(to: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     }
 }
 
-pub(super) fn says_close(fields: &HeaderMap) -> bool {
-    fields.get_all(CONNECTION).iter().any(is_close)
+pub(super) fn says_close(fields: &Fields) -> bool {
+    fields.get_all(CONNECTION).any(is_close)
 }
 
 /// Whether the proxy itself has said so: no other hop's word comes here.

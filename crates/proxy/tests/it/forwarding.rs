@@ -58,6 +58,40 @@ async fn an_upstream_is_told_the_truth_about_the_client() {
     }
 }
 
+/// Whatever a client said of its body, and in whatever pieces it came.
+#[tokio::test]
+async fn px_smuggle_what_an_upstream_gets_is_framed_by_the_proxy() {
+    let mut proof = Proof::of("px.smuggle", "the lengths and chunks that an upstream gets");
+    let dir = tempfile::tempdir().unwrap();
+    let (app, mut requests) = scripted(OK).await;
+    let (_proxy, mut wire) = proxy_to(&dir, &app.upstream).await;
+    for (fields, body, length, encoding) in [
+        ("Content-Length: 5", "hello", Some("5"), None),
+        ("Content-Length: 0005", "hello", Some("5"), None),
+        ("Content-Length: 00000000000000000000000000000000000000005", "hello", Some("5"), None),
+        ("Content-Length:\t5 \r\nContent_Length: 6\r\nTransfer_Encoding: chunked", "hello", Some("5"), None),
+        ("Transfer-Encoding: CHUNKED", "00005;a=b\r\nhello\r\n0;c\r\nX: y\r\n\r\n", None, Some("chunked")),
+        ("Transfer-Encoding:chunked \r\nContent_Length: 6", "5\r\nhello\r\n0\r\n\r\n", None, Some("chunked")),
+        ("Connection: transfer-encoding, content-length\r\nContent-Length: 5", "hello", Some("5"), None),
+    ] {
+        wire.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n{body}")).await;
+        assert_eq!(wire.message().await.text(), "ok", "{fields}");
+        let seen = requests.recv().await.unwrap();
+        let said = (seen.field("content-length"), seen.field("transfer-encoding"));
+        let others = ["content_length", "transfer_encoding", "x", "trailer"].map(|name| seen.field(name));
+        if said == (length, encoding)
+            && others == [None; 4]
+            && seen.body == b"hello"
+            && seen.trailers.is_empty()
+        {
+            proof.kept();
+        } else {
+            proof.broken(format!("{fields:?} arrived as {seen:?}"));
+        }
+    }
+    proof.conclude();
+}
+
 #[tokio::test]
 async fn t13_no_client_forges_where_it_comes_from() {
     let mut proof = Proof::of(

@@ -60,6 +60,27 @@ async fn px_slow_a_head_must_be_complete_in_time_however_it_trickles() {
 }
 
 #[tokio::test]
+async fn px_slow_empty_lines_before_a_head_buy_no_time() {
+    let (_dir, proxy, _app) = start(Limits { head_time: SHORT, ..Limits::default() }).await;
+    let mut wire = proxy.connect().await;
+    assert_eq!(wire.get("/").await.text(), "app");
+    let mut trickle = tokio::time::interval(Duration::from_millis(5));
+    // Half a line break, and the other half: each time nothing is left to be read.
+    for half in b"\r\n".iter().cycle() {
+        tokio::select! {
+            rest = wire.stream.readable() => {
+                rest.unwrap();
+                break;
+            }
+            _ = trickle.tick() => {
+                let _gone = wire.stream.try_write(&[*half]);
+            }
+        }
+    }
+    assert_eq!(wire.rest().await, b"");
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = Running::start_with(&dir, Limits { idle_time: SHORT, ..Limits::default() }).await;

@@ -9,7 +9,6 @@ use dockswap_core::time::Timestamp;
 use dockswap_proxy::{Front, Limits, ProxyClient, ProxyConfig, ServeError, Start, serve};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,6 +16,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -93,18 +93,15 @@ impl Running {
     }
 
     pub(crate) async fn start_as(config: ProxyConfig, threads: usize) -> Self {
-        let inode = |path: &Path| std::fs::metadata(path).ok().map(|socket| socket.ino());
-        let (socket, before) = (config.control_socket.clone(), inode(&config.control_socket));
-        let control = ProxyClient::new(socket.clone());
+        let (told, ready) = oneshot::channel();
+        let config = ProxyConfig { ready: Some(told), ..config };
+        let control = ProxyClient::new(config.control_socket.clone());
         let shutdown = CancellationToken::new();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap();
         let task = runtime.spawn(serve(config, shutdown.clone()));
-        // Where one ran before, its socket is replaced first; the new one answers when it is ready.
-        eventually("the proxy answers", || async {
-            (inode(&socket) != before || before.is_none()) && control.status().await.is_ok()
-        })
-        .await;
+        // By its own word: another one may answer on the same path until then.
+        soon(ready).await.expect("the proxy starts");
         // One that it takes over from may have put its own socket back, and have answered for the last time.
         let status = soon(async {
             loop {

@@ -218,7 +218,11 @@ async fn a_successor_that_goes_away_half_way_leaves_everything_as_it_was() {
             drop(UnixListener::bind(dir.path().join("proxy.sock")).unwrap());
         }
         drop(stream);
-        eventually("it answers again", || async { old.control.status().await.is_ok() }).await;
+        // Also who connects anew: what is kept open leads to it all the time.
+        eventually("it answers again", || async {
+            ProxyClient::new(dir.path().join("proxy.sock")).status().await.is_ok()
+        })
+        .await;
         old.lead_to([&green.upstream]).await;
         assert_eq!(kept.get("/").await.text(), "green");
         old.lead_to([&blue.upstream]).await;

@@ -47,6 +47,7 @@ const fn case(name: &'static str, tool: Tool, door: Door) -> Case {
 
 /// Names that the reading of the results looks for.
 pub(crate) const KEEP_ALIVE: &str = "keep-alive, 64 connections";
+pub(crate) const PACED: &str = "keep-alive, 64 connections, 16,000 requests a second";
 pub(crate) const ONE_SHOT: &str = "one request a connection";
 pub(crate) const LARGE: &str = "10 KiB answers";
 pub(crate) const TLS_KEEP_ALIVE: &str = "TLS, keep-alive";
@@ -55,8 +56,9 @@ pub(crate) const ONE_ROUTE: &str = "1 route";
 pub(crate) const MANY_ROUTES: &str = "1,000 routes, asked for in turn";
 
 /// All cases, in the order of the tables.
-pub(crate) const CASES: [Case; 10] = [
+pub(crate) const CASES: [Case; 11] = [
     case(KEEP_ALIVE, wrk(64, Each::ManyRequests), Door::Http),
+    case(PACED, Tool::Paced { connections: 64, per_second: 16_000 }, Door::Http),
     case(ONE_SHOT, wrk(64, Each::OneRequest), Door::Http),
     Case { path: "/10k", ..case(LARGE, wrk(64, Each::ManyRequests), Door::Http) },
     case("1,000 connections", wrk(1000, Each::ManyRequests), Door::Http),

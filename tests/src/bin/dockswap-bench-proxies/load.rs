@@ -13,6 +13,8 @@ pub(crate) enum Tool {
     Wrk { connections: u32, each: Each, hosts: usize },
     /// HTTP/2 over so many connections with so many streams each.
     H2load { connections: u32, streams: u32 },
+    /// HTTP/1.1 over so many connections, so many requests a second in all.
+    Paced { connections: u32, per_second: u32 },
     /// HTTP/1.1 over TLS with a whole handshake for each request, so many at a time. (wrk resumes sessions.)
     Handshakes { connections: usize },
 }
@@ -68,13 +70,24 @@ pub(crate) fn run(tool: Tool, url: (&str, u16), path: &str, time: Duration, dir:
             command.args(["--connect-to", &format!("127.0.0.1:{port}")]);
             h2load(command.arg(format!("{scheme}://localhost:{port}{path}")), &log, time)
         }
+        Tool::Paced { connections, per_second } => {
+            let mut command = own("pace", port, path);
+            let rate = [connections, per_second].map(|number| number.to_string());
+            believe(command.args(rate).arg(time.as_secs().to_string()))
+        }
         Tool::Handshakes { connections } => {
-            let this = std::env::current_exe().expect("the path of this program");
-            let mut command = pinned(Core::Load, this);
-            command.args(["shake-hands", &port.to_string(), path, &connections.to_string()]);
-            believe(command.arg(time.as_secs().to_string()))
+            let mut command = own("shake-hands", port, path);
+            believe(command.arg(connections.to_string()).arg(time.as_secs().to_string()))
         }
     }
+}
+
+/// A generator of our own.
+fn own(which: &str, port: u16, path: &str) -> Command {
+    let this = std::env::current_exe().expect("the path of this program");
+    let mut command = pinned(Core::Load, this);
+    command.args([which, &port.to_string(), path]);
+    command
 }
 
 /// What a generator says in JSON.

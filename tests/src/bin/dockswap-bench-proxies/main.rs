@@ -8,8 +8,10 @@
 mod case;
 mod handshakes;
 mod idle;
+mod instructions;
 mod load;
 mod neighbor;
+mod paced;
 mod peer;
 mod process;
 mod report;
@@ -45,6 +47,9 @@ struct Args {
     /// Only these proxies, by name.
     #[arg(long)]
     peer: Vec<String>,
+    /// Counts instructions by callgrind instead of measuring time: of dockswap, nginx and `HAProxy`.
+    #[arg(long)]
+    instructions: bool,
     /// Another dockswap to measure beside this one, as NAME=PATH.
     #[arg(long, value_parser = beside)]
     beside: Vec<(String, PathBuf)>,
@@ -56,6 +61,9 @@ enum Part {
     /// Generates a load of TLS handshakes.
     #[command(hide = true)]
     ShakeHands { port: u16, path: String, connections: usize, seconds: u64 },
+    /// Generates a load of a given rate.
+    #[command(hide = true)]
+    Pace { port: u16, path: String, connections: u32, per_second: u32, seconds: u64 },
 }
 
 fn beside(text: &str) -> Result<(String, PathBuf), String> {
@@ -72,8 +80,14 @@ struct Contender<'a> {
 
 fn main() {
     let mut args = Args::parse();
-    if let Some(Part::ShakeHands { port, path, connections, seconds }) = args.part {
-        return handshakes::run(port, &path, connections, Duration::from_secs(seconds));
+    match args.part {
+        Some(Part::ShakeHands { port, path, connections, seconds }) => {
+            return handshakes::run(port, &path, connections, Duration::from_secs(seconds));
+        }
+        Some(Part::Pace { port, path, connections, per_second, seconds }) => {
+            return paced::run(port, &path, (connections, per_second), Duration::from_secs(seconds));
+        }
+        None => {}
     }
     if args.quick {
         (args.rounds, args.seconds) = (3, 1);
@@ -93,6 +107,14 @@ fn main() {
     let dir = dir.path();
     peer::make_keys(dir);
     let (_upstream, port) = peer::upstream(dir);
+    if args.instructions {
+        println!("| | instructions a request |\n|---|---:|");
+        // Caddy's runtime is none for callgrind.
+        for peer in peers.iter().filter(|peer| peer.kind != Kind::Caddy) {
+            println!("| {} | {:.0} |", peer.name, instructions::measure(peer, port, dir));
+        }
+        return;
+    }
     let mut results = Results::default();
     if !cases.is_empty() {
         let contenders: Vec<_> = peers.iter().map(|peer| contender(peer, &cases, port, dir)).collect();

@@ -89,6 +89,28 @@ impl Peer {
     /// `app-N.test`.
     pub(crate) fn start(&self, routes: usize, upstream: u16, keys: &Path) -> Running {
         let dir = tempfile::tempdir().expect("a directory");
+        self.start_by(pinned(Core::Measured, &self.binary), dir, routes, (upstream, keys))
+    }
+
+    /// Starts it with one route under callgrind, which counts when it is told to; and how the names of the files begin in
+    /// which it says what it counted.
+    pub(crate) fn start_counted(&self, upstream: u16, keys: &Path) -> (Running, PathBuf) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let counted = dir.path().join("counted");
+        let mut command = pinned(Core::Measured, "valgrind");
+        command.args(["--tool=callgrind", "--instr-atstart=no"]);
+        command.arg(format!("--callgrind-out-file={}", counted.display())).arg(&self.binary);
+        (self.start_by(command, dir, 1, (upstream, keys)), counted)
+    }
+
+    /// Starts it by `command`, to which its arguments are added, with its files in `dir`.
+    fn start_by(
+        &self,
+        mut command: Command,
+        dir: tempfile::TempDir,
+        routes: usize,
+        (upstream, keys): (u16, &Path),
+    ) -> Running {
         let at = dir.path();
         for file in ["cert.pem", "key.pem", "both.pem"] {
             fs::copy(keys.join(file), at.join(file)).expect("a copy of the certificate");
@@ -110,7 +132,6 @@ impl Peer {
         };
         let each =
             |template: &str| hosts.iter().map(|host| template.replace("{{host}}", host)).collect::<String>();
-        let mut command = pinned(Core::Measured, &self.binary);
         let config = at.join("config");
         match self.kind {
             Kind::Dockswap => {

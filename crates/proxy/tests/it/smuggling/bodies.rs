@@ -39,6 +39,7 @@ pub(super) fn chunks() -> Vec<Case> {
                     Trailer: GET, Host, X-Sum\r\n\r\n5\r\nhello\r\n0\r\nGET: /smuggled HTTP/1.1\r\nHost: evil\r\nX-Sum: 1\r\n\r\n";
     cases.push(passes("chunks: declared trailers", declared, "hello"));
 
+    let many_extensions = format!("1;{}\r\nx\r\n", "x".repeat(4000)).repeat(5);
     let endless_extension = format!("5;a={}\r\nhello\r\n0\r\n\r\n", "x".repeat(40_000));
     for (name, body) in [
         ("no size", "\r\nhello\r\n0\r\n\r\n"),
@@ -78,6 +79,7 @@ pub(super) fn chunks() -> Vec<Case> {
         ("trailer without colon", "5\r\nhello\r\n0\r\nX\r\n\r\n"),
         ("NUL in a trailer", "5\r\nhello\r\n0\r\nX: \0\r\n\r\n"),
         ("endless extension", endless_extension.as_str()),
+        ("many extensions", many_extensions.as_str()),
     ] {
         cases.push(refused(&format!("chunks: {name}"), chunked(body)));
     }
