@@ -1,5 +1,6 @@
 //! What the API and the tasks of `dockswap run` share.
 
+use super::backups::Backups;
 use super::intake::IntakeHandle;
 use crate::api::access::Porter;
 use crate::api::audit::Ledger;
@@ -34,6 +35,8 @@ pub(crate) struct State {
     pub(crate) retention: RetentionSettings,
     /// Whoever removes what is old has it.
     pub(crate) pruning: Mutex<()>,
+    /// Copies of the database.
+    pub(crate) backups: Backups,
     /// The time.
     pub(crate) clock: Arc<SystemClock>,
     /// Knows who asks.
