@@ -137,6 +137,66 @@ fn fault_db_enospc_nothing_begins_on_a_full_disk_and_it_goes_on_when_there_is_sp
     dockswap_proof::kept("db.enospc", "disk filled before an edit under load, real Docker on a tmpfs");
 }
 
+#[test]
+fn fault_db_enospc_a_full_disk_takes_no_backup_away_and_the_next_one_is_taken_when_there_is_space() {
+    let mut site = Site::prepare();
+    let backups = site.home().join("backups");
+    std::fs::create_dir_all(&backups).expect("a directory for backups");
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(&backups).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        eprintln!("\n=== SKIPPED: no full disk was tried: mounting a tmpfs takes root ===\n");
+        return;
+    }
+    let disk = Mounted(backups);
+    let settings = format!("backup: {{ every: 1s, keep: 2, dir: {} }}\n", disk.0.display());
+    std::fs::write(site.config_dir().join("dockswap.yaml"), settings).expect("a file");
+    let app = site.name("web");
+    site.run();
+    site.deployed(&AppFile::new(&app).version("n1").deployment("watch", "1s"));
+    let taken = || -> Vec<String> {
+        let entries = std::fs::read_dir(&disk.0).expect("the backups");
+        let mut names: Vec<String> =
+            entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        names.retain(|name| name.starts_with("dockswap-"));
+        names.sort();
+        names
+    };
+    let finding = || {
+        let told = site.command(&["doctor", "--json"]).json();
+        let all = told["findings"].as_array().cloned().unwrap_or_default();
+        all.into_iter().find(|finding| finding["check"] == "backups").expect("a finding")
+    };
+    holds("the newest two are kept", PATIENCE, || {
+        let before = taken();
+        before.len() == 2 && finding()["level"] == "ok" && taken().first() > before.first()
+    });
+    let filler = disk.0.join("filler");
+    let _ = Command::new("dd").arg("if=/dev/zero").arg(format!("of={}", filler.display())).output();
+    holds("what is wrong is told", PATIENCE, || finding()["level"] == "warn");
+    let told = finding();
+    assert!(told["mend"].as_str().is_some_and(|mend| mend.contains("backup.dir")), "{told}");
+    let _ = site.command(&["status"]).exits(0).says("there is no new backup since");
+    let left = taken();
+    assert!(left.len() == 2 && left.iter().all(|name| name.ends_with(".db")), "{left:?}");
+    site.deployed(&AppFile::new(&app).version("n2").deployment("watch", "1s"));
+    std::fs::remove_file(&filler).expect("our own file");
+    holds("the next one is taken", PATIENCE, || taken().last() > left.last() && finding()["level"] == "ok");
+    let newest = disk.0.join(taken().last().expect("a backup")).display().to_string();
+    let kept = site.home().join("newest.db").display().to_string();
+    std::fs::copy(&newest, &kept).expect("a copy");
+    let _ = site.command(&["db", "vacuum"]).exits(5).says("traffic goes on without it");
+    let _ = site.end_controller(Signal::TERM);
+    let _ = site.command(&["db", "vacuum"]).exits(0).says(" before, ");
+    let _ = site.command(&["db", "restore", &kept]).exits(0).says("2 deployments of 1 app");
+    site.run();
+    serves(&site, &app, "n2");
+    assert_records_fit(&site, &app);
+    let _ = site.end_controller(Signal::TERM);
+    drop(disk);
+    dockswap_proof::kept("db.enospc", "disk of the backups filled, real Docker on a tmpfs");
+}
+
 struct Mounted(PathBuf);
 
 impl Drop for Mounted {

@@ -3,6 +3,7 @@
 
 use crate::acme::{self, AcmeSettings};
 use crate::api::{self, ApiSettings};
+use crate::backup::{self, BackupSettings};
 use crate::clash::ReservedPort;
 use crate::data_plane::{self, AccessLogForm, ProxyProtocol, ProxySettings};
 use crate::fields::{Field, Fields, Item, Shape};
@@ -14,6 +15,7 @@ use crate::trust::Trust;
 use crate::yaml::{self, Node};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The controller's settings, defaulted and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub struct Settings {
     pub acme: AcmeSettings,
     /// What of the records is kept.
     pub retention: RetentionSettings,
+    /// How the database is backed up by itself.
+    pub backup: BackupSettings,
     /// The log.
     pub log: LogSettings,
     /// Whose hand the config directory must show.
@@ -55,6 +59,8 @@ pub struct LogSettings {
     pub level: String,
     /// How a line is written.
     pub format: LogFormat,
+    /// What the database is asked and takes at least this long is told; zero: nothing is.
+    pub slow_query: Duration,
 }
 
 /// How a line of the log is written.
@@ -77,7 +83,12 @@ impl Default for Settings {
             max_concurrent: 4,
             acme: AcmeSettings::default(),
             retention: RetentionSettings::default(),
-            log: LogSettings { level: "info".to_owned(), format: LogFormat::Text },
+            backup: BackupSettings::default(),
+            log: LogSettings {
+                level: "info".to_owned(),
+                format: LogFormat::Text,
+                slow_query: Duration::from_millis(200),
+            },
             trust: Trust::Owner,
             policy: Policy::default(),
             warnings: Vec::new(),
@@ -101,6 +112,11 @@ const FIELDS: &[Field] = &[
         Shape::Section(retention::FIELDS, &[]),
         "What of the records is kept, and for how long.",
     ),
+    Field::new(
+        "backup",
+        Shape::Section(backup::FIELDS, &[]),
+        "How the database is backed up by itself (SQLite).",
+    ),
     Field::new("log", Shape::Section(LOG, &[]), "The log."),
     Field::new("config", Shape::Section(CONFIG, &[]), "The config directory."),
     Field::new("policy", Shape::Section(POLICY, &[]), "What app files may ask of Docker."),
@@ -121,6 +137,11 @@ const DEPLOYMENT: &[Field] = &[Field::new(
 const LOG: &[Field] = &[
     Field::new("level", Shape::Text, "error, warn, info, debug, trace, or directives; default info."),
     Field::new("format", Shape::Choice(&["text", "json"]), "Default text."),
+    Field::new(
+        "slow_query",
+        Shape::Duration { min: Duration::ZERO, max: Duration::from_secs(3_600) },
+        "What the database is asked and takes at least this long is a warning; 0s: nothing is; default 200ms.",
+    ),
 ];
 const CONFIG: &[Field] = &[Field::new(
     "trust",
@@ -215,6 +236,8 @@ impl Settings {
         if let Some(socket) = settings.docker_host.as_deref().and_then(|host| host.strip_prefix("unix://")) {
             settings.policy.protected.push(PathBuf::from(socket));
         }
+        // Backups hold every app's files.
+        settings.policy.protected.extend(settings.backup.dir.clone());
         if problems.is_empty() { Ok(settings) } else { Err(problems) }
     }
 
@@ -252,8 +275,12 @@ impl Settings {
         if let Some(retention) = fields.section("retention", report) {
             self.retention.overlay(&retention, report);
         }
+        if let Some(backup) = fields.section("backup", report) {
+            self.backup.overlay(&backup, report);
+        }
         if let Some(log) = fields.section("log", report) {
             replace(&mut self.log.level, log.text("level", report));
+            replace(&mut self.log.slow_query, log.duration("slow_query", report));
             let format = log.choice("format", report);
             let format = format.map(|word| if word == "json" { LogFormat::Json } else { LogFormat::Text });
             replace(&mut self.log.format, format);
@@ -352,6 +379,7 @@ mod tests {
     use super::{LogFormat, Settings};
     use crate::acme::{AcmeSettings, ChallengeKind, STAGING};
     use crate::api::ApiTls;
+    use crate::backup::BackupSettings;
     use crate::data_plane::{AccessLogForm, ProxyProtocol};
     use crate::policy::HostPortRule;
     use crate::trust::Trust;
@@ -386,7 +414,8 @@ docker: { host: unix:///run/user/1000/docker.sock, min_free_disk: 500m }
 deployment: { max_concurrent: 2 }
 acme: { email: ops@example.com, directory: 'https://ca.internal/dir', ca_file: /etc/ca.pem, challenge: tls-alpn-01 }
 retention: { deployments: 3, history: 90d, max_size: 512m }
-log: { level: debug, format: json }
+backup: { every: 6h, keep: 3, dir: /mnt/backups/ }
+log: { level: debug, format: json, slow_query: 1s }
 config: { trust: any }
 policy: { bind_mounts: [/srv, /data/], host_ports: false, files: [/srv/secrets] }
 ";
@@ -423,12 +452,20 @@ policy: { bind_mounts: [/srv, /data/], host_ports: false, files: [/srv/secrets] 
         let retention = &settings.retention;
         assert_eq!((retention.deployments, retention.max_size_bytes), (3, 512 << 20));
         assert_eq!(retention.history, Duration::from_secs(90 * 86_400));
+        let backup = BackupSettings {
+            every: Duration::from_hours(6),
+            keep: 3,
+            dir: Some(PathBuf::from("/mnt/backups")),
+        };
+        assert_eq!(settings.backup, backup);
         assert_eq!((settings.log.level.as_str(), settings.log.format), ("debug", LogFormat::Json));
+        assert_eq!(settings.log.slow_query, Duration::from_secs(1));
         assert_eq!(settings.policy.bind_mounts, Some(vec![PathBuf::from("/srv"), PathBuf::from("/data")]));
         assert_eq!(settings.policy.host_ports, HostPortRule::Refused);
         assert_eq!(settings.policy.files, [PathBuf::from("/srv/secrets")]);
         assert_eq!(settings.trust, Trust::Any);
-        assert_eq!(settings.policy.protected, [PathBuf::from("/run/user/1000/docker.sock")]);
+        let protected = ["/run/user/1000/docker.sock", "/mnt/backups"].map(PathBuf::from);
+        assert_eq!(settings.policy.protected, protected);
         let owners: Vec<_> = settings.reserved_ports().into_iter().map(|r| (r.port, r.owner)).collect();
         let expected = [(8080, "proxy.http"), (8443, "proxy.https"), (9000, "api.http")];
         assert_eq!(owners, expected.map(|(port, owner)| (port, owner.to_owned())));
@@ -509,6 +546,7 @@ deployment: { max_concurrent: 0 }
 acme: { email: ops, directory: 'http://ca', ca_file: ca.pem, challenge: dns-01 }
 log: { format: xml }
 retention: { deployments: 0, history: 90, max_size: much }
+backup: { every: daily, keep: 0, dir: backups }
 policy: { bind_mounts: [srv], host_ports: maybe }
 ";
         let expected = "\
@@ -527,8 +565,11 @@ dockswap.yaml:7:16: log.format: found the text \"xml\": write text or json
 dockswap.yaml:8:27: retention.deployments: 0 is out of range: write a whole number from 1 to 1000
 dockswap.yaml:8:39: retention.history: 90 has no unit: write 90s for seconds, or 90ms
 dockswap.yaml:8:53: retention.max_size: \"much\" is no number of bytes: write it as in 512k or 10m
-dockswap.yaml:9:25: policy.bind_mounts[0]: found the text \"srv\": write absolute paths
-dockswap.yaml:9:43: policy.host_ports: found the text \"maybe\": write true or false
+dockswap.yaml:9:18: backup.every: \"daily\" is not a duration: write it as in 500ms, 5s, 1m30s or 2h
+dockswap.yaml:9:31: backup.keep: 0 is out of range: write a whole number from 1 to 1000
+dockswap.yaml:9:39: backup.dir: found the text \"backups\": write an absolute path
+dockswap.yaml:10:25: policy.bind_mounts[0]: found the text \"srv\": write absolute paths
+dockswap.yaml:10:43: policy.host_ports: found the text \"maybe\": write true or false
 environment variable DOCKSWAP_PROXY__HTTPS: proxy.https: found the number 99999: write an address and a port, as in 0.0.0.0:80
 dockswap.yaml: api.http: 0.0.0.0:9000 is open to others, and tokens would be sent to it in plain text: write api.tls: { cert: PATH, key: PATH } too, or 127.0.0.1:PORT
 ";

@@ -3,6 +3,7 @@
 
 mod api;
 mod cli;
+mod clock;
 #[cfg(feature = "in-memory")]
 pub mod memory;
 mod paths;

@@ -5,6 +5,7 @@
 use crate::api;
 use crate::api::access::{Peer, Porter};
 use crate::api::audit::Ledger;
+use crate::run::backups::Backups;
 use crate::run::facts::Facts;
 use crate::run::intake::{Intake, Rules};
 use crate::run::state::State;
@@ -13,7 +14,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use bytes::Bytes;
-use dockswap_config::{Policy, RetentionSettings, StoredFiles, Trust};
+use dockswap_config::{BackupSettings, Policy, RetentionSettings, StoredFiles, Trust};
 use dockswap_controller::{Controller, ControllerSettings, Ports, SystemClock};
 use dockswap_core::ports::{self, Clock, Engine, Prober};
 use dockswap_docker::Docker;
@@ -22,6 +23,7 @@ use dockswap_store::{AuditScope, Holder, Page};
 use http::{Request, Response};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
@@ -63,6 +65,7 @@ impl MemoryApi {
         database.note_projects(projects.collect()).await?;
         let rules = Rules { trust: Trust::Any, policy: Policy::default(), reserved: Vec::new() };
         let intake = Intake::start(apps, rules, controller.clone(), stop.clone()).await?;
+        let by_hand = BackupSettings { every: Duration::ZERO, ..BackupSettings::default() };
         let state = Arc::new(State {
             controller: controller.clone(),
             porter: Porter::new(database.clone()),
@@ -76,6 +79,7 @@ impl MemoryApi {
             certificates: None,
             retention: RetentionSettings::default(),
             pruning: tokio::sync::Mutex::default(),
+            backups: Backups::in_directory(Some(dir.join("backups")), by_hand),
             clock: clock.clone(),
             stop: stop.clone(),
         });

@@ -119,6 +119,12 @@ impl Paths {
         policy.files.push(self.config_dir.clone());
     }
 
+    /// Where the controller's own backups are; `None`: the database is no file, and has tools of its own.
+    pub(crate) fn backups_dir(&self, settings: &Settings) -> Option<PathBuf> {
+        let is_file = self.database_url(settings).starts_with("sqlite:");
+        is_file.then(|| settings.backup.dir.clone().unwrap_or_else(|| self.data_dir.join("backups")))
+    }
+
     /// The database's address.
     pub(crate) fn database_url(&self, settings: &Settings) -> String {
         settings

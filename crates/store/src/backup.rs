@@ -13,6 +13,29 @@ use std::time::Duration;
 /// How long a copy may take.
 const BACKUP_DEADLINE: Duration = Duration::from_hours(1);
 
+/// Besides a copy so much must stay free, for the database itself may be on the same disk.
+const SPARE: u64 = 4 << 20;
+
+/// A disk that has too little room for a copy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} has {free} bytes free, and a copy takes {needed}: nothing was begun", dir.display())]
+pub struct NoRoom {
+    /// Where the copy was to be.
+    pub dir: PathBuf,
+    /// How many bytes are free.
+    pub free: u64,
+    /// How many must be.
+    pub needed: u64,
+}
+
+/// Refuses a disk that a copy of so many bytes would fill. A disk that does not say how full it is passes.
+pub(crate) fn assert_room(dir: &Path, bytes: u64) -> Result<(), NoRoom> {
+    let Ok(disk) = rustix::fs::statvfs(dir) else { return Ok(()) };
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let needed = bytes.saturating_add(bytes / 16).saturating_add(SPARE);
+    if free < needed { Err(NoRoom { dir: dir.to_owned(), free, needed }) } else { Ok(()) }
+}
+
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {

@@ -6,7 +6,7 @@ use crate::entity::{api_token, token_grant};
 use crate::history::{History, Page};
 use crate::stamp::Stamp;
 use crate::transaction::begin_write;
-use crate::{DEADLINE, audit, sqlite};
+use crate::{audit, sqlite};
 use dockswap_core::audit::AuditRecord;
 use dockswap_core::grants::Grants;
 use dockswap_core::records::StoreError;
@@ -37,7 +37,7 @@ pub(crate) async fn good_tokens(path: &Path) -> Good {
         return Good::new();
     }
     let Ok(db) = sqlite::open(path, sqlite::Access::Read).await else { return Good::new() };
-    let history = History { db: db.clone(), deadline: DEADLINE };
+    let history = History::of(db.clone());
     let read = history.tokens(Page::first(u64::MAX)).await;
     // What does not close in order is closed with the process.
     let _ = db.close().await;

@@ -79,7 +79,7 @@ pub async fn connect_checked(url: &str, holder: &Holder) -> Result<Database, Con
 pub async fn connect_read_only(url: &str) -> Result<History, ConnectError> {
     let reading = open_for_reading(&url.parse()?).await?;
     schema::status(&reading).await.map_err(SchemaError::from)?.current()?;
-    Ok(History { db: reading, deadline: DEADLINE })
+    Ok(History::of(reading))
 }
 
 /// Which migrations the database at `url` has; changes nothing.
@@ -168,7 +168,7 @@ impl Opened {
         // Connections of their own: a check that was prepared before the tables came would go on
         // passing them over.
         let db = sqlite::open(path, Access::Read).await?;
-        let looking = History { db, deadline: DEADLINE };
+        let looking = History::of(db);
         let looked = looking.integrity().await;
         // What does not close in order is closed with the process.
         let _ = tokio::time::timeout(DEADLINE, looking.db.close()).await;
@@ -201,8 +201,11 @@ impl Opened {
             Held::Session(session) => Lease::keep(*session, epoch, announce.clone()),
         };
         let presence = self.file.as_deref().map(Presence::of);
-        let writer = Writer::spawn(Scribe { db: self.writing, epoch, presence, fenced: announce }, lease);
-        Ok(Database { history: History { db: self.reading, deadline: DEADLINE }, writer, fenced })
+        let history = History::of(self.reading);
+        let slow = history.slow.clone();
+        let writer =
+            Writer::spawn(Scribe { db: self.writing, epoch, presence, fenced: announce, slow }, lease);
+        Ok(Database { history, writer, fenced })
     }
 }
 
@@ -218,6 +221,18 @@ impl Database {
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.history.deadline = deadline;
         self
+    }
+
+    /// From now on, what the database is asked and takes at least `threshold` is told in the log and counted; zero:
+    /// nothing is, as from the start. Looks at everything, which take their time, are not.
+    pub fn tell_slow(&self, threshold: Duration) {
+        self.history.slow.set_threshold(threshold);
+    }
+
+    /// How often each operation took as long.
+    #[must_use]
+    pub fn slow_operations(&self) -> Vec<(&'static str, u64)> {
+        self.history.slow.counts()
     }
 
     /// Waits until another controller has taken this database over; mostly for ever. From then on

@@ -3,20 +3,25 @@
 //! Lists are in the order in which rows were written (by id): a clock that was set back between
 //! two starts does not reorder them.
 
+use crate::DEADLINE;
 use crate::entity::{app_config, app_machine, current_state, deployment, deployment_event, deployment_image};
 use crate::error::{store_error, timed_out};
 use crate::rows::{ConfigSummary, EventRow, FromRow, SummaryRow};
+use crate::slow::SlowOperations;
 use dockswap_core::machine::Machine;
 use dockswap_core::ports::Image;
 use dockswap_core::records::{ConfigRow, CurrentState, DeploymentRow, StoreError};
 use dockswap_core::{AppName, ConfigId, DeploymentId, ImageId};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, Query};
 use sea_orm::{
-    ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait, Select,
+    ColumnTrait, Condition, DatabaseConnection, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait, Select,
 };
 use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A part of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,16 +61,31 @@ pub enum EventScope {
 pub struct History {
     pub(crate) db: DatabaseConnection,
     pub(crate) deadline: Duration,
+    pub(crate) slow: Arc<SlowOperations>,
 }
 
 impl History {
+    /// What is in `db`.
+    pub(crate) fn of(db: DatabaseConnection) -> Self {
+        Self { db, deadline: DEADLINE, slow: Arc::default() }
+    }
+
+    /// Where it is a file.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        let is_file = self.db.get_database_backend() == DbBackend::Sqlite;
+        is_file.then(|| self.db.get_sqlite_connection_pool().connect_options().get_filename().to_owned())
+    }
+
     /// Runs `query`, and gives up at the deadline.
     pub(crate) async fn read<T>(
         &self,
         operation: &'static str,
         query: impl Future<Output = Result<T, DbErr>>,
     ) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.deadline, query).await {
+        let began = Instant::now();
+        let answer = tokio::time::timeout(self.deadline, query).await;
+        self.slow.note(operation, began.elapsed(), None);
+        match answer {
             Ok(answer) => answer.map_err(|cause| store_error(operation, self.deadline, cause)),
             Err(_) => Err(timed_out(operation, self.deadline)),
         }

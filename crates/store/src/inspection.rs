@@ -15,6 +15,7 @@ use sea_orm::{
     QuerySelect, QueryTrait, Statement,
 };
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How many events are read at once.
@@ -43,9 +44,9 @@ pub(crate) struct AppRecords {
 }
 
 impl History {
-    /// The same, for a look at everything.
+    /// The same, for a look at everything, which takes its time.
     pub(crate) fn patient(&self) -> Self {
-        Self { deadline: INSPECTION_DEADLINE, ..self.clone() }
+        Self { db: self.db.clone(), deadline: INSPECTION_DEADLINE, slow: Arc::default() }
     }
 
     /// Every app that has a machine, by name.

@@ -12,6 +12,7 @@
 //! - Whoever was replaced as the controller writes nothing any more.
 //! - A damaged database is refused, never guessed at; nothing is written into files that were moved away.
 
+mod archive;
 mod audit;
 mod backup;
 mod batch;
@@ -21,6 +22,7 @@ mod checkpoint;
 mod database;
 mod entity;
 mod error;
+mod examination;
 mod history;
 mod inspection;
 mod keys;
@@ -33,22 +35,26 @@ mod prune;
 mod restore;
 mod rows;
 mod schema;
+mod slow;
 mod sqlite;
 mod stamp;
 #[cfg(test)]
 mod tests;
 mod tokens;
 mod transaction;
+mod vacuum;
 mod write;
 mod writer;
 
+pub use archive::{Archive, ArchiveError, Backup, Taken};
 pub use audit::{AuditRow, AuditScope};
-pub use backup::BackupError;
+pub use backup::{BackupError, NoRoom};
 pub use check::Verdict;
 pub use database::{
     Database, connect, connect_checked, connect_read_only, migrate_down, migrate_up, migration_status,
 };
 pub use error::{ConnectError, LeaseError, SchemaError};
+pub use examination::ExaminationError;
 pub use history::{EventScope, History, Page};
 pub use keys::{KeyId, KeyRecord, NewKey, Reservation};
 pub use lease::Holder;
@@ -57,6 +63,7 @@ pub use restore::{RestoreError, Restored, restore};
 pub use rows::{ConfigSummary, EventRow};
 pub use schema::SchemaStatus;
 pub use tokens::{TokenOutcome, TokenRow};
+pub use vacuum::{VacuumError, Vacuumed, vacuum};
 
 use std::time::Duration;
 

@@ -8,9 +8,9 @@ use crate::history::{EventScope, History, Page};
 use crate::lease::{Holder, Lease};
 use crate::location::Location;
 use crate::presence::beside;
+use crate::schema;
 use crate::sqlite::{self, Access};
 use crate::stamp::Stamp;
-use crate::{DEADLINE, schema};
 use chrono::{DateTime, Utc};
 use dockswap_core::audit::AuditRecord;
 use dockswap_core::records::StoreError;
@@ -152,9 +152,7 @@ pub async fn restore(
         }
     };
     let failed = |source| RestoreError::File { path: path.clone(), source };
-    sync(&incoming).map_err(failed)?;
-    fs::rename(&incoming, beside(&path, RESTORING)).map_err(failed)?;
-    restored.kept = finish(&path).map_err(failed)?;
+    restored.kept = put_in_place(&incoming, &path).map_err(failed)?;
     restored.database = path;
     Ok(restored)
 }
@@ -182,7 +180,7 @@ async fn take_in(
     copy_with_log(backup, incoming)?;
     let foreign = |source| RestoreError::Foreign { path: backup.to_owned(), source };
     let db = sqlite::open(incoming, Access::Write).await.map_err(|error| foreign(Some(error)))?;
-    let copied = History { db: db.clone(), deadline: DEADLINE };
+    let copied = History::of(db.clone());
     let outcome = look_at(backup, &copied, good, order).await;
     let folded = db.execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await;
     let closed = db.close().await;
@@ -238,6 +236,14 @@ impl History {
     }
 }
 
+/// Puts the file `copy`, which lies beside the database and was found sound, in its place; where the one is that was
+/// there. The caller holds the database's lock.
+pub(crate) fn put_in_place(copy: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
+    sync(copy)?;
+    fs::rename(copy, beside(path, RESTORING))?;
+    finish(path)
+}
+
 /// Goes on with a restore that was interrupted after its copy was found sound; nothing otherwise. The
 /// caller holds the database's lock.
 pub(crate) fn finish(path: &Path) -> io::Result<Option<PathBuf>> {
@@ -271,7 +277,7 @@ fn absent_is_fine(error: io::Error) -> io::Result<()> {
 }
 
 /// A database of ours that counts for nothing.
-fn remove_all(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
     ["", "-wal", "-shm"].into_iter().try_for_each(|suffix| remove(&beside(path, suffix)))
 }
 

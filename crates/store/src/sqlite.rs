@@ -138,6 +138,23 @@ pub(crate) async fn open(path: &Path, access: Access) -> Result<DatabaseConnecti
     Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
 }
 
+/// Opens a file that nobody writes, as it is: nothing is made beside it, and nothing in it changes.
+pub(crate) async fn open_copy(path: &Path) -> Result<DatabaseConnection, ConnectError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .immutable(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .disable_statement_logging();
+    let pool = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(DEADLINE);
+    let opened = pool.connect_with(options).await;
+    let pool = opened.map_err(|source| ConnectError::Open {
+        database: format!("sqlite://{}", path.display()),
+        source: source.into(),
+    })?;
+    Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
+}
+
 fn options(path: &Path, access: Access) -> SqliteConnectOptions {
     let options = SqliteConnectOptions::new()
         .filename(path)

@@ -6,11 +6,13 @@ use crate::entity::controller_lease::{self, ROW};
 use crate::error::{is_timeout, store_error, timed_out};
 use crate::lease::Lease;
 use crate::presence::{Absent, Presence};
+use crate::slow::SlowOperations;
 use crate::transaction::begin_write;
 use crate::write::{Write, Written};
 use crate::{DEADLINE, batch};
 use dockswap_core::records::StoreError;
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, QuerySelect};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -67,6 +69,7 @@ type Outcome = Result<Written, WriteError>;
 
 #[derive(Debug)]
 struct Job {
+    operation: &'static str,
     write: Write,
     answer: oneshot::Sender<Outcome>,
 }
@@ -111,7 +114,7 @@ impl Writer {
         let (answer, outcome) = oneshot::channel();
         let closed = || WriteError::Failed(DbErr::Custom("the database was closed".to_owned()));
         let writing = async {
-            self.jobs.send(Job { write, answer }).await.map_err(|_| closed())?;
+            self.jobs.send(Job { operation, write, answer }).await.map_err(|_| closed())?;
             outcome.await.map_err(|_| closed())?
         };
         match timeout(deadline, writing).await {
@@ -135,6 +138,7 @@ pub(crate) struct Scribe {
     pub(crate) epoch: i64,
     /// Where the database is a file.
     pub(crate) presence: Option<Presence>,
+    pub(crate) slow: Arc<SlowOperations>,
     /// Becomes true when a write finds another controller's epoch.
     pub(crate) fenced: watch::Sender<bool>,
 }
@@ -145,7 +149,11 @@ impl Scribe {
         while waiting.recv_many(&mut jobs, GROUP).await > 0 {
             jobs.retain(|job| !job.answer.is_closed());
             let writes: Vec<&Write> = jobs.iter().map(|job| &job.write).collect();
+            let began = Instant::now();
             let outcomes = self.write_group(&writes).await;
+            if let Some(first) = jobs.first() {
+                self.slow.note(first.operation, began.elapsed(), Some(jobs.len()));
+            }
             for (job, outcome) in jobs.drain(..).zip(outcomes) {
                 if matches!(outcome, Err(WriteError::Fenced)) {
                     self.fenced.send_replace(true);

@@ -4,6 +4,7 @@
 use super::code::Code;
 use super::error::Problem;
 use super::wire;
+use crate::clock::wall_clock;
 use crate::run::state::State;
 use axum::Json;
 use axum::extract::connect_info::Connected;
@@ -19,7 +20,7 @@ use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
@@ -292,12 +293,6 @@ pub(super) fn secret_sha(secret: &str) -> String {
     }
     hex
 }
-
-/// The time by which tokens end: the wall clock's, as people and calendars count.
-pub(super) fn wall_clock() -> Timestamp {
-    Timestamp::default() + SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
 fn unknown_caller(detail: &str) -> Problem {
     Problem::new(Code::Unauthenticated, detail)
 }

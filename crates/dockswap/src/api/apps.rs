@@ -4,7 +4,7 @@ use super::access::Caller;
 use super::error::Problem;
 use super::query::Asked;
 use super::segment::Segment;
-use super::{app_name, wire};
+use super::{app_name, backups, wire};
 use crate::run::state::State;
 use axum::Json;
 use axum::extract::{self, Extension};
@@ -50,7 +50,12 @@ pub(super) async fn list(
         // What belongs to no known app belongs to no known project.
         Vec::new()
     };
-    Ok(Json(wire::Apps { apps, files }))
+    let warnings = if caller.sees_everything() {
+        state.backups.fault().iter().map(backups::warning).collect()
+    } else {
+        Vec::new()
+    };
+    Ok(Json(wire::Apps { apps, files, warnings }))
 }
 
 pub(super) async fn one(

@@ -1,13 +1,14 @@
 //! Putting orders on record: each leaves one row, done or not. What is written in a transaction of its own takes the row
 //! with it; what is left is written here, once the answer is known. What is refused again and again is counted.
 
-use super::access::{Caller, wall_clock};
+use super::access::Caller;
 use super::code::Code;
 use super::error::Problem;
 use super::query::{Asked, Limit, Offset, Part};
 use super::records::Listed;
 use super::tokens::random_digits;
 use super::wire;
+use crate::clock::wall_clock;
 use crate::run::state::State;
 use axum::Json;
 use axum::extract::{self, Request};

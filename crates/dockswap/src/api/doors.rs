@@ -10,8 +10,8 @@ use super::code::Code;
 use super::error::Problem;
 use super::{BODY_LIMIT, DEADLINE, PAGE_BODY_LIMIT};
 use super::{
-    access, app_name, apps, audit, deployment_id, drift, facts, files, gates, logs, orders, projects, prune,
-    records, stream, system, tokens,
+    access, app_name, apps, audit, backups, deployment_id, drift, facts, files, gates, logs, orders,
+    projects, prune, records, stream, system, tokens,
 };
 use super::{once, openapi, query};
 use crate::run::state::State;
@@ -152,6 +152,7 @@ pub(crate) fn routes() -> Vec<Route> {
         ask("/v1/facts", Everywhere(Viewer), facts::all),
         ask("/v1/files", Everywhere(Viewer), files::list),
         ask("/v1/certificates", Everywhere(Viewer), system::certificates),
+        ask("/v1/backups", Everywhere(Viewer), backups::list),
         post("/v1/reload", Everywhere(Admin), "reload", files::reload),
         ask("/v1/prune", Everywhere(Viewer), prune::prunable),
         post("/v1/prune", Everywhere(Admin), "prune", prune::prune),

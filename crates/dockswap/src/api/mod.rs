@@ -7,6 +7,7 @@
 pub(crate) mod access;
 mod apps;
 pub(crate) mod audit;
+pub(crate) mod backups;
 mod code;
 pub(crate) mod doors;
 mod drift;

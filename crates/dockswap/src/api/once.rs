@@ -6,10 +6,11 @@
 //! nobody knows: the controller was killed, or the database did not answer. Then the events that came
 //! after the key tell whether the order went through. It must not know how an order is carried out.
 
-use super::access::{Caller, wall_clock};
+use super::access::Caller;
 use super::code::Code;
 use super::error::Problem;
 use super::{PAGE_BODY_LIMIT, wire};
+use crate::clock::wall_clock;
 use crate::run::state::State;
 use axum::body::{Body, to_bytes};
 use axum::extract::{self, Request};

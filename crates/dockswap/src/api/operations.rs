@@ -425,7 +425,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         "How much of what is old would go",
         &[],
         Answer::Json(schema_of::<wire::Pruning>),
-        &[],
+        &[Code::ShuttingDown],
     ),
     Operation {
         method: Method::Post,
@@ -444,6 +444,14 @@ pub(super) static OPERATIONS: &[Operation] = &[
         "The certificates of every app",
         &[],
         Answer::Json(schema_of::<wire::Certificates>),
+        &[],
+    ),
+    ask(
+        "/v1/backups",
+        "backups",
+        "The backups that the controller takes by itself",
+        &[],
+        Answer::Json(schema_of::<wire::Backups>),
         &[],
     ),
     ask(

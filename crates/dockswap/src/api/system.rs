@@ -1,6 +1,7 @@
 //! Whether the controller lives, is ready, and what it counts.
 
 use super::{wire, with_causes};
+use crate::run::backups::Backups;
 use crate::run::state::State;
 use axum::Json;
 use axum::extract;
@@ -12,6 +13,7 @@ use dockswap_core::ports::{Router, RouterStatus};
 use dockswap_core::routes::InFlight;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
@@ -47,6 +49,7 @@ pub(super) async fn metrics(extract::State(state): extract::State<Arc<State>>) -
     let traffic = state.proxy.metrics().await.unwrap_or_default();
     let writable = state.database.check_writable().await.is_ok();
     let mut text = gauges(&state.controller.views(), proxy.as_ref(), writable);
+    text.push_str(&records(&state.backups, &state.database.slow_operations()));
     if let Some(certificates) = &state.certificates {
         text.push_str(&expiries(&certificates.views()));
     }
@@ -136,6 +139,33 @@ fn expiries(certificates: &[CertificateView]) -> String {
     in_text(&registry)
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfOperation {
+    operation: &'static str,
+}
+
+/// How the records are looked after.
+fn records(backups: &Backups, slow: &[(&'static str, u64)]) -> String {
+    let mut registry = Registry::with_prefix("dockswap");
+    let by_operation = Family::<OfOperation, Counter>::default();
+    for &(operation, count) in slow {
+        by_operation.get_or_create(&OfOperation { operation }).inc_by(count);
+    }
+    let about = "How often the database took as long as log.slow_query, by what it was for";
+    registry.register("database_slow_operations", about, by_operation);
+    let failing = Gauge::<i64>::default();
+    failing.set(i64::from(backups.fault().is_some()));
+    registry.register("backup_failing", "Whether there is no new backup though one is due", failing);
+    let newest = backups.archive.as_ref().and_then(|archive| archive.list().ok()?.into_iter().next());
+    if let Some(newest) = newest {
+        let taken = Gauge::<i64>::default();
+        taken.set(newest.at.as_micros() / 1_000_000);
+        let about = "When the newest backup was taken, in seconds since 1970";
+        registry.register("backup_newest_timestamp_seconds", about, taken);
+    }
+    in_text(&registry)
+}
+
 fn in_text(registry: &Registry) -> String {
     let mut text = String::new();
     // Writing into a String cannot fail.
@@ -145,8 +175,9 @@ fn in_text(registry: &Registry) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{expiries, gauges};
+    use super::{Backups, expiries, gauges, records};
     use dockswap_certs::CertificateView;
+    use dockswap_config::BackupSettings;
     use dockswap_core::Timestamp;
 
     #[test]
@@ -163,6 +194,21 @@ mod tests {
         let text = expiries(&[one, none]);
         let expected = "dockswap_certificate_expiry_timestamp_seconds{app=\"web\",host=\"*.a.org\",source=\"files\"} 1800000000\n";
         assert!(text.ends_with(expected) && !text.contains("b.org"), "{text}");
+    }
+
+    #[test]
+    fn what_took_long_and_the_newest_backup_are_counted() {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("dockswap-20261121T070000000Z.db"), "a copy").expect("a file");
+        let backups = Backups::in_directory(Some(dir.path().to_owned()), BackupSettings::default());
+        let text = records(&backups, &[("read the events", 3)]);
+        for line in [
+            "dockswap_database_slow_operations_total{operation=\"read the events\"} 3",
+            "dockswap_backup_failing 0",
+            "dockswap_backup_newest_timestamp_seconds 1795244400",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} is missing in\n{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Tokens: made, listed, revoked. A token itself is in one answer, and nowhere else.
 
-use super::access::{Caller, secret_sha, wall_clock};
+use super::access::{Caller, secret_sha};
 use super::code::Code;
 use super::error::Problem;
 use super::orders::Order;
@@ -8,6 +8,7 @@ use super::query::{Asked, Part};
 use super::records::Listed;
 use super::segment::Segment;
 use super::wire;
+use crate::clock::wall_clock;
 use crate::run::state::State;
 use axum::Json;
 use axum::extract::{self, Extension};

@@ -2,12 +2,14 @@
 //! how it is carried.
 
 mod access;
+mod backups;
 
 pub(crate) use crate::run::intake::FileReport as File;
 pub(crate) use access::{
     AuditEntry, AuditLog, NewToken, ProjectEntry, ProjectRemoved, Projects, Token, TokenMark, TokenOrder,
     TokenStanding, Tokens, WhoAmI, done,
 };
+pub(crate) use backups::{Backup, BackupFault, Backups};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use dockswap_certs::CertificateView;
@@ -245,11 +247,15 @@ impl From<ConfigSummary> for Config {
 }
 
 /// `GET /v1/apps`.
+#[expect(clippy::struct_field_names, reason = "these are their names in JSON")]
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Apps {
     pub(crate) apps: Vec<App>,
     /// Files that belong to no known app, and what is wrong with them.
     pub(crate) files: Vec<File>,
+    /// What is wrong with the controller itself, and what helps.
+    #[serde(default)]
+    pub(crate) warnings: Vec<String>,
 }
 
 /// `GET /v1/files`.

@@ -2,18 +2,19 @@
 
 use super::exit::{CliError, Exit};
 use super::session::{Session, now};
-use super::text::{as_u64, count};
+use super::text::{as_u64, bytes, count};
 use crate::api::audit::record_of_this_user;
 use crate::api::with_causes;
 use clap::{Args, Subcommand};
 use dockswap_core::audit::{AuditRecord, AuditResult};
 use dockswap_store::{
-    ConnectError, Holder, LeaseError, RestoreError, Restored, SchemaError, SchemaStatus, Verdict,
+    ConnectError, Holder, LeaseError, RestoreError, Restored, SchemaError, SchemaStatus, VacuumError,
+    Vacuumed, Verdict,
 };
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// Check, migrate, copy or restore the database
+/// Check, migrate, copy, restore or shrink the database
 #[derive(Debug, Args)]
 pub(crate) struct DbArgs {
     #[command(subcommand)]
@@ -54,9 +55,17 @@ enum DbVerb {
     /// backup. Tokens that were revoked since stay revoked: what the database that is there does not
     /// know as good is good for nothing. For `PostgreSQL` use `pg_restore`.
     Restore {
-        /// A copy that `dockswap db backup` made
+        /// A copy that `dockswap db backup` or the controller made
         file: PathBuf,
     },
+    /// Give back the room that removed records have left in the file, while no controller runs
+    ///
+    /// For `SQLite`. A running controller uses that room again by itself, and a file that is copied by a
+    /// backup has none of it: this is for a file that was once much larger. A copy is made beside the
+    /// file and checked (as `db check` does), and takes its place; where the disk has no room for it
+    /// nothing is begun. While a controller runs nothing is done (exit code 5): stop it first, traffic
+    /// goes on without it. `PostgreSQL` does so by itself (autovacuum).
+    Vacuum,
 }
 
 pub(crate) async fn db(session: &Session, args: &DbArgs) -> Result<Exit, CliError> {
@@ -78,6 +87,7 @@ pub(crate) async fn db(session: &Session, args: &DbArgs) -> Result<Exit, CliErro
             Ok(Exit::Done)
         }
         DbVerb::Restore { file } => restore(session, &url, file).await,
+        DbVerb::Vacuum => vacuum(session, &url).await,
     }
 }
 
@@ -183,6 +193,33 @@ fn not_restored(error: &RestoreError) -> CliError {
     }
 }
 
+async fn vacuum(session: &Session, url: &str) -> Result<Exit, CliError> {
+    let done = dockswap_store::vacuum(url, &Holder::this_process(now())).await;
+    let Vacuumed { database, bytes_before, bytes_after } = &done.map_err(|error| not_vacuumed(&error))?;
+    let document = json!({ "database": database, "bytes_before": bytes_before, "bytes_after": bytes_after });
+    session.show(&document, || {
+        vec![format!("{}: {} before, {} now", database.display(), bytes(*bytes_before), bytes(*bytes_after))]
+    })?;
+    Ok(Exit::Done)
+}
+
+fn not_vacuumed(error: &VacuumError) -> CliError {
+    let exit = match error {
+        VacuumError::Lease(LeaseError::Held { .. }) => Exit::Conflict,
+        VacuumError::NotSqlite | VacuumError::Open(ConnectError::Url { .. }) => Exit::Usage,
+        _ => Exit::Failed,
+    };
+    let said = CliError::new(exit, "the database is as it was").because(with_causes(error));
+    match error {
+        VacuumError::Lease(LeaseError::Held { .. }) => {
+            said.next("stop that controller first (systemctl stop dockswap): traffic goes on without it")
+        }
+        VacuumError::NoRoom(_) => said.next("free some room there: dockswap doctor"),
+        VacuumError::Examination(_) => said.next("dockswap db check"),
+        _ => said,
+    }
+}
+
 /// How a damaged database is got out of.
 fn ways_out(error: CliError, database: &str) -> CliError {
     if database.starts_with("postgres") {
@@ -238,8 +275,8 @@ pub(crate) const fn exit_of(error: &ConnectError) -> Exit {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use super::{not_restored, refused};
-    use dockswap_store::{ConnectError, LeaseError, RestoreError};
+    use super::{not_restored, not_vacuumed, refused};
+    use dockswap_store::{ConnectError, LeaseError, NoRoom, RestoreError, VacuumError};
 
     #[test]
     fn a_damaged_database_comes_with_the_ways_out() {
@@ -258,6 +295,21 @@ mod tests {
         assert_eq!(error.exit.code(), 5);
         assert!(error.to_string().contains("pid 71"), "{error}");
         assert_eq!(not_restored(&RestoreError::NotSqlite).exit.code(), 2);
+    }
+
+    #[test]
+    fn why_a_file_is_as_large_as_it_was_is_told_with_what_helps() {
+        let held = VacuumError::Lease(LeaseError::Held { holder: "pid 71".to_owned() });
+        let room = VacuumError::NoRoom(NoRoom { dir: "/data".into(), free: 1, needed: 2 });
+        for (error, code, words) in [
+            (held, 5, ["pid 71", "traffic goes on without it"]),
+            (room, 1, ["/data has 1 bytes free", "dockswap doctor"]),
+            (VacuumError::NotSqlite, 2, ["SQLite only", "autovacuum"]),
+        ] {
+            let told = not_vacuumed(&error);
+            assert_eq!(told.exit.code(), code);
+            assert!(words.iter().all(|words| told.to_string().contains(words)), "{told}");
+        }
     }
 
     #[test]

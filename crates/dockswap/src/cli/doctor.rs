@@ -1,5 +1,6 @@
 //! `dockswap doctor`.
 
+mod backups;
 mod certificates;
 
 use super::app_files::{Accepted, Checked};
@@ -38,7 +39,7 @@ const AHEAD: Duration = Duration::from_secs(60);
 
 /// Say what is wrong with this machine's set-up, and how to mend it
 ///
-/// Docker, ports, disk, clock, database, controller, proxy, certificates and app files. Changes nothing.
+/// Docker, ports, disk, clock, database, backups, controller, proxy, certificates and app files. Changes nothing.
 /// Exits with 1 when anything fails.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {}
@@ -104,6 +105,7 @@ pub(crate) async fn doctor(session: &Session, _: &DoctorArgs) -> Result<Exit, Cl
     findings.push(data_dir(&session.paths.data_dir));
     findings.extend(disk("disk", &session.paths.data_dir));
     findings.extend(database(session, &settings).await);
+    findings.push(backups::ask(session, &settings).await);
     findings.push(controller(session).await);
     findings.push(running_proxy(proxy.as_ref()));
     findings.extend(certificates::ask(session).await);

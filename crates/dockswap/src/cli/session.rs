@@ -6,15 +6,16 @@ use super::exit::{CliError, Exit};
 use super::sentence;
 use super::server::Server;
 use crate::api::wire;
+pub(crate) use crate::clock::wall_clock as now;
 use crate::paths::Paths;
 use dockswap_config::Settings;
+use dockswap_core::AppName;
 use dockswap_core::ports::{Router, Secret};
-use dockswap_core::{AppName, Timestamp};
 use dockswap_proxy::ProxyClient;
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// How long is waited for the controller to say what serves, when something else failed already.
 const AFTERTHOUGHT: Duration = Duration::from_secs(3);
@@ -182,12 +183,6 @@ pub(crate) fn raw(bytes: &[u8]) -> Result<(), CliError> {
 /// Writes a line of progress to stderr. Nobody may be reading: that is no reason to fail.
 pub(crate) fn note(line: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{line}");
-}
-
-/// The present, by this machine's clock.
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    Timestamp::default() + since
 }
 
 #[cfg(test)]

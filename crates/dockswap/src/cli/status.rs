@@ -65,6 +65,7 @@ async fn show(session: &Session, args: &StatusArgs) -> Result<(), CliError> {
                 all.apps.retain(|app| app.view.project.as_ref() == Some(project));
                 // What belongs to no known app belongs to no known project.
                 all.files.clear();
+                all.warnings.clear();
                 if all.apps.is_empty() {
                     let what = format!("there is no app of {project}");
                     return Err(CliError::new(Exit::NotFound, what).next("dockswap project list"));
@@ -110,6 +111,7 @@ fn overview(all: &wire::Apps, apps_dir: &Path, now: Timestamp) -> Vec<String> {
             problems(app).iter().map(|problem| format!("{}: {}", app.view.app, block(problem, "  "))),
         );
     }
+    wrong.extend(all.warnings.iter().map(|warning| block(warning, "  ")));
     for file in &all.files {
         let problems = file.problems.iter().map(|problem| block(problem, "  "));
         wrong.extend(problems);
@@ -297,7 +299,9 @@ mod tests {
             sha: None,
             problems: vec!["apps/x.yaml:1:1: name: missing".to_owned()],
         }];
-        let lines = overview(&wire::Apps { apps: vec![api, web], files }, Path::new("apps"), now());
+        let warnings = vec!["there is no new backup\nnext: free some".to_owned()];
+        let all = wire::Apps { apps: vec![api, web], files, warnings };
+        let lines = overview(&all, Path::new("apps"), now());
         assert_eq!(
             lines.join("\n"),
             "\
@@ -310,13 +314,15 @@ api: its file cannot be used; what runs is untouched
   apps/api.yaml:2:1: image: missing
 api: deployment 7 of app:v2 failed: api-green-7 exited with code 1
     | boom\\u{1b}
+there is no new backup
+  next: free some
 apps/x.yaml:1:1: name: missing"
         );
     }
 
     #[test]
     fn nothing_yet_says_what_to_do() {
-        let none = wire::Apps { apps: Vec::new(), files: Vec::new() };
+        let none = wire::Apps { apps: Vec::new(), files: Vec::new(), warnings: Vec::new() };
         let lines = overview(&none, Path::new("/etc/dockswap/apps"), now());
         assert_eq!(
             lines,

@@ -1,5 +1,6 @@
 //! `dockswap run`: the controller process, put together from its parts and taken apart again.
 
+pub(crate) mod backups;
 mod certificates;
 pub(crate) mod doorway;
 pub(crate) mod facts;
@@ -25,6 +26,7 @@ use crate::api::audit::Ledger;
 use crate::cli::RunArgs;
 use crate::paths::Paths;
 use anyhow::{Context, Result};
+use backups::Backups;
 use dockswap_certs::Custodian;
 use dockswap_config::{Policy, Settings, StoredFiles};
 use dockswap_controller::{Controller, ControllerSettings, Ports, SystemClock, UpstreamProber};
@@ -61,6 +63,7 @@ impl Parts {
         let clock = Arc::new(SystemClock::new());
         let holder = Holder::this_process(clock.now());
         let database = dockswap_store::connect_checked(&paths.database_url(settings), &holder).await?;
+        database.tell_slow(settings.log.slow_query);
         let mut policy = settings.policy.clone();
         paths.complete(&mut policy);
         let facts = Facts::new(clock.clone());
@@ -166,6 +169,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         certificates: Some(certificates.clone()),
         retention: settings.retention.clone(),
         pruning: Mutex::default(),
+        backups: Backups::new(paths, &settings),
         clock: parts.clock.clone(),
         porter: Porter::new(parts.database.clone()),
         rates: crate::api::front::Rates::default(),
@@ -174,6 +178,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     });
     let api = tokio::spawn(crate::api::serve(state.clone(), bind_private(&paths.api_socket())?));
     let upkeep = tokio::spawn(upkeep::run(state.clone()));
+    let copying = tokio::spawn(backups::run(state.clone()));
     let listen = doorway.as_ref().and_then(|doorway| doorway.listener.local_addr().ok());
     let doorway = doorway.map(|doorway| tokio::spawn(crate::api::serve_tcp(state.clone(), doorway)));
     tracing::info!(
@@ -193,6 +198,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     }
     stop.cancel();
     let _ = upkeep.await;
+    let _ = copying.await;
     intake.ended().await;
     certificates.end().await;
     controller.shutdown().await;

@@ -1,5 +1,6 @@
 //! What the API and the tasks of `dockswap run` share.
 
+use super::backups::Backups;
 use super::facts::Facts;
 use super::intake::IntakeHandle;
 use crate::api::access::Porter;
@@ -37,6 +38,8 @@ pub(crate) struct State {
     pub(crate) retention: RetentionSettings,
     /// Whoever removes what is old has it.
     pub(crate) pruning: Mutex<()>,
+    /// Copies of the database.
+    pub(crate) backups: Backups,
     /// The time.
     pub(crate) clock: Arc<SystemClock>,
     /// Knows who asks.

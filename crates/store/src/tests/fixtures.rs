@@ -224,7 +224,13 @@ pub(super) async fn scribe(place: &Place) -> Scribe {
     place.open().await.close().await;
     let db = place.raw().await;
     let epoch = number(&db, "SELECT epoch FROM controller_lease").await;
-    Scribe { db, epoch, presence: None, fenced: tokio::sync::watch::Sender::new(false) }
+    Scribe {
+        db,
+        epoch,
+        presence: None,
+        fenced: tokio::sync::watch::Sender::new(false),
+        slow: std::sync::Arc::default(),
+    }
 }
 
 /// The first column of every row of `sql`, as text.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod audits;
+mod backups;
 mod batches;
 mod cluster;
 mod commits;

@@ -33,6 +33,7 @@ const TABLE: &[(&str, &str, Whom)] = &[
     ("GET", "/v1/facts", Everywhere("viewer")),
     ("GET", "/v1/files", Everywhere("viewer")),
     ("GET", "/v1/certificates", Everywhere("viewer")),
+    ("GET", "/v1/backups", Everywhere("viewer")),
     ("GET", "/v1/apps/{app}", Here("viewer")),
     ("GET", "/v1/apps/{app}/why", Here("viewer")),
     ("GET", "/v1/apps/{app}/health", Here("viewer")),

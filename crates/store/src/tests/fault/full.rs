@@ -1,8 +1,8 @@
 //! A disk with room for so many pages and no more: a tmpfs, which only root can mount.
 
-use crate::tests::fixtures::{holder, path_of};
+use crate::tests::fixtures::{at, holder, path_of};
 use crate::tests::story::{Story, assert_sound};
-use crate::{ConnectError, Database, connect};
+use crate::{Archive, ArchiveError, ConnectError, Database, connect};
 use dockswap_core::ports::Store;
 use dockswap_core::records::{CommitError, StoreError};
 use dockswap_proof::{Proof, long};
@@ -129,4 +129,39 @@ async fn db_ro_a_read_only_directory_is_named() {
     assert!(told.contains(&path_of(&url).display().to_string()) && told.contains("Read-only"), "{told}");
     assert!(!matches!(refused, ConnectError::Damaged { .. }));
     dockswap_proof::kept("db.ro", "directory read-only at start, SQLite on a tmpfs");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn db_enospc_in_a_backup_leaves_what_was_there_and_nothing_half_written() {
+    let Some(disk) = Disk::mounted() else { return };
+    let url = format!("sqlite://{}", disk.path().join("data/dockswap.db").display());
+    let database = connect(&url, &holder()).await.unwrap();
+    let mut story = Story::of(&database, "web", 0).await;
+    for _ in 0..20 {
+        story.advance(&database).await;
+    }
+    let archive = Archive::at(disk.path().join("backups"));
+    let good = archive.take(database.history(), 1, at(0)).await.unwrap().backup;
+    let mut proof = Proof::of("db.enospc", "disk full at each page of a backup, SQLite on a tmpfs");
+    let pages = good.bytes / PAGE;
+    for room in (0..pages).step_by(if long() { 1 } else { 7 }) {
+        disk.fill(room);
+        let (round, target) = (i64::try_from(room).unwrap(), disk.path().join("half.db"));
+        let copied = database.history().backup_to(&target).await;
+        let taken = archive.take(database.history(), 1, at(1 + round)).await;
+        let told = matches!(taken, Err(ArchiveError::NoRoom(_)));
+        disk.free();
+        story.advance(&database).await;
+        let left = archive.list().unwrap() == std::slice::from_ref(&good) && !target.exists();
+        if copied.is_err() && told && left {
+            proof.kept();
+        } else {
+            proof.broken(format!("{room} pages free: {copied:?}, {taken:?}, left as it was: {left}"));
+        }
+    }
+    assert_sound(database.history()).await;
+    let next = archive.take(database.history(), 1, at(1_000_000)).await.unwrap();
+    assert_eq!(archive.list().unwrap(), [next.backup]);
+    proof.conclude();
+    database.close().await;
 }
