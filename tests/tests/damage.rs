@@ -3,7 +3,7 @@
 
 use dockswap_tests::{AppFile, Kind, Load, Mix, Site, assert_records_fit, holds, once, unix_get};
 use rustix::process::Signal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
