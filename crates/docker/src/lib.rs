@@ -19,6 +19,7 @@ mod labels;
 mod logs;
 mod network;
 mod pull;
+mod pulled;
 mod reference;
 mod run_command;
 mod running;

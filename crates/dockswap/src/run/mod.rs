@@ -39,8 +39,9 @@ use signals::{Asked, Signals};
 use state::State;
 use std::sync::Arc;
 use supervise::Supervisor;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
+use upkeep::LastRound;
 
 /// The parts that the controller is handed, and that people ask directly.
 struct Parts {
@@ -147,6 +148,8 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         certificates: Some(certificates.clone()),
         retention: settings.retention.clone(),
         pruning: Mutex::default(),
+        prune_on: Notify::default(),
+        last_round: LastRound(paths.last_round()),
         backups: Backups::new(paths, &settings),
         clock: parts.clock.clone(),
         porter: Porter::new(parts.database.clone()),
