@@ -9,7 +9,8 @@ use serde_json::json;
 
 /// Remove what is old: images, deployments, stored files and events
 ///
-/// The controller does so by itself once a day, by `retention` in `dockswap.yaml`. What serves, what is in
+/// The controller does so by itself, by `retention` in `dockswap.yaml`: images whenever a deployment has
+/// ended, the rest once a day. What serves, what is in
 /// flight and the versions that `dockswap rollback` can go back to always stay; so do the newest events of
 /// each app. A deployment whose image was given up stays in the history until it is old enough, and cannot be
 /// gone back to any more. Of images in Docker, those go that have no other name, and those that dockswap has
