@@ -14,6 +14,7 @@ mod environment;
 mod fields;
 mod files;
 mod health;
+mod hooks;
 mod import;
 mod limits;
 mod mappings;

@@ -6,6 +6,7 @@ mod docker;
 mod edits;
 mod fault;
 mod gates;
+mod hooks;
 mod orders;
 mod proxy;
 mod pruning;
