@@ -15,6 +15,7 @@ mod environment;
 mod fields;
 mod files;
 mod health;
+mod hooks;
 mod import;
 mod limits;
 mod mappings;

@@ -13,6 +13,7 @@ mod effects;
 mod gate;
 mod group;
 mod held;
+mod hook;
 mod incoming;
 mod keeper;
 mod lineage;

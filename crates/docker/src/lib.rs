@@ -14,6 +14,7 @@ mod failure;
 #[cfg(test)]
 mod fixture;
 mod hints;
+mod hooks;
 mod image;
 mod info;
 mod labels;

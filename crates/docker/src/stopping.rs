@@ -51,7 +51,13 @@ impl Docker {
         stop_timeout: Duration,
         afterwards: Afterwards,
     ) -> Result<(), EngineError> {
-        let chosen = self.chosen(selector).await?;
+        let mut chosen = self.shown(Some(&selector.app)).await?;
+        chosen.retain(|shown| {
+            container::identity(shown).is_some_and(|identity| labels::takes(selector, &identity))
+                // The hooks of a release go with it.
+                || afterwards == Afterwards::Remove
+                    && container::hook(shown).is_some_and(|hook| hook.is_taken_by(selector))
+        });
         // All of them come to an end, also when one fails.
         let ends = join_all(chosen.iter().map(|shown| self.stop_one(shown, stop_timeout, afterwards))).await;
         ends.into_iter().collect()
@@ -70,7 +76,10 @@ impl Docker {
     }
 
     /// Everything that carries our labels, or one app's, as Docker shows it now.
-    async fn shown(&self, app: Option<&AppName>) -> Result<Vec<ContainerInspectResponse>, EngineError> {
+    pub(crate) async fn shown(
+        &self,
+        app: Option<&AppName>,
+    ) -> Result<Vec<ContainerInspectResponse>, EngineError> {
         let options = ListContainersOptionsBuilder::new().all(true).filters(&labels::filters(app)).build();
         let listed = self
             .call(|| self.client.list_containers(Some(options.clone())))
@@ -87,7 +96,7 @@ impl Docker {
         Ok(shown)
     }
 
-    async fn stop_one(
+    pub(crate) async fn stop_one(
         &self,
         shown: &ContainerInspectResponse,
         stop_timeout: Duration,

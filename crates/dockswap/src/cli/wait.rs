@@ -15,10 +15,11 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// The states, as the machine names them.
-const STATES: [&str; 14] = [
+const STATES: [&str; 15] = [
     "pending",
     "stable",
     "pulling",
+    "preparing",
     "holding",
     "starting",
     "health_check",

@@ -9,6 +9,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Call {
     Image,
+    Hook,
     Run,
     Stop,
     Remove,
@@ -40,7 +41,13 @@ impl Call {
 
     pub(crate) const fn side(self) -> Side {
         match self {
-            Self::Image | Self::Run | Self::Stop | Self::Remove | Self::Observe | Self::Lines => Side::Docker,
+            Self::Image
+            | Self::Hook
+            | Self::Run
+            | Self::Stop
+            | Self::Remove
+            | Self::Observe
+            | Self::Lines => Side::Docker,
             Self::Apply | Self::Status | Self::Drained | Self::Close => Side::Proxy,
             Self::Read | Self::Commit | Self::Refusal | Self::Insert => Side::Database,
         }

@@ -8,6 +8,7 @@ pub(crate) mod docker;
 mod engine;
 pub(crate) mod faults;
 pub(crate) mod files;
+pub(crate) mod hooks;
 pub(crate) mod proxy;
 pub(crate) mod tally;
 
@@ -18,6 +19,7 @@ use docker::Docker;
 use dockswap_core::Timestamp;
 use dockswap_core::ports::Clock;
 use faults::{Absence, Call, Fate, Fault, Faults, Moment};
+use hooks::Hooks;
 use proxy::Proxy;
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -53,6 +55,7 @@ pub(crate) struct State {
     pub(crate) rng: Rng,
     pub(crate) faults: Faults,
     pub(crate) docker: Docker,
+    pub(crate) hooks: Hooks,
     pub(crate) proxy: Proxy,
     pub(crate) database: Database,
     pub(crate) checker: Checker,
@@ -98,6 +101,7 @@ impl World {
             rng: Rng::new(seed),
             faults: Faults::new(),
             docker: Docker::new(),
+            hooks: Hooks::default(),
             proxy: Proxy::default(),
             database: Database::default(),
             checker: Checker::default(),

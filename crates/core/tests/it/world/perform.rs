@@ -2,6 +2,7 @@
 
 use super::brain::{Brain, Clearing};
 use super::fixture::{failure, image};
+use super::hooks;
 use super::{Answer, Container, World, release_id};
 use dockswap_core::invariants::ReleaseId;
 use dockswap_core::machine::{Effect, Event, Machine, Phase, Release};
@@ -53,10 +54,18 @@ impl World {
             {
                 vec![Outcome::Fails]
             }
-            Effect::Pull { .. } | Effect::Probe { .. } if self.left.failures > 0 => {
+            Effect::RunHook { hook, release, .. } => self.endings((release.origin, hook)),
+            Effect::Pull { .. } | Effect::Probe { .. } | Effect::RemoveHook { .. }
+                if self.left.failures > 0 =>
+            {
                 vec![Outcome::Works, Outcome::Fails]
             }
-            Effect::Run(_) | Effect::Route | Effect::Stop(_) | Effect::Undo(_) | Effect::RemoveAll
+            Effect::MakeHook { .. }
+            | Effect::Run(_)
+            | Effect::Route
+            | Effect::Stop(_)
+            | Effect::Undo(_)
+            | Effect::RemoveAll
                 if self.left.failures > 0 =>
             {
                 vec![Outcome::Works, Outcome::Fails, Outcome::Deceives]
@@ -86,7 +95,24 @@ impl World {
                 image.digest = None;
                 if good { Event::ImageReady(image) } else { Event::ImageFailed(failure("no such image")) }
             }
+            Effect::MakeHook { hook, release } => {
+                if done {
+                    self.make_hook((release.origin, *hook));
+                }
+                hooks::made(*hook, good)
+            }
+            Effect::RunHook { hook, release, .. } => {
+                self.run_hook((release.origin, *hook), outcome);
+                hooks::ended(*hook, good)
+            }
+            Effect::RemoveHook { hook, release } => {
+                if done {
+                    self.hooks.remove(&(release.origin, *hook));
+                }
+                hooks::removed(*hook, good)
+            }
             Effect::Run(release) => {
+                self.past_its_hook(&machine, release);
                 self.clear_slot(brain, &machine, release);
                 self.run(release, done);
                 if good {
@@ -128,6 +154,7 @@ impl World {
             }
             Effect::Undo(release) => {
                 if let (Some(release), true) = (release, done) {
+                    self.hooks.retain(|hook, _| hook.0 != release.origin);
                     self.remove(release_id(release));
                 }
                 if good {
@@ -138,6 +165,7 @@ impl World {
             }
             Effect::RemoveAll => {
                 if done {
+                    self.hooks.clear();
                     for release in self.releases_where(|_| true) {
                         self.vacate(brain, release);
                     }
