@@ -248,7 +248,7 @@ web.yaml:2:3: docker.expose_port: missing: write `expose_port: 8080`
         ("# nothing\n", "web.yaml:1:1: the file is empty: describe one app, see deploy.yaml.example\n"),
         (
             "just text",
-            "web.yaml:1:1: found the text \"just text\": write a mapping of name, description, project, image, replicas, docker, ports, health_check, deployment, routes, proxy, limits\n",
+            "web.yaml:1:1: found the text \"just text\": write a mapping of name, description, project, image, replicas, docker, ports, health_check, deployment, hooks, routes, proxy, limits\n",
         ),
     ] {
         assert_eq!(refused(text), expected);
