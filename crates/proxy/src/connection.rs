@@ -152,9 +152,9 @@ async fn serve(
                 let client = Arc::clone(&asked);
                 // On the heap: it is large, moved about, and a connection that rests would keep its room.
                 Box::pin(async move {
-                    let request = Request::from(request).map(Incoming::Http2);
+                    let mut request = Request::from(request).map(Incoming::Http2);
                     let (busy, notable) = (client.shared.begin(), Notable::of(&request.fields));
-                    let answer = forward::answer(client, request, notable, busy).await;
+                    let answer = forward::answer(&client, &mut request, notable, busy).await;
                     // From now on it is the client's turn, also before the first piece.
                     stall::handed_over();
                     Ok::<_, Infallible>(http::Response::from(answer))

@@ -105,7 +105,7 @@ pub(crate) async fn exchange(proxy: &Proxy, entry: Entry, request: &mut Outgoing
     }
 }
 
-async fn over_http1(entry: &Entry, mut connection: http1::Connection, request: &mut Outgoing) -> Sent {
+async fn over_http1(entry: &Entry, mut connection: Box<http1::Connection>, request: &mut Outgoing) -> Sent {
     let answer_time = entry.app.terms.answer_time;
     let progress = request.body.progress();
     let is_repeatable = is_repeatable(request);
@@ -136,7 +136,7 @@ async fn over_http1(entry: &Entry, mut connection: http1::Connection, request: &
     let keeps_alive = keeps_alive && outbox.is_sent();
     if !outbox.is_over() {
         let rest;
-        (connection, rest) = connection.with_rest_sent(outbox, mem::take(&mut request.body), answer_time);
+        (*connection, rest) = connection.with_rest_sent(outbox, mem::take(&mut request.body), answer_time);
         entry.in_flight.upstream().hold(Hold::Task(rest), entry.closings);
     }
     Sent::Answered(answer.map(|()| Delivery::Http1(http1::Delivery::new(connection, extent, keeps_alive))))

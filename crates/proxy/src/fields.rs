@@ -3,7 +3,7 @@
 use crate::message::Fields;
 use crate::notable::Notable;
 use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{CONNECTION, HeaderName, HeaderValue};
 
 /// The fields that were `found` in `read`, with room for so `many_more`, and what there is among them; `None`: one has a
 /// name or a value that none can have.
@@ -30,6 +30,13 @@ pub(crate) fn has_bare_line_feed(bytes: &[u8]) -> bool {
         bare |= byte == b'\n' && before != b'\r';
     }
     bare
+}
+
+/// Whether a connection ends after the message with these `fields`, as far as they say so.
+pub(crate) fn closes(fields: &Fields) -> bool {
+    // As it is said nearly always, if at all.
+    let ordinary = |value: &HeaderValue| value.as_bytes() == b"keep-alive";
+    !fields.get_all(CONNECTION).all(ordinary) && says(fields, CONNECTION, "close")
 }
 
 /// Whether one of the fields of this `name` has `wanted` in its list.
@@ -61,10 +68,11 @@ mod tests {
     #[test]
     fn a_token_is_found_in_any_list_of_its_field() {
         let mut fields = Fields::default();
-        for value in ["keep-alive", "x , Close"] {
-            fields.add(http::header::CONNECTION, HeaderValue::from_static(value));
+        for (value, then) in [("keep-alive", false), ("x", false), ("x , Close", true)] {
+            fields.add(CONNECTION, HeaderValue::from_static(value));
+            assert_eq!(closes(&fields), then, "{value}");
         }
-        let says = |wanted| says(&fields, http::header::CONNECTION, wanted);
+        let says = |wanted| says(&fields, CONNECTION, wanted);
         assert!(says("close") && says("KEEP-alive") && says("x") && !says("clos") && !says(""));
     }
 

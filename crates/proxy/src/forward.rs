@@ -27,25 +27,25 @@ use http::header::{CONTENT_LENGTH, HOST, STRICT_TRANSPORT_SECURITY};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderValue, Method, StatusCode, Version};
 use hyper::body::Body;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 use tokio::sync::oneshot;
 
-/// Answers `request`, whatever happens. `notable`: what there is among its fields.
+/// Answers `request`, whatever happens; what is sent on is taken out of it. `notable`: what there is among its fields.
 pub(crate) async fn answer(
-    client: Arc<Client>,
-    request: Request<Incoming>,
+    client: &Client,
+    request: &mut Request<Incoming>,
     notable: Notable,
     busy: Busy,
 ) -> Answer {
-    let client = &*client;
     let on_stream = request.version == Version::HTTP_2;
     let is_head = request.method == Method::HEAD;
     let begun = Instant::now();
     let mut notes = Notes::default();
     let journal = client.proxy.journal.as_ref();
-    notes.ending.record = journal.map(|journal| Record::begin(journal, client, &request));
+    notes.ending.record = journal.map(|journal| Record::begin(journal, client, request));
     let busy = match detour::acme(client, &request.method, &request.target, busy) {
         Ok(mut answer) => {
             notes.ending.answered(None, By::Proxy, answer.head.status, Some("acme"));
@@ -54,7 +54,7 @@ pub(crate) async fn answer(
         }
         Err(busy) => busy,
     };
-    let order = seat(client, &mut notes).and_then(|()| Order::read(client, &request, notable));
+    let order = seat(client, &mut notes).and_then(|()| Order::read(client, request, notable));
     let carried = match order {
         Ok(order) => order.carry_out(client, request, &mut notes).await,
         Err(page) => Err(page),
@@ -165,7 +165,7 @@ impl Order {
     async fn carry_out(
         self,
         client: &Client,
-        request: Request<Incoming>,
+        request: &mut Request<Incoming>,
         notes: &mut Notes,
     ) -> Result<Carried, Page> {
         let Self { host, upgrade, notable } = self;
@@ -319,13 +319,13 @@ impl Route<'_> {
 /// The request as the upstream gets it.
 fn prepare(
     client: &Client,
-    (request, notable): (Request<Incoming>, Notable),
+    (request, notable): (&mut Request<Incoming>, Notable),
     host: Option<HeaderValue>,
     upgrade: Option<HeaderValue>,
     entry: &Entry,
     kind: Option<Kind>,
 ) -> Result<Outgoing, Page> {
-    let Request { method, mut target, version, mut fields, body } = request;
+    let Request { method, mut target, version, mut fields, body } = mem::take(request);
     let client_speaks_http2 = version == Version::HTTP_2;
     if client_speaks_http2 {
         headers::join_cookies(&mut fields);
@@ -401,7 +401,7 @@ fn switch(
     // HTTP/2 has no such answer.
     let Delivery::Http1(delivery) = delivery else { return Err(Page::BadGateway) };
     let protocol = Protocol::of(&head.fields);
-    let mut ending = std::mem::take(&mut notes.ending);
+    let mut ending = mem::take(&mut notes.ending);
     // The request is over; what it became has a place of its own.
     ending.seats[0] = None;
     ending.answered(notes.app.as_ref(), By::App, head.status, None);

@@ -57,7 +57,8 @@ pub(crate) enum Unanswered {
     Closed,
 }
 
-/// A connection to an upstream.
+/// A connection to an upstream. Whoever has it has it on the heap, where it stays: it is handed on many times for each
+/// request.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: UpstreamStream,

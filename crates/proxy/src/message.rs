@@ -102,7 +102,8 @@ impl<B> Request<B> {
 
 impl<B: Default> Default for Request<B> {
     fn default() -> Self {
-        http::Request::new(B::default()).into()
+        let (target, fields) = (Uri::default(), Fields::default());
+        Self { method: Method::GET, target, version: Version::HTTP_11, fields, body: B::default() }
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) const STREAMS: u32 = 100;
 #[derive(Debug)]
 pub(crate) enum Sender {
     /// All of the connection: it carries one request at a time.
-    Http1(http1::Connection),
+    Http1(Box<http1::Connection>),
     /// A share in it.
     Http2(Share),
 }
@@ -37,7 +37,7 @@ pub(crate) struct Pool {
 
 #[derive(Debug)]
 struct Idle {
-    connection: http1::Connection,
+    connection: Box<http1::Connection>,
     since: Instant,
 }
 
@@ -139,7 +139,7 @@ impl Pool {
     }
 
     /// Keeps a connection whose answer has been read.
-    pub(crate) fn put(&self, connection: http1::Connection) {
+    pub(crate) fn put(&self, connection: Box<http1::Connection>) {
         let one = Idle { connection, since: Instant::now() };
         let mut idle = lock(&self.idle);
         if idle.len() >= self.limits.upstream_idle_connections {

@@ -134,7 +134,7 @@ async fn open(stream: UpstreamStream, held: Held) -> io::Result<Sender> {
         Protocol::Http1 => {
             let closing = Arc::new(Closing::default());
             held.upstream.hold(Hold::Connection(Arc::clone(&closing)), held.closings);
-            Ok(Sender::Http1(http1::Connection::new(stream, closing)))
+            Ok(Sender::Http1(Box::new(http1::Connection::new(stream, closing))))
         }
         Protocol::H2c => {
             let opened = http2::Builder::new(held.clone())

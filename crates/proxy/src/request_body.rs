@@ -79,9 +79,10 @@ pub(crate) enum RequestBody {
 }
 
 /// A body as its client sends it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) enum Incoming {
     /// There is none.
+    #[default]
     None,
     /// On a connection of its own, as long as it comes.
     Http1(Box<inbound::Body>),

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 /// A body that comes over a connection.
 #[derive(Debug)]
 pub(crate) struct Delivery {
-    connection: Connection,
+    connection: Box<Connection>,
     extent: Extent,
     keeps_alive: bool,
 }
@@ -29,7 +29,7 @@ pub(crate) enum Broken {
 
 impl Delivery {
     /// The body behind a head that came over `connection`. `keeps_alive`: another exchange may follow.
-    pub(crate) const fn new(connection: Connection, extent: Extent, keeps_alive: bool) -> Self {
+    pub(crate) const fn new(connection: Box<Connection>, extent: Extent, keeps_alive: bool) -> Self {
         Self { connection, extent, keeps_alive }
     }
 
@@ -76,7 +76,7 @@ impl Delivery {
     }
 
     /// Its connection, if the next exchange may begin there.
-    pub(crate) fn into_connection(self) -> Option<Connection> {
+    pub(crate) fn into_connection(self) -> Option<Box<Connection>> {
         let reusable = self.keeps_alive && self.extent.is_over() && self.connection.read.is_empty();
         reusable.then_some(self.connection)
     }

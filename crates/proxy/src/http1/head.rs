@@ -3,7 +3,7 @@
 
 use super::Nonsense;
 use crate::extent::Extent;
-use crate::fields::{decimal, fields, says};
+use crate::fields::{closes, decimal, fields, says};
 use crate::headers::has_known_encoding;
 use crate::message::{Response, ResponseHead};
 use crate::notable::{Field, Notable};
@@ -107,14 +107,14 @@ fn length(text: &[u8]) -> Result<u64, Nonsense> {
 
 /// Whether another exchange may follow (RFC 9112, section 9.3).
 fn keeps_alive(answer: &ResponseHead, (version, notable): (Version, Notable)) -> bool {
-    let says = |wanted: &str| says(&answer.fields, CONNECTION, wanted);
+    let fields = &answer.fields;
     // Who says both a length and chunks has been made to say one of them (RFC 9112, section 6.1).
     let contradicts = notable.has(Field::TransferEncoding) && notable.has(Field::ContentLength);
     let asked = notable.has(Field::Connection);
     match version {
         _ if contradicts || answer.status == StatusCode::SWITCHING_PROTOCOLS => false,
-        Version::HTTP_11 => !(asked && says("close")),
-        _ => asked && says("keep-alive") && !says("close"),
+        Version::HTTP_11 => !(asked && closes(fields)),
+        _ => asked && says(fields, CONNECTION, "keep-alive") && !closes(fields),
     }
 }
 

@@ -54,8 +54,8 @@ impl Desk {
                         }
                     }
                 });
-                let (client, request, notable) = next.await;
-                let answer = forward::answer(client, request, notable, Busy::alone()).await;
+                let (client, mut request, notable) = next.await;
+                let answer = forward::answer(&client, &mut request, notable, Busy::alone()).await;
                 *lock(&put) = Tray::Answer(answer);
             }
         };

@@ -2,7 +2,7 @@
 //! things is refused here, and never repaired. Pure functions over bytes that were read: knows no sockets.
 
 use crate::extent::Extent;
-use crate::fields::{decimal, fields, has_bare_line_feed, says};
+use crate::fields::{closes, decimal, fields, has_bare_line_feed, says};
 use crate::limits::Limits;
 use crate::message::{Fields, Request};
 use crate::notable::{Field, Notable};
@@ -148,7 +148,7 @@ fn extent(version: Version, fields: &Fields, notable: Notable) -> Result<Extent,
 /// Whether another request may follow (RFC 9112, section 9.3).
 fn keeps_alive(version: Version, fields: &Fields, notable: Notable) -> bool {
     let asked = notable.has(Field::Connection);
-    let closes = asked && says(fields, CONNECTION, "close");
+    let closes = asked && closes(fields);
     !closes && (version == Version::HTTP_11 || (asked && says(fields, CONNECTION, "keep-alive")))
 }
 

@@ -1,6 +1,6 @@
 //! What one client takes does not touch the others: sizes, times, counts.
 
-use crate::support::{Running, eventually};
+use crate::support::{Running, eventually, soon};
 use crate::upstreams::App;
 use dockswap_proxy::Limits;
 use std::time::Duration;
@@ -66,17 +66,20 @@ async fn px_slow_empty_lines_before_a_head_buy_no_time() {
     assert_eq!(wire.get("/").await.text(), "app");
     let mut trickle = tokio::time::interval(Duration::from_millis(5));
     // Half a line break, and the other half: each time nothing is left to be read.
-    for half in b"\r\n".iter().cycle() {
-        tokio::select! {
-            rest = wire.stream.readable() => {
-                rest.unwrap();
-                break;
-            }
-            _ = trickle.tick() => {
-                let _gone = wire.stream.try_write(&[*half]);
+    let sends = async {
+        for half in b"\r\n".iter().cycle() {
+            tokio::select! {
+                rest = wire.stream.readable() => {
+                    rest.unwrap();
+                    break;
+                }
+                _ = trickle.tick() => {
+                    let _gone = wire.stream.try_write(&[*half]);
+                }
             }
         }
-    }
+    };
+    soon(sends).await;
     assert_eq!(wire.rest().await, b"");
 }
 

@@ -214,3 +214,44 @@ async fn a_switch_of_protocols_that_nobody_asked_for_is_a_502() {
     assert_eq!(proxy.connect().await.get("/").await.status(), 502);
     eventually("nothing is in flight", || async { proxy.in_flight().await == (0, 0) }).await;
 }
+
+#[tokio::test]
+async fn px_smuggle_a_body_before_a_change_of_protocol_is_the_requests_and_what_follows_the_tunnels() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = Running::start(&dir).await;
+    let server = echo("one").await;
+    proxy.lead_to([&server.upstream]).await;
+    for (framing, body) in
+        [("Content-Length: 5", "hello"), ("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n")]
+    {
+        let mut wire = proxy.connect().await;
+        let head = format!(
+            "POST /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n{framing}\r\n\r\n"
+        );
+        wire.send(format!("{head}{body}GET /smuggled HTTP/1.1\r\n")).await;
+        assert_eq!(wire.head().await.unwrap().status(), 101, "{framing}");
+        let lines = [wire.line().await, wire.line().await].map(Option::unwrap);
+        assert_eq!(lines, ["one", "one GET /smuggled HTTP/1.1"], "{framing}");
+    }
+}
+
+/// Else what is left of the body would be what the new protocol begins with.
+#[tokio::test]
+async fn px_smuggle_a_change_of_protocol_before_the_request_has_ended_is_a_502() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = Running::start(&dir).await;
+    let server = App::start_with(|mut wire| async move {
+        wire.head().await;
+        wire.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n").await;
+        wire.rest().await;
+    })
+    .await;
+    proxy.lead_to([&server.upstream]).await;
+    let mut wire = proxy.connect().await;
+    wire.send(
+        "POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\nContent-Length: 10\r\n\r\nhello",
+    )
+    .await;
+    assert_eq!(wire.message().await.status(), 502);
+    eventually("nothing is in flight", || async { proxy.in_flight().await == (0, 0) }).await;
+}

@@ -39,7 +39,7 @@ pub(super) fn chunks() -> Vec<Case> {
                     Trailer: GET, Host, X-Sum\r\n\r\n5\r\nhello\r\n0\r\nGET: /smuggled HTTP/1.1\r\nHost: evil\r\nX-Sum: 1\r\n\r\n";
     cases.push(passes("chunks: declared trailers", declared, "hello"));
 
-    let many_extensions = format!("1;{}\r\nx\r\n", "x".repeat(4000)).repeat(5);
+    let many_extensions = format!("1;{}\r\nx\r\n", "x".repeat(4000)).repeat(5) + "0\r\n\r\n";
     let endless_extension = format!("5;a={}\r\nhello\r\n0\r\n\r\n", "x".repeat(40_000));
     for (name, body) in [
         ("no size", "\r\nhello\r\n0\r\n\r\n"),
