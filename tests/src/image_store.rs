@@ -1,23 +1,26 @@
-//! A registry that has one image, of any size: for what goes wrong while an image comes in. Docker speaks
-//! plain HTTP to a registry on 127.0.0.0/8.
+//! A registry that has one image at a time, of any size: for what goes wrong while images come in, and for what they
+//! leave. Docker speaks plain HTTP to a registry on 127.0.0.0/8.
 
 use crate::command::Done;
+use crate::versions::Base;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tempfile::TempDir;
 
-const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
-const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+pub(crate) const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub(crate) const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+pub(crate) const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
 /// The registry, for as long as the process lives.
 #[derive(Debug)]
 pub struct ImageStore {
     port: u16,
+    image: Arc<Mutex<Arc<Image>>>,
+    base: Option<Base>,
 }
 
 impl ImageStore {
@@ -50,38 +53,63 @@ impl ImageStore {
         );
         let manifest = keep("manifest", &manifest);
         blobs.insert(layer, ("layer".to_owned(), size));
+        Self::with(Image { home, blobs, manifest }, None)
+    }
+
+    /// One that gives ever new versions of an image of the machine's Docker: the first one has so many MiB that no
+    /// other has.
+    #[must_use]
+    pub fn of_versions(image: &str, mebibytes: u64) -> Self {
+        let base = Base::of(image);
+        Self::with(base.version(mebibytes), Some(base))
+    }
+
+    /// From now on the next version is given, whatever the tag, and no other.
+    pub fn turn_over(&self, mebibytes: u64) {
+        let next = self.base.as_ref().expect("a store of versions").version(mebibytes);
+        *self.image.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+    }
+
+    fn with(image: Image, base: Option<Base>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let image = Arc::new(Image { home, blobs, manifest });
+        let image = Arc::new(Mutex::new(Arc::new(image)));
+        let given = Arc::clone(&image);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let image = Arc::clone(&image);
+                let image = Arc::clone(&given.lock().unwrap_or_else(PoisonError::into_inner));
                 // A peer that goes away is its own business.
                 std::thread::spawn(move || drop(image.answer(&stream)));
             }
         });
-        Self { port }
+        Self { port, image, base }
+    }
+
+    /// The reference of its image by another tag.
+    #[must_use]
+    pub fn tagged(&self, tag: &str) -> String {
+        format!("127.0.0.1:{}/big/app:{tag}", self.port)
     }
 
     /// The reference of its image.
     #[must_use]
     pub fn image(&self) -> String {
-        format!("127.0.0.1:{}/big/app:v1", self.port)
+        self.tagged("v1")
     }
 }
 
 /// `sha256:…` of a file, by `sha256sum`.
-fn digest(path: &Path) -> String {
+pub(crate) fn digest(path: &Path) -> String {
     let done = Done::of(Command::new("sha256sum").arg(path)).exits(0);
     format!("sha256:{}", done.stdout.split_whitespace().next().expect("a hash"))
 }
 
 #[derive(Debug)]
-struct Image {
-    home: TempDir,
+pub(crate) struct Image {
+    pub(crate) home: TempDir,
     /// By digest: the file's name and size.
-    blobs: BTreeMap<String, (String, u64)>,
-    manifest: String,
+    pub(crate) blobs: BTreeMap<String, (String, u64)>,
+    pub(crate) manifest: String,
 }
 
 impl Image {
@@ -93,7 +121,8 @@ impl Image {
         let mut words = question.split(' ');
         let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let asked = path.rsplit('/').next().unwrap_or_default();
-        let digest = if asked == "v1" { self.manifest.as_str() } else { asked };
+        let is_tag = path.contains("/manifests/") && !asked.starts_with("sha256:");
+        let digest = if is_tag { self.manifest.as_str() } else { asked };
         let Some((name, size)) = self.blobs.get(digest) else {
             let status = if path == "/v2/" { "200 OK" } else { "404 Not Found" };
             return write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");

@@ -29,6 +29,7 @@ pub mod scripted;
 mod site;
 mod story;
 mod time;
+mod versions;
 mod wait;
 mod websocket;
 mod witness;

@@ -2,6 +2,7 @@
 
 use crate::daemon::Docker;
 use crate::failure::Failure;
+use crate::pulled::OURS;
 use crate::reference::{Kind, Reference};
 use bollard::models::ImageInspect;
 use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptions, TagImageOptionsBuilder};
@@ -10,8 +11,8 @@ use dockswap_core::ports::{EngineError, Image, ImageError, ImageRequest, PullPro
 use dockswap_core::spec::PullPolicy;
 use std::collections::HashMap;
 
-/// Where pins live. A host name that no registry has: a pin cannot be pushed by accident.
-const PINS: &str = "dockswap.local";
+/// How often an image is brought that is gone again before it is pinned: somebody removes images just now.
+const ATTEMPTS: usize = 3;
 
 impl Docker {
     pub(crate) async fn bring_image(
@@ -19,7 +20,23 @@ impl Docker {
         request: &ImageRequest,
         progress: PullProgress<'_>,
     ) -> Result<Image, ImageError> {
+        let mut attempt = 1;
+        loop {
+            match self.bring_image_once(request, progress).await {
+                Err(Unpinned::Gone(_)) if attempt < ATTEMPTS => attempt += 1,
+                Err(Unpinned::Gone(error) | Unpinned::Failed(error)) => return Err(error),
+                Ok(image) => return Ok(image),
+            }
+        }
+    }
+
+    async fn bring_image_once(
+        &self,
+        request: &ImageRequest,
+        progress: PullProgress<'_>,
+    ) -> Result<Image, Unpinned> {
         let reference = &request.reference;
+        let mut before = None;
         let local = match (&request.pinned, request.pull) {
             (Some(pinned), _) => self.local_image(&pinned.0).await?.ok_or_else(|| not_local(&pinned.0))?,
             (None, PullPolicy::Never) => {
@@ -27,31 +44,49 @@ impl Docker {
             }
             (None, PullPolicy::Missing) => match self.local_image(reference).await? {
                 Some(local) => local,
-                None => self.pulled_image(reference, progress).await?,
+                None => {
+                    before = self.before_a_pull(reference, None).await;
+                    self.pulled_image(reference, progress).await?
+                }
             },
             (None, PullPolicy::Always) => match self.local_image(reference).await? {
                 // A digest never means another image.
                 Some(local) if Reference::parse(reference).kind == Kind::Digest => local,
-                _ => self.pulled_image(reference, progress).await?,
+                local => {
+                    before = self.before_a_pull(reference, local.as_ref()).await;
+                    self.pulled_image(reference, progress).await?
+                }
             },
         };
-        let id = local.id.unwrap_or_default();
+        let id = local.id.clone().unwrap_or_default();
         self.pin(&id, &request.app, request.deployment, reference).await?;
+        if let Some(before) = before {
+            self.mark_pulled(reference, &before, &local).await;
+        }
         let digests = local.repo_digests.unwrap_or_default();
         Ok(Image { id: ImageId(id), digest: own_digest(reference, digests) })
     }
 
     /// Takes the pins of these deployments from the images that have them. Docker then removes an image that has
-    /// no other name. One that a container still uses stays pinned: those are given.
+    /// no other name. One that a container still uses stays pinned: those are given. Then removes what was pulled
+    /// and nobody needs any more.
     pub(crate) async fn unpin(
         &self,
         app: &AppName,
         deployments: &[DeploymentId],
     ) -> Result<Vec<DeploymentId>, EngineError> {
-        if deployments.is_empty() {
-            return Ok(Vec::new());
-        }
-        let repository = format!("{PINS}/{app}");
+        let stay =
+            if deployments.is_empty() { Vec::new() } else { self.unpin_each(app, deployments).await? };
+        self.remove_unneeded().await?;
+        Ok(stay)
+    }
+
+    async fn unpin_each(
+        &self,
+        app: &AppName,
+        deployments: &[DeploymentId],
+    ) -> Result<Vec<DeploymentId>, EngineError> {
+        let repository = format!("{OURS}/{app}");
         let filters = HashMap::from([("reference", vec![repository.as_str()])]);
         let options = ListImagesOptionsBuilder::new().filters(&filters).build();
         let images = self
@@ -102,14 +137,29 @@ impl Docker {
         app: &AppName,
         deployment: DeploymentId,
         reference: &str,
-    ) -> Result<(), ImageError> {
+    ) -> Result<(), Unpinned> {
         let options = TagImageOptionsBuilder::new()
-            .repo(&format!("{PINS}/{app}"))
+            .repo(&format!("{OURS}/{app}"))
             .tag(&format!("d{deployment}"))
             .build();
-        self.call(|| self.client.tag_image(id, Some(options.clone())))
-            .await
-            .map_err(|failure| failed(reference, &failure))
+        self.call(|| self.client.tag_image(id, Some(options.clone()))).await.map_err(|failure| {
+            let error = failed(reference, &failure);
+            if failure.status() == Some(404) { Unpinned::Gone(error) } else { Unpinned::Failed(error) }
+        })
+    }
+}
+
+/// Why an image is not pinned.
+enum Unpinned {
+    /// It was there, and is not any more.
+    Gone(ImageError),
+    /// It is not to be had.
+    Failed(ImageError),
+}
+
+impl From<ImageError> for Unpinned {
+    fn from(error: ImageError) -> Self {
+        Self::Failed(error)
     }
 }
 

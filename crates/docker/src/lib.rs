@@ -20,6 +20,7 @@ mod labels;
 mod logs;
 mod network;
 mod pull;
+mod pulled;
 mod reference;
 mod restoring;
 mod room;

@@ -40,17 +40,20 @@ impl<'a> Reference<'a> {
         }
     }
 
-    /// Whether `digest` (`name@sha256:…`) is of this name, however Docker Hub's is written.
-    pub(crate) fn names(&self, digest: &str) -> bool {
-        let plain = |name: &'a str| {
-            let name = name.strip_prefix("docker.io/").unwrap_or(name);
-            name.strip_prefix("library/").unwrap_or(name)
-        };
-        digest.split_once('@').is_some_and(|(name, _)| {
-            let name = name.strip_prefix("docker.io/").unwrap_or(name);
-            name.strip_prefix("library/").unwrap_or(name) == plain(self.name)
-        })
+    /// The name as Docker shows it, however Docker Hub's is written.
+    pub(crate) fn plain_name(&self) -> &'a str {
+        plain(self.name)
     }
+
+    /// Whether `digest` (`name@sha256:…`) is of this name.
+    pub(crate) fn names(&self, digest: &str) -> bool {
+        digest.split_once('@').is_some_and(|(name, _)| plain(name) == self.plain_name())
+    }
+}
+
+fn plain(name: &str) -> &str {
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    name.strip_prefix("library/").unwrap_or(name)
 }
 
 /// A colon after the last slash begins a tag; one before it, a port.

@@ -9,6 +9,7 @@ use crate::run::backups::Backups;
 use crate::run::facts::Facts;
 use crate::run::intake::{Intake, Rules};
 use crate::run::state::State;
+use crate::run::upkeep::LastRound;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::Body;
@@ -79,6 +80,8 @@ impl MemoryApi {
             certificates: None,
             retention: RetentionSettings::default(),
             pruning: tokio::sync::Mutex::default(),
+            prune_on: tokio::sync::Notify::default(),
+            last_round: LastRound(dir.join("last-round")),
             backups: Backups::in_directory(Some(dir.join("backups")), by_hand),
             clock: clock.clone(),
             stop: stop.clone(),

@@ -125,6 +125,11 @@ impl Paths {
         is_file.then(|| settings.backup.dir.clone().unwrap_or_else(|| self.data_dir.join("backups")))
     }
 
+    /// Says when what is old was last looked for.
+    pub(crate) fn last_round(&self) -> PathBuf {
+        self.data_dir.join("last-round")
+    }
+
     /// The database's address.
     pub(crate) fn database_url(&self, settings: &Settings) -> String {
         settings

@@ -77,7 +77,8 @@ impl Story {
     }
 
     async fn advance(&mut self, database: &Database) {
-        self.micros += 1_000;
+        // Longer than any wait of the plan.
+        self.micros += 2_000_000;
         let event = match self.machine.state() {
             "pulling" => Event::ImageReady(Image {
                 id: ImageId(format!("sha256:{:064x}", self.deployments)),

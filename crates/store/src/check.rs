@@ -1,12 +1,13 @@
 //! Whether the records of a database fit together: what `dockswap db check` asks, a restore before it
 //! puts a copy in place, and every start of a controller. It finds and says; it mends nothing.
 
-use crate::entity::{app_config, app_machine, current_state, deployment};
+use crate::entity::{app_checkpoint, app_config, app_machine, current_state, deployment};
 use crate::history::History;
 use crate::inspection::AppRecords;
+use crate::parts;
 use dockswap_core::records::{CurrentState, StoreError, in_words};
 use dockswap_core::{Color, DeploymentId};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
+use sea_orm::{ColumnTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -34,7 +35,8 @@ impl Verdict {
 }
 
 impl History {
-    /// Looks at everything: the database's own verdict; and, by replaying the events of every app, that
+    /// Looks at everything: the database's own verdict; that nothing of the schema is missing, the triggers that keep
+    /// records from being changed among it; and, by replaying the events of every app, that
     /// they give its machine, its row of `current_state`, its deployments and their images; and that
     /// every stored file still has its hash. Changes nothing.
     ///
@@ -55,6 +57,10 @@ impl History {
     }
 
     async fn look_at_records(&self, verdict: &mut Verdict) -> Result<(), StoreError> {
+        if self.db.get_database_backend() == DbBackend::Sqlite {
+            let missing = self.patient().read("look at the schema", parts::findings(&self.db)).await?;
+            verdict.findings.extend(missing);
+        }
         for app in self.apps().await? {
             verdict.apps += 1;
             match self.records(&app).await {
@@ -86,10 +92,16 @@ impl History {
             .column(current_state::Column::AppName)
             .filter(current_state::Column::AppName.not_in_subquery(machines().into_query()))
             .into_tuple::<String>();
+        let checkpoints = app_checkpoint::Entity::find()
+            .select_only()
+            .column(app_checkpoint::Column::AppName)
+            .filter(app_checkpoint::Column::AppName.not_in_subquery(machines().into_query()))
+            .into_tuple::<String>();
         self.patient()
             .read("look for apps without a machine", async {
                 let mut names: BTreeSet<String> = deployments.all(&self.db).await?.into_iter().collect();
                 names.extend(states.all(&self.db).await?);
+                names.extend(checkpoints.all(&self.db).await?);
                 Ok(names)
             })
             .await

@@ -28,6 +28,7 @@ mod inspection;
 mod keys;
 mod lease;
 mod location;
+mod parts;
 mod postgres;
 mod presence;
 mod projects;

@@ -155,6 +155,13 @@ pub(crate) async fn open_copy(path: &Path) -> Result<DatabaseConnection, Connect
     Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
 }
 
+/// Opens a database that is nowhere, and gone with its one connection.
+pub(crate) async fn in_memory() -> Result<DatabaseConnection, sqlx::Error> {
+    let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true).disable_statement_logging();
+    let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+    Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool.connect_with(options).await?))
+}
+
 fn options(path: &Path, access: Access) -> SqliteConnectOptions {
     let options = SqliteConnectOptions::new()
         .filename(path)

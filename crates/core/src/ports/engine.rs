@@ -133,8 +133,9 @@ pub trait Engine: Send + Sync {
     /// What Docker said, when a container still exists.
     async fn ensure_gone(&self, selector: &Selector, stop_timeout: Duration) -> Result<(), EngineError>;
 
-    /// Lets go of the images that `app` has pinned for these deployments, and of nothing else. Docker removes an
-    /// image that has no other name. Gives those of them whose pin stays, since a container uses the image.
+    /// Lets go of the images that `app` has pinned for these deployments. Docker removes an image that has no other
+    /// name, and so goes what this engine has pulled itself, of any app, once no pin, no container and no other name
+    /// keeps it. Gives those of the deployments whose pin stays, since a container uses the image.
     ///
     /// # Errors
     /// What Docker said; pins that were let go of before stay so.

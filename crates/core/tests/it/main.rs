@@ -6,6 +6,7 @@ mod clock;
 mod model;
 mod pair;
 mod property;
+mod retention;
 mod sabotage;
 mod scars;
 mod script;

@@ -109,6 +109,45 @@ async fn a_pull_shows_progress_and_resolves_the_digest() {
     docker(&["rmi", "-f", &image.id.0]).expect("rmi");
 }
 
+// Docker's own client blocks a thread, and the registry must go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_pulled_goes_with_its_last_pin_and_what_somebody_has_or_uses_stays() {
+    let stage = Stage::new().await;
+    let registry = Registry::start(|registry| {
+        for tag in ["gone", "had", "named", "used", "digest"] {
+            registry.image("shop", tag);
+        }
+    })
+    .await;
+    let named = |tag: &str| format!("{}/shop:{tag}", registry.host);
+    let digest = format!("{}/shop@{}", registry.host, registry.digest("shop/manifests/digest"));
+    docker(&["pull", "--quiet", &named("had")]).expect("pull");
+    let wanted = [named("gone"), named("had"), named("named"), named("used"), digest];
+    let (mut ids, mut deployments) = (Vec::new(), Vec::new());
+    for (number, reference) in (1..).zip(&wanted) {
+        let deployment = DeploymentId(number);
+        let request = ImageRequest { deployment, ..stage.request(reference, PullPolicy::Missing) };
+        ids.push(stage.docker.ensure_image(&request, &quiet).await.expect("the image").id.0);
+        deployments.push(deployment);
+    }
+    let theirs = format!("{}-theirs", stage.app);
+    docker(&["tag", &named("named"), &theirs]).expect("tag");
+    docker(&["create", "--name", &theirs, &named("used"), "/none"]).expect("create");
+    let there = || -> Vec<bool> {
+        ids.iter().map(|id| docker(&["image", "inspect", "--format", "{{.Id}}", id]).is_some()).collect()
+    };
+    // A pin of any app keeps it.
+    stage.docker.ensure_unpinned(&stage.app, &deployments[1..]).await.expect("unpin");
+    assert_eq!(there(), [true, true, true, true, false]);
+    stage.docker.ensure_unpinned(&stage.app, &deployments).await.expect("unpin");
+    assert_eq!(there(), [false, true, true, true, false]);
+    docker(&["rmi", &theirs]).expect("rmi");
+    docker(&["rm", &theirs]).expect("rm");
+    stage.docker.ensure_unpinned(&stage.app, &[]).await.expect("nothing is left to unpin");
+    assert_eq!(there(), [false, true, false, false, false]);
+    docker(&["rmi", &named("had")]).expect("rmi");
+}
+
 #[tokio::test]
 async fn a_registrys_refusals_are_told_apart() {
     let stage = Stage::new().await;
@@ -191,7 +230,7 @@ impl Registry {
     fn image(&mut self, name: &str, tag: &str) {
         let layer = vec![0; 4_096];
         let config = format!(
-            r#"{{"architecture":"amd64","os":"linux","config":{{"Labels":{{"host":"{}"}}}},"rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,
+            r#"{{"architecture":"amd64","os":"linux","config":{{"Labels":{{"host":"{}","tag":"{tag}"}}}},"rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,
             self.host,
             sha256(&layer)
         );

@@ -51,7 +51,7 @@ pub(super) async fn list(
         Vec::new()
     };
     let warnings = if caller.sees_everything() {
-        state.backups.fault().iter().map(backups::warning).collect()
+        state.backups.standing().fault.iter().map(backups::warning).collect()
     } else {
         Vec::new()
     };

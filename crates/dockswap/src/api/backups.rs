@@ -1,7 +1,7 @@
 //! The backups that the controller takes by itself.
 
 use super::wire;
-use crate::run::backups::{Backups, Fault};
+use crate::run::backups::{Backups, Fault, Standing};
 use crate::run::state::State;
 use axum::Json;
 use axum::extract;
@@ -11,36 +11,17 @@ pub(super) async fn list(extract::State(state): extract::State<Arc<State>>) -> J
     Json(shown(&state.backups))
 }
 
-/// How the backups stand.
+/// How the backups stand, as was seen last.
 pub(crate) fn shown(backups: &Backups) -> wire::Backups {
-    let (mut taken, mut fault) = (Vec::new(), backups.fault().map(in_words));
-    match backups.archive.as_ref().map(dockswap_store::Archive::list) {
-        Some(Ok(all)) => {
-            let all = all.into_iter();
-            taken.extend(all.map(|one| wire::Backup {
-                file: one.file,
-                at: wire::Time(one.at),
-                bytes: one.bytes,
-            }));
-        }
-        Some(Err(error)) => {
-            fault = fault.or_else(|| {
-                let next = "let this user read backup.dir".to_owned();
-                Some(wire::BackupFault {
-                    since: wire::Time(dockswap_core::Timestamp::default()),
-                    why: error.to_string(),
-                    next,
-                })
-            });
-        }
-        None => {}
-    }
+    let Standing { backups: taken, fault } = backups.standing();
+    let taken = taken.into_iter();
+    let taken = taken.map(|one| wire::Backup { file: one.file, at: wire::Time(one.at), bytes: one.bytes });
     wire::Backups {
         every_s: backups.settings.every.as_secs(),
         keep: backups.settings.keep,
         dir: backups.archive.as_ref().map(|archive| archive.dir().to_owned()),
-        backups: taken,
-        fault,
+        backups: taken.collect(),
+        fault: fault.map(in_words),
     }
 }
 

@@ -433,7 +433,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
         ..order(
             "/v1/prune",
             "prune",
-            "Removes what is old, for a few seconds: where there is more, ask again",
+            "Removes what is old, for a few seconds: where there is more, the controller goes on by itself",
             None,
             &[Code::Docker, Code::ShuttingDown],
         )

@@ -1,5 +1,5 @@
 //! What is old: how much of it there is, and removing it by order. An answer comes within the time of every
-//! answer: what is left then is for the next call.
+//! answer: what is left then the controller goes on with by itself.
 
 use super::error::Problem;
 use super::wire;
@@ -31,6 +31,9 @@ pub(super) async fn prunable(
 async fn pruning(state: &State, mode: PruneMode) -> Result<Json<wire::Pruning>, Problem> {
     let before = upkeep::horizon(&state.retention, state.now());
     let round = upkeep::prune(state, mode, before, GO).await?;
+    if round.more && mode == PruneMode::ForReal {
+        state.prune_on.notify_one();
+    }
     let apps = round.apps.into_iter().map(|(app, pruned)| wire::PrunedApp {
         app,
         images: pruned.images,

@@ -154,10 +154,10 @@ fn records(backups: &Backups, slow: &[(&'static str, u64)]) -> String {
     let about = "How often the database took as long as log.slow_query, by what it was for";
     registry.register("database_slow_operations", about, by_operation);
     let failing = Gauge::<i64>::default();
-    failing.set(i64::from(backups.fault().is_some()));
+    let standing = backups.standing();
+    failing.set(i64::from(standing.fault.is_some()));
     registry.register("backup_failing", "Whether there is no new backup though one is due", failing);
-    let newest = backups.archive.as_ref().and_then(|archive| archive.list().ok()?.into_iter().next());
-    if let Some(newest) = newest {
+    if let Some(newest) = standing.backups.first() {
         let taken = Gauge::<i64>::default();
         taken.set(newest.at.as_micros() / 1_000_000);
         let about = "When the newest backup was taken, in seconds since 1970";
@@ -201,6 +201,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::write(dir.path().join("dockswap-20261121T070000000Z.db"), "a copy").expect("a file");
         let backups = Backups::in_directory(Some(dir.path().to_owned()), BackupSettings::default());
+        backups.look(Timestamp::default());
         let text = records(&backups, &[("read the events", 3)]);
         for line in [
             "dockswap_database_slow_operations_total{operation=\"read the events\"} 3",

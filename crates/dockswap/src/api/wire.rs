@@ -62,7 +62,7 @@ impl JsonSchema for Time {
 pub(crate) struct Pruning {
     /// The apps of which anything did.
     pub(crate) apps: Vec<PrunedApp>,
-    /// Whether there is more: ask again.
+    /// Whether there is more: the controller goes on with it by itself.
     pub(crate) more: bool,
 }
 
@@ -78,16 +78,6 @@ pub(crate) struct PrunedApp {
     pub(crate) configs: u64,
     /// Events that are not.
     pub(crate) events: u64,
-}
-
-impl PrunedApp {
-    /// Adds what went in another part.
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.images += other.images;
-        self.deployments += other.deployments;
-        self.configs += other.configs;
-        self.events += other.events;
-    }
 }
 
 /// An app as it stands, with what is on record about it.

@@ -25,7 +25,8 @@ pub(crate) struct DbArgs {
 enum DbVerb {
     /// Check the database, with or without a running controller
     ///
-    /// Its integrity and foreign keys; by replaying the events of every app, that they give its recorded
+    /// Its integrity and foreign keys; that nothing of its schema is missing, as the triggers that keep
+    /// events from being changed; by replaying the events of every app, that they give its recorded
     /// state, color, image and deployments; and that every stored file still has its hash. A controller
     /// does so when it starts, and a restore before it touches anything. Changes nothing; exits with 1
     /// when anything is wrong.

@@ -1,20 +1,20 @@
 //! `dockswap prune`.
 
 use super::exit::{CliError, Exit};
-use super::session::Session;
+use super::session::{Session, note};
 use super::text::Table;
 use crate::api::wire::{PrunedApp, Pruning};
 use clap::Args;
-use dockswap_core::AppName;
 use serde_json::json;
-use std::collections::BTreeMap;
 
 /// Remove what is old: images, deployments, stored files and events
 ///
-/// The controller does so by itself once a day, by `retention` in `dockswap.yaml`. What serves, what is in
+/// The controller does so by itself, by `retention` in `dockswap.yaml`: images whenever a deployment has
+/// ended, the rest once a day. What serves, what is in
 /// flight and the versions that `dockswap rollback` can go back to always stay; so do the newest events of
 /// each app. A deployment whose image was given up stays in the history until it is old enough, and cannot be
-/// gone back to any more. Only images that no other name holds are removed from Docker.
+/// gone back to any more. Of images in Docker, those go that have no other name, and those that dockswap has
+/// pulled itself and that no container uses.
 #[derive(Debug, Args)]
 pub(crate) struct PruneArgs {
     /// Only say how much would go
@@ -23,28 +23,20 @@ pub(crate) struct PruneArgs {
 }
 
 pub(crate) async fn prune(session: &Session, args: &PruneArgs) -> Result<Exit, CliError> {
-    let mut sums: BTreeMap<AppName, PrunedApp> = BTreeMap::new();
-    loop {
-        let part: Pruning = if args.dry_run {
-            session.client.get("/v1/prune").await?
-        } else {
-            session.client.post("/v1/prune", &json!({})).await?
-        };
-        for one in part.apps {
-            match sums.get_mut(&one.app) {
-                Some(sum) => sum.add(&one),
-                None => {
-                    sums.insert(one.app.clone(), one);
-                }
-            }
-        }
-        // What would go is counted once.
-        if !part.more || args.dry_run {
-            break;
-        }
-    }
-    let document = Pruning { apps: sums.into_values().collect(), more: false };
+    let document: Pruning = if args.dry_run {
+        session.client.get("/v1/prune").await?
+    } else {
+        session.client.post("/v1/prune", &json!({})).await?
+    };
     session.show(&document, || table(&document.apps))?;
+    if document.more {
+        let more = if args.dry_run {
+            "there are more apps, which were not looked at in time"
+        } else {
+            "there is more: the controller goes on with it by itself, and its log says how much went"
+        };
+        note(more);
+    }
     Ok(Exit::Done)
 }
 
@@ -68,14 +60,13 @@ mod tests {
 
     #[test]
     fn a_row_an_app() {
-        let mut one = PrunedApp {
+        let one = PrunedApp {
             app: "web".parse().expect("a name"),
-            images: 1,
-            deployments: 2,
-            configs: 3,
-            events: 40,
+            images: 2,
+            deployments: 4,
+            configs: 6,
+            events: 80,
         };
-        one.add(&one.clone());
         assert_eq!(
             table(&[one]),
             ["APP  IMAGES  DEPLOYMENTS  FILES  EVENTS", "web  2       4            6      80"]

@@ -1,15 +1,19 @@
 //! Backups that are taken by themselves: one whenever the newest is older than the settings ask for, whoever ran
-//! before. How one is taken, and what makes it count, it must not know.
+//! before. A directory may be on a mount that hangs: whoever looks there has a thread of its own, and everybody else is told
+//! what was seen last. How one is taken, and what makes it count, it must not know.
 
 use super::state::State;
 use crate::api::with_causes;
 use crate::paths::Paths;
 use dockswap_config::{BackupSettings, Settings};
 use dockswap_core::Timestamp;
-use dockswap_store::{Archive, ArchiveError, BackupError, Taken};
+use dockswap_store::{Archive, ArchiveError, Backup, BackupError, Taken};
+use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// How soon after the start one is taken that is due: what is to be deployed then goes first.
@@ -38,7 +42,16 @@ pub(crate) struct Backups {
     /// `None`: the database is no file, and has tools of its own.
     pub(crate) archive: Option<Archive>,
     pub(crate) settings: BackupSettings,
-    fault: Mutex<Option<Fault>>,
+    standing: Mutex<Standing>,
+}
+
+/// How they stand, as far as was seen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Standing {
+    /// Newest first.
+    pub(crate) backups: Vec<Backup>,
+    /// Why there is no new one, though one was due; `None`: nothing is wrong.
+    pub(crate) fault: Option<Fault>,
 }
 
 impl Backups {
@@ -49,29 +62,43 @@ impl Backups {
 
     /// Those in `dir`.
     pub(crate) fn in_directory(dir: Option<PathBuf>, settings: BackupSettings) -> Self {
-        Self { archive: dir.map(Archive::at), settings, fault: Mutex::default() }
+        Self { archive: dir.map(Archive::at), settings, standing: Mutex::default() }
     }
 
-    /// Why there is no new one, though one was due; `None`: nothing is wrong.
-    pub(crate) fn fault(&self) -> Option<Fault> {
-        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// How they stand, as was seen last.
+    pub(crate) fn standing(&self) -> Standing {
+        self.locked().clone()
     }
 
-    /// When the newest one was taken that is not from the future.
-    fn newest(&self, now: Timestamp) -> Option<Timestamp> {
-        let backups = self.archive.as_ref()?.list().ok()?;
-        backups.into_iter().map(|backup| backup.at).find(|at| *at <= now)
+    fn locked(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long until one is due.
+    /// Looks into the directory, for as long as that takes.
+    pub(crate) fn look(&self, now: Timestamp) {
+        let Some(archive) = &self.archive else { return };
+        let listed = archive.list();
+        let mut standing = self.locked();
+        match listed {
+            Ok(backups) => standing.backups = backups,
+            Err(error) => {
+                let next = "let the controller's user read it, or name another directory in backup.dir";
+                let why = format!("{} cannot be read: {error}", archive.dir().display());
+                standing.fault.get_or_insert(Fault { since: now, why, next });
+            }
+        }
+    }
+
+    /// How long until one is due. One from the future does not count: the clock was set back.
     fn due_in(&self, now: Timestamp) -> Duration {
-        self.newest(now).map_or(Duration::ZERO, |at| (at + self.settings.every).saturating_since(now))
+        let newest = self.locked().backups.iter().map(|backup| backup.at).find(|at| *at <= now);
+        newest.map_or(Duration::ZERO, |at| (at + self.settings.every).saturating_since(now))
     }
 
     /// Notes what came of one.
     fn conclude(&self, outcome: &Result<Taken, ArchiveError>, now: Timestamp) {
-        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        *fault = match outcome {
+        let mut standing = self.locked();
+        standing.fault = match outcome {
             Ok(Taken { backup, apps, events, removed, .. }) => {
                 let file = backup.file.display();
                 tracing::info!(%file, bytes = backup.bytes, apps, events, removed, "backed up, and the copy is sound");
@@ -84,7 +111,7 @@ impl Backups {
                     next,
                     "there is no new backup: it is tried again, and those that were there are"
                 );
-                let since = fault.as_ref().map_or(now, |fault| fault.since);
+                let since = standing.fault.as_ref().map_or(now, |fault| fault.since);
                 Some(Fault { since, why, next })
             }
         };
@@ -109,10 +136,24 @@ fn what_helps(error: &ArchiveError) -> &'static str {
     }
 }
 
-/// Takes backups until `state.stop`.
-pub(crate) async fn run(state: Arc<State>) {
+/// Takes backups until `state.stop`, on a thread of their own; what is given says when that has ended.
+///
+/// # Errors
+/// When there can be no thread.
+pub(crate) fn start(state: Arc<State>) -> io::Result<oneshot::Receiver<()>> {
+    let (done, ended) = oneshot::channel();
+    let runtime = Handle::current();
+    std::thread::Builder::new().name("backups".to_owned()).spawn(move || {
+        runtime.block_on(run(&state));
+        drop(done);
+    })?;
+    Ok(ended)
+}
+
+async fn run(state: &State) {
     let backups = &state.backups;
     let every = backups.settings.every;
+    backups.look(state.now());
     let Some(archive) = backups.archive.as_ref().filter(|_| !every.is_zero()) else { return };
     let mut next = Instant::now() + AT_FIRST.min(every);
     loop {
@@ -120,6 +161,7 @@ pub(crate) async fn run(state: Arc<State>) {
             () = state.stop.cancelled() => return,
             () = tokio::time::sleep_until(next) => {}
         }
+        backups.look(state.now());
         let due_in = backups.due_in(state.now());
         if !due_in.is_zero() {
             next = Instant::now() + due_in.min(LOOK);
@@ -130,6 +172,7 @@ pub(crate) async fn run(state: Arc<State>) {
             outcome = archive.take(state.database.history(), backups.settings.keep, state.now()) => outcome,
         };
         backups.conclude(&outcome, state.now());
+        backups.look(state.now());
         next = Instant::now() + if outcome.is_ok() { LOOK.min(every) } else { AGAIN.min(every) };
     }
 }
@@ -155,6 +198,7 @@ mod tests {
         }
         let settings = BackupSettings { every: HOUR, ..BackupSettings::default() };
         let backups = Backups::in_directory(Some(dir.path().to_owned()), settings);
+        backups.look(SEVEN);
         (dir, backups)
     }
 
@@ -178,7 +222,7 @@ mod tests {
         let failed = Err(ArchiveError::NoRoom(no_room));
         backups.conclude(&failed, SEVEN);
         backups.conclude(&failed, SEVEN + HOUR);
-        let fault = backups.fault().unwrap();
+        let fault = backups.standing().fault.unwrap();
         assert_eq!(fault.since, SEVEN);
         assert!(fault.why.contains("1 bytes free") && fault.next.contains("backup.dir"), "{fault:?}");
     }

@@ -41,9 +41,11 @@ use sd_notify::NotifyState;
 use signals::{Asked, Signals};
 use state::State;
 use std::sync::Arc;
+use std::time::Duration;
 use supervise::Supervisor;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
+use upkeep::LastRound;
 
 /// The parts that the controller is handed, and that people ask directly.
 struct Parts {
@@ -102,6 +104,9 @@ impl Parts {
         }
     }
 }
+
+/// How long a backup that is being given up may take to be so.
+const LAST_COPY: Duration = Duration::from_secs(5);
 
 /// How a controller ends that was told to.
 #[derive(Debug)]
@@ -169,6 +174,8 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
         certificates: Some(certificates.clone()),
         retention: settings.retention.clone(),
         pruning: Mutex::default(),
+        prune_on: Notify::default(),
+        last_round: LastRound(paths.last_round()),
         backups: Backups::new(paths, &settings),
         clock: parts.clock.clone(),
         porter: Porter::new(parts.database.clone()),
@@ -178,7 +185,7 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     });
     let api = tokio::spawn(crate::api::serve(state.clone(), bind_private(&paths.api_socket())?));
     let upkeep = tokio::spawn(upkeep::run(state.clone()));
-    let copying = tokio::spawn(backups::run(state.clone()));
+    let copying = backups::start(state.clone()).context("no thread can be started")?;
     let listen = doorway.as_ref().and_then(|doorway| doorway.listener.local_addr().ok());
     let doorway = doorway.map(|doorway| tokio::spawn(crate::api::serve_tcp(state.clone(), doorway)));
     tracing::info!(
@@ -198,7 +205,8 @@ pub(crate) async fn run(paths: &Paths, args: &RunArgs, mut settings: Settings) -
     }
     stop.cancel();
     let _ = upkeep.await;
-    let _ = copying.await;
+    // A directory that hangs keeps nobody from ending.
+    let _ = tokio::time::timeout(LAST_COPY, copying).await;
     intake.ended().await;
     certificates.end().await;
     controller.shutdown().await;

@@ -3,6 +3,7 @@
 use super::backups::Backups;
 use super::facts::Facts;
 use super::intake::IntakeHandle;
+use super::upkeep::LastRound;
 use crate::api::access::Porter;
 use crate::api::audit::Ledger;
 use crate::api::front::Rates;
@@ -15,7 +16,7 @@ use dockswap_docker::Docker;
 use dockswap_proxy::ProxyClient;
 use dockswap_store::Database;
 use std::sync::Arc;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
 /// The running controller process.
@@ -38,6 +39,10 @@ pub(crate) struct State {
     pub(crate) retention: RetentionSettings,
     /// Whoever removes what is old has it.
     pub(crate) pruning: Mutex<()>,
+    /// There is more to remove than an order had time for.
+    pub(crate) prune_on: Notify,
+    /// When everything was last looked through.
+    pub(crate) last_round: LastRound,
     /// Copies of the database.
     pub(crate) backups: Backups,
     /// The time.

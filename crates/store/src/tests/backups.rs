@@ -8,7 +8,7 @@ use crate::{
     Archive, ArchiveError, Database, ExaminationError, LeaseError, VacuumError, connect_read_only, restore,
     vacuum,
 };
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -176,6 +176,29 @@ async fn a_file_whose_records_do_not_fit_together_is_left_as_it_is() {
     assert!(matches!(refused, VacuumError::Examination(ExaminationError::Unsound { .. })), "{refused:?}");
     assert!(!beside(&path(&place), ".smaller").exists());
     assert_eq!(connect_read_only(&place.url).await.unwrap().check().await.unwrap().findings.len(), 2);
+}
+
+#[tokio::test]
+async fn a_schema_without_what_keeps_the_records_is_found() {
+    let place = Place::sqlite();
+    serving(&place).await.close().await;
+    let raw = place.raw().await;
+    // What somebody else has added is theirs.
+    raw.execute_unprepared("CREATE TABLE notes (text TEXT)").await.unwrap();
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'deployment_events' ORDER BY name";
+    let rows = raw.query_all_raw(Statement::from_string(DbBackend::Sqlite, sql)).await.unwrap();
+    let names: Vec<String> = rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect();
+    let [first, second, ..] = names.as_slice() else { panic!("{names:?}") };
+    assert_sound(&connect_read_only(&place.url).await.unwrap()).await;
+    raw.execute_unprepared(&format!("DROP TRIGGER {first}")).await.unwrap();
+    raw.execute_unprepared(&format!("DROP TRIGGER {second}")).await.unwrap();
+    let kept = format!("CREATE TRIGGER {second} BEFORE UPDATE ON deployment_events BEGIN SELECT 1; END");
+    raw.execute_unprepared(&kept).await.unwrap();
+    raw.close().await.unwrap();
+    let verdict = connect_read_only(&place.url).await.unwrap().check().await.unwrap();
+    let lacks = format!("the schema lacks the trigger {first}");
+    let other = format!("the trigger {second} of the schema is not what it was");
+    assert_eq!(verdict.findings, [lacks, other]);
 }
 
 #[tokio::test]

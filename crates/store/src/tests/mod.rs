@@ -81,6 +81,7 @@ suite! {
     pruning:
         what_is_left_replays_and_what_is_needed_stays
         what_is_young_or_pinned_stays
+        what_orders_have_left_outlives_the_deployment_that_they_began
         nothing_goes_by_what_was_decided_for_another_state
         only_what_a_checkpoint_stands_for_can_be_removed;
     tokens:

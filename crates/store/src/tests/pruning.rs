@@ -1,10 +1,11 @@
 //! Removing what is old: what is left replays, and what is needed stays.
 
-use super::fixtures::{Place, app, at, counts, holder, number};
+use super::fixtures::{Place, app, at, counts, holder, number, order};
 use super::story::{Story, assert_sound};
 use crate::history::{EventScope, Page};
 use crate::prune::NEWEST_EVENTS;
-use crate::{Database, migrate_down};
+use crate::{AuditScope, Database, KeyId, NewKey, Reservation, migrate_down};
+use dockswap_core::audit::AuditRecord;
 use dockswap_core::machine::Machine;
 use dockswap_core::ports::Store;
 use dockswap_core::records::CommitError;
@@ -109,6 +110,24 @@ pub(super) async fn what_is_young_or_pinned_stays(place: &Place) {
     assert_eq!(database.deployment(DeploymentId(201)).await.unwrap(), None);
     pruned(&database, &kept, at(END), &[]).await;
     assert_eq!(database.deployment(first).await.unwrap(), None);
+}
+
+pub(super) async fn what_orders_have_left_outlives_the_deployment_that_they_began(place: &Place) {
+    let (database, machine) = told(place).await;
+    let first = DeploymentId(101);
+    database.record_audit(&AuditRecord { deployment: Some(first), ..order("deploy") }).await.unwrap();
+    let id = KeyId { actor: "uid:0".to_owned(), key_sha: "k1".to_owned() };
+    let key = NewKey { id: id.clone(), fingerprint: "f1".to_owned(), at: at(0) };
+    assert_eq!(database.reserve_key(&key).await.unwrap(), Reservation::Fresh);
+    let answer = format!("{{\"deployment\":{first}}}");
+    database.answer_key(&id, answer.clone()).await.unwrap();
+    pruned(&database, &kept(&database, &machine, 3).await, at(END), &[]).await;
+    assert_eq!(database.deployment(first).await.unwrap(), None);
+    let history = database.history();
+    let left = history.audit(&AuditScope::default(), Page::first(10)).await.unwrap();
+    assert_eq!(left.iter().map(|row| row.record.deployment).collect::<Vec<_>>(), [Some(first)]);
+    assert_eq!(history.key(&id).await.unwrap().and_then(|key| key.answer), Some(answer));
+    assert_sound(history).await;
 }
 
 pub(super) async fn nothing_goes_by_what_was_decided_for_another_state(place: &Place) {

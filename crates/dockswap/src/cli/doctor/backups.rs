@@ -15,7 +15,12 @@ const CHECK: &str = "backups";
 /// Asks the controller; where none answers, what is in the directory is told.
 pub(super) async fn ask(session: &Session, settings: &Settings) -> Finding {
     let asked = session.client.get("/v1/backups").await;
-    finding(&asked.unwrap_or_else(|_| shown(&Backups::new(&session.paths, settings))), now())
+    let here = || {
+        let backups = Backups::new(&session.paths, settings);
+        backups.look(now());
+        shown(&backups)
+    };
+    finding(&asked.unwrap_or_else(|_| here()), now())
 }
 
 fn finding(all: &wire::Backups, now: Timestamp) -> Finding {
