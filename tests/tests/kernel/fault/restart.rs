@@ -40,7 +40,10 @@ fn restarted_in_deploys(live_restore: LiveRestore) {
         let stopped = live_restore == LiveRestore::Off;
         let state = site.settled(&app);
         let (id, status) = site.database().newest(&app).expect("a deployment");
-        let after = answers(&site, &app);
+        // A container that was started again gets traffic once it has passed its gate again.
+        let answers = || answers(&site, &app);
+        let after =
+            if stopped { Some(until("it serves", Duration::from_secs(60), answers)) } else { answers() };
         let wanted = if status == "success" { format!("n{number}") } else { serving.clone() };
         let mut wrongs = Vec::new();
         if stopped && first != serving {
