@@ -27,7 +27,7 @@ fn load(requests: u32) -> Mix {
 
 #[test]
 fn every_point_on_the_scripted_docker() {
-    let kills = at_every_point(if long() { 200 } else { 20 });
+    let kills = at_every_point(if long() { 200 } else { 8 });
     let program = Program::WithCrashPoints;
     Campaign { host: Host::Scripted, program, sites: 6, mix: load(24), what: "each crash point" }
         .goes_through(kills);
