@@ -4,7 +4,6 @@ use crate::container;
 use crate::deployment;
 use crate::fields::{Field, Fields, Item, Shape};
 use crate::health;
-use crate::hooks;
 use crate::limits;
 use crate::policy::Policy;
 use crate::problem::{Problem, Report};
@@ -29,7 +28,6 @@ pub(crate) const FIELDS: &[Field] = &[
         "How a container proves that it can serve.",
     ),
     Field::new("deployment", Shape::Section(deployment::FIELDS, &[]), "How a deployment goes."),
-    Field::new("hooks", Shape::Section(hooks::FIELDS, &[]), "Commands that a deployment runs once."),
     Field::new(
         "routes",
         Shape::Sections(routes::ROUTE),
@@ -114,7 +112,6 @@ fn decode(fields: &Fields<'_>, around: &Surroundings<'_>, report: &mut Report) -
     let host_ports = routes::host_ports(ports.as_ref(), around.policy, report);
     let health_check = health::decode(fields.section("health_check", report).as_ref(), report);
     let deployment = deployment::decode(fields.section("deployment", report).as_ref(), report);
-    let hooks = hooks::decode(fields.section("hooks", report).as_ref(), report);
     let routes = routes::routes(fields, ports.as_ref(), name.as_ref(), around, report);
     let limits = limits::decode(fields.section("limits", report).as_ref(), report);
     let (name, image, container) = (name?, image?, container?);
@@ -130,7 +127,6 @@ fn decode(fields: &Fields<'_>, around: &Surroundings<'_>, report: &mut Report) -
         deployment,
         routes,
         limits,
-        hooks,
     })
 }
 

@@ -148,7 +148,7 @@ fn overrides(
 }
 
 /// A command line, split as a shell would, or its words.
-pub(crate) fn words(item: &Item<'_>, report: &mut Report) -> Option<Vec<String>> {
+fn words(item: &Item<'_>, report: &mut Report) -> Option<Vec<String>> {
     let expected = "a command line, or a list of its words";
     if let Some(line) = item.scalar() {
         item.word(expected, report)?;

@@ -15,7 +15,6 @@ mod environment;
 mod fields;
 mod files;
 mod health;
-mod hooks;
 mod import;
 mod limits;
 mod mappings;

@@ -2,7 +2,6 @@
 
 use dockswap_config::{HostPortRule, Policy, Problem, parse_app};
 use dockswap_core::AppSpec;
-use dockswap_core::hooks::{HookSpec, Hooks};
 use dockswap_core::limits::TrafficLimits;
 use dockswap_core::spec::{
     HostPattern, HttpCheck, OnRegression, Promotion, PullPolicy, RestartPolicy, Route, Segment, Strategy,
@@ -248,7 +247,7 @@ web.yaml:2:3: docker.expose_port: missing: write `expose_port: 8080`
         ("# nothing\n", "web.yaml:1:1: the file is empty: describe one app, see deploy.yaml.example\n"),
         (
             "just text",
-            "web.yaml:1:1: found the text \"just text\": write a mapping of name, description, project, image, replicas, docker, ports, health_check, deployment, hooks, routes, proxy, limits\n",
+            "web.yaml:1:1: found the text \"just text\": write a mapping of name, description, project, image, replicas, docker, ports, health_check, deployment, routes, proxy, limits\n",
         ),
     ] {
         assert_eq!(refused(text), expected);
@@ -440,37 +439,4 @@ web.yaml:4:63: limits.response_timeout: 10 has no unit: write 10s for seconds, o
         problems.lines().partition(|line| !line.contains("max_connections"));
     assert_eq!(known.join("\n") + "\n", expected);
     assert_eq!(unknown.len(), 1, "{problems}");
-}
-
-#[test]
-fn hooks_as_written_and_none_where_nothing_is() {
-    assert_eq!(accepted(&with("")).hooks, Hooks::default());
-    let hooks = accepted(&with(
-        "hooks:\n  pre_deploy:\n    command: bin/migrate --all 'a b'\n    timeout: 10m\n  \
-         post_deploy: { command: [notify, $HOME], entrypoint: [\"/bin/sh\", -c] }",
-    ))
-    .hooks;
-    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    let pre_deploy = HookSpec {
-        command: words(&["bin/migrate", "--all", "a b"]),
-        entrypoint: None,
-        timeout: Duration::from_secs(600),
-    };
-    let post_deploy = HookSpec {
-        command: words(&["notify", "$HOME"]),
-        entrypoint: Some(words(&["/bin/sh", "-c"])),
-        timeout: Duration::from_secs(300),
-    };
-    assert_eq!(hooks, Hooks { pre_deploy: Some(pre_deploy), post_deploy: Some(post_deploy) });
-    for (hooks, problem) in [
-        ("pre_deploy: { timeout: 5s }", "hooks.pre_deploy.command"),
-        ("pre_deploy: { command: [] }", "hooks.pre_deploy.command"),
-        ("pre_deploy: { command: x, timeout: 0s }", "hooks.pre_deploy.timeout"),
-        ("pre_deploy: { command: x, timeout: 2d }", "hooks.pre_deploy.timeout"),
-        ("pre_deploy: { command: \"it's\" }", "a quote is not closed"),
-        ("before: { command: x }", "hooks.before"),
-    ] {
-        let said = refused(&with(&format!("hooks: {{ {hooks} }}")));
-        assert!(said.contains(problem) && said.contains("web.yaml:4"), "{hooks}: {said}");
-    }
 }

@@ -64,7 +64,7 @@ fn what_yaml_allows_and_an_app_file_does_not() {
         (
             "name: a\nimage: x\ndocker: { expose_port: 1 }\n\"\\e[2J\": 1\n",
             "a.yaml:4:1: \\u{1b}[2J: unknown key: known here are name, description, project, image, replicas, docker, \
-             ports, health_check, deployment, hooks, routes, proxy, limits\n",
+             ports, health_check, deployment, routes, proxy, limits\n",
         ),
         ("a: 1\n---\nb: 2\n", "a.yaml:2:1: a second document begins here: write one app a file\n"),
         ("a: !secret x\n", "a.yaml:1:4: a: the tag !secret has no meaning here: leave it out\n"),

@@ -5,7 +5,6 @@ use dockswap_core::ports::{Container, ContainerState, DeploymentFilter, Engine, 
 use dockswap_core::routes::UpstreamId;
 use dockswap_core::{AppName, Color, DeploymentId};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How often Docker is asked in one look. An app's effects follow each other at the database's pace, and few of them
@@ -24,17 +23,6 @@ struct Known {
     hand: tokio::sync::Mutex<()>,
     /// One looks at a time: of two looks that overlap nobody can say which shows the later world.
     turn: tokio::sync::Mutex<()>,
-    /// Nothing of a hook is left.
-    hooks_are_cleared: AtomicBool,
-}
-
-/// What is known of the containers of hooks, which nobody sees who looks at the app's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hooks {
-    /// One was made, or could not be removed.
-    Made,
-    /// There is none that nobody waits for.
-    Cleared,
 }
 
 #[derive(Debug, Default)]
@@ -96,16 +84,6 @@ impl Containers {
     /// Docker may take its time to start something, and would do so after it was stopped.
     pub(crate) async fn hand(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.0.hand.lock().await
-    }
-
-    /// Whether something of a hook may be left. At first nobody knows.
-    pub(crate) fn may_have_hooks(&self) -> bool {
-        !self.0.hooks_are_cleared.load(Ordering::Acquire)
-    }
-
-    /// Takes note of it. Whoever says so holds the hand.
-    pub(crate) fn have_hooks(&self, hooks: Hooks) {
-        self.0.hooks_are_cleared.store(hooks == Hooks::Cleared, Ordering::Release);
     }
 
     /// All of them.
@@ -245,12 +223,8 @@ pub(crate) fn only(app: &AppName, color: Color, deployment: DeploymentId) -> Sel
 
 /// Why a container that should run does not, in words.
 pub(crate) fn describe_end(container: &Container) -> Option<String> {
-    why_not_running(&container.name, &container.state)
-}
-
-/// The same for any container of ours.
-pub(crate) fn why_not_running(name: &str, state: &ContainerState) -> Option<String> {
-    match state {
+    let name = &container.name;
+    match &container.state {
         ContainerState::Running => None,
         ContainerState::Created => Some(format!("container {name} was never started")),
         ContainerState::Paused => Some(format!("container {name} is paused")),
@@ -283,8 +257,8 @@ mod tests {
     use dockswap_core::AppName;
     use dockswap_core::name::{ContainerId, ImageId};
     use dockswap_core::ports::{
-        Container, ContainerGroup, ContainerState, DockerHealth, Engine, EngineError, Hint, HookContainer,
-        HookId, HookRun, Image, ImageError, ImageRequest, PullProgress, Selector,
+        Container, ContainerGroup, ContainerState, DockerHealth, Engine, EngineError, Hint, Image,
+        ImageError, ImageRequest, PullProgress, Selector,
     };
     use dockswap_core::spec::RestartPolicy;
     use dockswap_core::{Color, DeploymentId};
@@ -384,18 +358,6 @@ mod tests {
         }
 
         async fn ensure_gone(&self, _: &Selector, _: Duration) -> Result<(), EngineError> {
-            unreachable!("a look only looks")
-        }
-
-        async fn ensure_hook_made(&self, _: &HookContainer) -> Result<(), EngineError> {
-            unreachable!("a look only looks")
-        }
-
-        async fn ensure_hook_begun(&self, _: &HookId) -> Result<Option<HookRun>, EngineError> {
-            unreachable!("a look only looks")
-        }
-
-        async fn ensure_hooks_gone(&self, _: &Selector, _: Duration) -> Result<(), EngineError> {
             unreachable!("a look only looks")
         }
 

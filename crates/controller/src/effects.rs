@@ -71,9 +71,6 @@ impl Work {
     async fn done(self, effect: Effect) -> Option<Event> {
         match effect {
             Effect::Pull { deployment, plan, pinned } => self.pull(deployment, plan, pinned).await,
-            Effect::MakeHook { hook, release } => Some(self.make_hook(hook, &release).await),
-            Effect::RunHook { hook, release, until } => self.run_hook(hook, &release, until).await,
-            Effect::RemoveHook { hook, release } => Some(self.remove_hook(hook, &release).await),
             Effect::Run(release) => Some(self.run(release).await),
             Effect::Probe { release, until } => gate::pass(&self, &release, until).await,
             Effect::Route => self.route().await,
@@ -143,7 +140,6 @@ impl Work {
             Ok(group) => group,
             Err(error) => return Event::ContainerFailed(error.into()),
         };
-        self.forget_hook(&release).await;
         // Names are never reused, so only a host port makes two of one color impossible. Without one the
         // candidate does not wait for what was kept in its slot to stop: upkeep removes that later.
         let occupants: Vec<Container> = self

@@ -168,7 +168,7 @@ async fn exit(work: &Work, release: &Release) -> Failure {
         }
         for container in mine {
             if let Some(summary) = describe_end(container) {
-                let evidence = work.shared.evidence(work.app(), release, &container.id).await;
+                let evidence = work.shared.evidence(work.app(), release, container).await;
                 return Failure { summary, evidence };
             }
         }
@@ -184,7 +184,7 @@ async fn late(work: &Work, release: &Release, last: &Arc<std::sync::Mutex<Option
         seen.unwrap_or_else(|| "no probe was answered".to_owned())
     );
     let evidence = match work.containers.of(release).first() {
-        Some(container) => work.shared.evidence(work.app(), release, &container.id).await,
+        Some(container) => work.shared.evidence(work.app(), release, container).await,
         None => Vec::new(),
     };
     Failure { summary, evidence }

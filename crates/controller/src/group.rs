@@ -5,10 +5,8 @@ use crate::containers::only;
 use crate::controller::Shared;
 use crate::redact::redact;
 use dockswap_core::AppName;
-use dockswap_core::hooks::Hook;
 use dockswap_core::machine::{Failure, Release};
-use dockswap_core::name::ContainerId;
-use dockswap_core::ports::{Container, ContainerGroup, EngineError, HookContainer};
+use dockswap_core::ports::{Container, ContainerGroup, EngineError};
 use dockswap_core::spec::RestartPolicy;
 
 /// How many of the last lines of a container are kept as evidence.
@@ -84,30 +82,6 @@ impl Shared {
         })
     }
 
-    /// What Docker should make for a hook of `release`: what the app's own containers are, volumes included, with the
-    /// hook's command; without the labels by which others would take it for the app.
-    pub(crate) async fn hook(
-        &self,
-        app: &AppName,
-        hook: Hook,
-        release: &Release,
-    ) -> Result<HookContainer, GroupError> {
-        let stored = self
-            .specs
-            .load(release.plan.config)
-            .await
-            .map_err(|error| GroupError::Config(error.to_string()))?;
-        let missing = || GroupError::Config(format!("config {} has none", release.plan.config));
-        let spec = stored.spec.hooks.of(hook).ok_or_else(missing)?.clone();
-        let mut group = self.group(app, release, RestartPolicy::No).await?;
-        group.replicas = 1;
-        group.host_port = None;
-        group.options.labels.clear();
-        group.options.command = Some(spec.command);
-        group.options.entrypoint = spec.entrypoint.or(group.options.entrypoint);
-        Ok(HookContainer { hook, group })
-    }
-
     /// Has every container of a release run that ran before. What is there is started as it was made: what its
     /// references lead to may be gone by now. Only what is missing is made anew.
     pub(crate) async fn run_again(
@@ -137,9 +111,9 @@ impl Shared {
         &self,
         app: &AppName,
         release: &Release,
-        container: &ContainerId,
+        container: &Container,
     ) -> Vec<String> {
-        match self.ports.engine.last_lines(container, EVIDENCE_LINES).await {
+        match self.ports.engine.last_lines(&container.id, EVIDENCE_LINES).await {
             Ok(lines) => self.masked(app, release, lines).await,
             Err(_) => Vec::new(),
         }

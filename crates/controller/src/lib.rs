@@ -13,7 +13,6 @@ mod effects;
 mod gate;
 mod group;
 mod held;
-mod hook;
 mod incoming;
 mod keeper;
 mod lineage;

@@ -51,7 +51,7 @@ async fn ended(work: &Work, release: &Release) -> Failure {
                     .then(|| format!("container {} ended and was started again", container.name))
             };
             if let Some(summary) = describe_end(container).or_else(restarted) {
-                let evidence = work.shared.evidence(work.app(), release, &container.id).await;
+                let evidence = work.shared.evidence(work.app(), release, container).await;
                 return Failure { summary, evidence };
             }
         }
@@ -86,7 +86,7 @@ async fn failing(work: &Work, release: &Release, container: &Container) -> Failu
                     let summary = explained(work, release, container).await.unwrap_or_else(|| {
                         format!("container {} failed {failed} probes in a row: {seen}", container.name)
                     });
-                    let evidence = work.shared.evidence(work.app(), release, &container.id).await;
+                    let evidence = work.shared.evidence(work.app(), release, container).await;
                     return Failure { summary, evidence };
                 }
             }

@@ -51,9 +51,6 @@ impl Stopwatch {
 pub(crate) const fn kind(effect: &Effect) -> &'static str {
     match effect {
         Effect::Pull { .. } => "pull",
-        Effect::MakeHook { .. } => "make_hook",
-        Effect::RunHook { .. } => "hook",
-        Effect::RemoveHook { .. } => "remove_hook",
         Effect::Run(_) => "run",
         Effect::Probe { .. } => "probe",
         Effect::Route => "switch",

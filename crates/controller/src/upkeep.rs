@@ -9,13 +9,13 @@ use proving::Proving;
 use restoring::{Restoring, UnderPolicy};
 
 use crate::app::{AppHandle, Message};
-use crate::containers::{Containers, Hooks, belongs, describe_end, only};
+use crate::containers::{Containers, belongs, describe_end, only};
 use crate::controller::Shared;
 use crate::crash_loop::CrashLoop;
 use crate::held::Held;
 use dockswap_core::DeploymentId;
 use dockswap_core::machine::{Event, Failure, Ground, Machine, Phase, Release, Upkeep};
-use dockswap_core::ports::{Container, ContainerState, DeploymentFilter, DockerHealth, Probe, Selector};
+use dockswap_core::ports::{Container, ContainerState, DockerHealth, Probe};
 use dockswap_core::routes::UpstreamId;
 use dockswap_core::spec::RestartPolicy;
 use std::collections::BTreeSet;
@@ -169,9 +169,6 @@ impl Upkeeper {
         }
         if settled(&machine) {
             self.keep_standby(&machine, &upkeep, &seen).await;
-        }
-        if settled(&machine) && self.containers.may_have_hooks() {
-            self.clear_hooks(&machine).await;
         }
         if is_calm(&machine) {
             self.clear_debris(&machine, &seen).await;
@@ -362,24 +359,6 @@ impl Upkeeper {
         match self.shared.specs.load(row.config_id).await {
             Ok(stored) => (stored.spec.deployment.drain_timeout, stored.spec.deployment.stop_timeout),
             Err(_) => (DRAIN, STOP),
-        }
-    }
-
-    /// Removes containers of hooks that nobody waits for.
-    async fn clear_hooks(&self, machine: &Machine) {
-        let _hand = self.containers.hand().await;
-        // The next deployment may be about to make one.
-        if self.machine().version() != machine.version() {
-            return;
-        }
-        let deployment = match machine.errand() {
-            Some(errand) => DeploymentFilter::Except(errand.release().origin),
-            None => DeploymentFilter::Any,
-        };
-        let left = Selector { app: machine.app().clone(), color: None, deployment };
-        match self.shared.ports.engine.ensure_hooks_gone(&left, STOP).await {
-            Ok(()) => self.containers.have_hooks(Hooks::Cleared),
-            Err(error) => tracing::warn!(app = %machine.app(), %error, "what hooks have left stays"),
         }
     }
 

@@ -249,7 +249,6 @@ fn unsettled(view: &View) -> Option<String> {
     match view.machine.phase() {
         Phase::Settled(_) | Phase::AwaitingPromotion(_) => {}
         Phase::Pulling(_)
-        | Phase::Preparing(_)
         | Phase::Holding(_)
         | Phase::Starting(_)
         | Phase::HealthCheck(_)
@@ -259,9 +258,6 @@ fn unsettled(view: &View) -> Option<String> {
         | Phase::Stopping(_)
         | Phase::RollingBack(_)
         | Phase::Retiring(_) => return Some(format!("left alone, it is still {}", view.machine.state())),
-    }
-    if view.machine.errand().is_some() {
-        return Some("left alone, the command of its last success is not over".to_owned());
     }
     let wanted = view.machine.route().to.map(|release| (release.color, release.origin));
     let given_up = view.machine.given_up().is_some();

@@ -6,7 +6,6 @@
 
 pub mod audit;
 pub mod grants;
-pub mod hooks;
 pub mod invariants;
 pub mod keyring;
 pub mod limits;

@@ -2,7 +2,6 @@
 //!
 //! Values only, no YAML: the `config` crate makes an [`AppSpec`], everybody else uses it.
 
-use crate::hooks::Hooks;
 use crate::limits::TrafficLimits;
 use crate::name::{AppName, Color};
 use crate::time::millis;
@@ -37,8 +36,6 @@ pub struct AppSpec {
     pub routes: Vec<Route>,
     /// What its requests may take.
     pub limits: TrafficLimits,
-    /// What is run once for each deployment.
-    pub hooks: Hooks,
 }
 
 /// The options of a container, in the terms of the app file's `docker` section.

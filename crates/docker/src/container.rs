@@ -1,6 +1,6 @@
 //! From what Docker shows of a container to what dockswap sees in it. Pure.
 
-use crate::labels::{HookIdentity, Identity};
+use crate::labels::Identity;
 use crate::{create, escape};
 use bollard::models::{
     ContainerInspectResponse, ContainerState as Shown, ContainerStateStatusEnum as Status, Health,
@@ -52,11 +52,6 @@ pub(crate) fn read(shown: &ContainerInspectResponse) -> Option<Container> {
 /// Who a container is, by its labels.
 pub(crate) fn identity(shown: &ContainerInspectResponse) -> Option<Identity> {
     Identity::read(shown.config.as_ref()?.labels.as_ref()?)
-}
-
-/// Which hook a container is, by its labels.
-pub(crate) fn hook(shown: &ContainerInspectResponse) -> Option<HookIdentity> {
-    HookIdentity::read(shown.config.as_ref()?.labels.as_ref()?)
 }
 
 /// Whether a container runs, from what inspect shows.

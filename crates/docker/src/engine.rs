@@ -5,8 +5,8 @@ use crate::stopping::Afterwards;
 use async_trait::async_trait;
 use dockswap_core::name::{AppName, ContainerId, DeploymentId};
 use dockswap_core::ports::{
-    Container, ContainerGroup, Engine, EngineError, Hint, HookContainer, HookId, HookRun, Image, ImageError,
-    ImageRequest, PullProgress, Selector,
+    Container, ContainerGroup, Engine, EngineError, Hint, Image, ImageError, ImageRequest, PullProgress,
+    Selector,
 };
 use dockswap_core::spec::RestartPolicy;
 use futures_core::stream::BoxStream;
@@ -44,22 +44,6 @@ impl Engine for Docker {
 
     async fn ensure_gone(&self, selector: &Selector, stop_timeout: Duration) -> Result<(), EngineError> {
         self.stop(selector, stop_timeout, Afterwards::Remove).await
-    }
-
-    async fn ensure_hook_made(&self, hook: &HookContainer) -> Result<(), EngineError> {
-        self.make_hook(hook).await
-    }
-
-    async fn ensure_hook_begun(&self, hook: &HookId) -> Result<Option<HookRun>, EngineError> {
-        self.begin_hook(hook).await
-    }
-
-    async fn ensure_hooks_gone(
-        &self,
-        selector: &Selector,
-        stop_timeout: Duration,
-    ) -> Result<(), EngineError> {
-        self.remove_hooks(selector, stop_timeout).await
     }
 
     async fn ensure_unpinned(

@@ -1,8 +1,7 @@
 //! Which container is ours, and whose: labels, names and filters. Pure.
 
-use dockswap_core::hooks::Hook;
 use dockswap_core::name::{AppName, Color, ConfigSha, DeploymentId};
-use dockswap_core::ports::{ContainerGroup, DeploymentFilter, HookContainer, HookId, Selector};
+use dockswap_core::ports::{ContainerGroup, DeploymentFilter, Selector};
 use dockswap_core::spec::Protocol;
 use std::collections::HashMap;
 
@@ -27,8 +26,6 @@ pub(crate) const PROTOCOL: &str = "dockswap.protocol";
 pub(crate) const ASKED: &str = "dockswap.asked";
 /// How all labels begin that are ours.
 pub(crate) const OURS: &str = "dockswap.";
-/// On the container of a hook, in the place of [`REPLICA`]: which one.
-pub(crate) const HOOK: &str = "dockswap.hook";
 /// The value of [`MANAGED`].
 pub(crate) const TRUE: &str = "true";
 
@@ -102,58 +99,6 @@ impl Identity {
     }
 }
 
-/// What the labels of a hook's container say. It has no replica's number, so that whoever asks for an app's
-/// containers does not see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct HookIdentity {
-    pub(crate) id: HookId,
-    pub(crate) config: ConfigSha,
-}
-
-impl HookIdentity {
-    pub(crate) fn of(hook: &HookContainer) -> Self {
-        Self { id: hook.id(), config: hook.group.config_sha.clone() }
-    }
-
-    /// Reads labels; `None` when they are not those of a hook of ours.
-    pub(crate) fn read(labels: &HashMap<String, String>) -> Option<Self> {
-        if labels.get(MANAGED)? != TRUE {
-            return None;
-        }
-        let name = labels.get(HOOK)?;
-        Some(Self {
-            id: HookId {
-                app: labels.get(APP)?.parse().ok()?,
-                color: labels.get(COLOR)?.parse().ok()?,
-                deployment: DeploymentId(labels.get(DEPLOYMENT)?.parse().ok()?),
-                hook: Hook::ALL.into_iter().find(|hook| hook.as_str() == name)?,
-            },
-            config: ConfigSha(labels.get(CONFIG_SHA)?.clone()),
-        })
-    }
-
-    /// The labels that say so.
-    pub(crate) fn write(&self) -> HashMap<String, String> {
-        let HookId { app, color, deployment, hook } = &self.id;
-        [
-            (MANAGED, TRUE.to_owned()),
-            (APP, app.to_string()),
-            (COLOR, color.to_string()),
-            (DEPLOYMENT, deployment.to_string()),
-            (CONFIG_SHA, self.config.to_string()),
-            (HOOK, hook.to_string()),
-        ]
-        .map(|(key, value)| (key.to_owned(), value))
-        .into()
-    }
-
-    /// Whether `selector` takes it.
-    pub(crate) fn is_taken_by(&self, selector: &Selector) -> bool {
-        let HookId { app, color, deployment, .. } = &self.id;
-        is_taken(selector, app, *color, *deployment)
-    }
-}
-
 /// A filter for Docker's list and event calls.
 pub(crate) type Filters = HashMap<String, Vec<String>>;
 
@@ -166,16 +111,12 @@ pub(crate) fn filters(app: Option<&AppName>) -> Filters {
 
 /// Whether `selector` takes the container with this identity.
 pub(crate) fn takes(selector: &Selector, identity: &Identity) -> bool {
-    is_taken(selector, &identity.app, identity.color, identity.deployment)
-}
-
-fn is_taken(selector: &Selector, app: &AppName, color: Color, deployment: DeploymentId) -> bool {
-    selector.app == *app
-        && selector.color.is_none_or(|wanted| wanted == color)
+    identity.app == selector.app
+        && selector.color.is_none_or(|color| identity.color == color)
         && match selector.deployment {
             DeploymentFilter::Any => true,
-            DeploymentFilter::Only(id) => deployment == id,
-            DeploymentFilter::Except(id) => deployment != id,
+            DeploymentFilter::Only(deployment) => identity.deployment == deployment,
+            DeploymentFilter::Except(deployment) => identity.deployment != deployment,
         }
 }
 
@@ -208,27 +149,6 @@ mod tests {
         for identity in [identity(3), grpc] {
             assert_eq!(Identity::read(&identity.write()), Some(identity));
         }
-    }
-
-    #[test]
-    fn the_labels_of_a_hook_are_read_as_they_were_written_and_are_no_replicas() {
-        let id = HookId {
-            app: "web-api".parse().unwrap(),
-            color: Color::Green,
-            deployment: DeploymentId(12),
-            hook: Hook::PostDeploy,
-        };
-        assert_eq!(id.container_name(), "web-api-green-12-post-deploy");
-        let hook = HookIdentity { id, config: ConfigSha("ab12".to_owned()) };
-        assert_eq!(HookIdentity::read(&hook.write()), Some(hook.clone()));
-        assert_eq!(Identity::read(&hook.write()), None);
-        assert_eq!(HookIdentity::read(&identity(1).write()), None);
-        let only = |id| Selector {
-            app: "web-api".parse().unwrap(),
-            color: Some(Color::Green),
-            deployment: DeploymentFilter::Only(DeploymentId(id)),
-        };
-        assert!(hook.is_taken_by(&only(12)) && !hook.is_taken_by(&only(11)));
     }
 
     #[test]

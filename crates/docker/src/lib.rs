@@ -14,7 +14,6 @@ mod failure;
 #[cfg(test)]
 mod fixture;
 mod hints;
-mod hooks;
 mod image;
 mod info;
 mod labels;

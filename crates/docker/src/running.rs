@@ -28,7 +28,7 @@ enum Made {
 }
 
 /// What a container needs of the host to start.
-pub(crate) struct Surroundings {
+struct Surroundings {
     network: String,
     /// The host port that it publishes.
     port: Option<u16>,
@@ -40,7 +40,7 @@ impl Surroundings {
     }
 
     /// As Docker shows them of a container that is there.
-    pub(crate) fn shown(shown: &ContainerInspectResponse) -> Self {
+    fn shown(shown: &ContainerInspectResponse) -> Self {
         let host = shown.host_config.as_ref();
         let bindings = host.and_then(|host| host.port_bindings.as_ref());
         let ports = bindings.into_iter().flat_map(|bindings| bindings.values().flatten().flatten());
@@ -175,12 +175,7 @@ impl Docker {
         self.look_at(name, id).await.map(Some)
     }
 
-    pub(crate) async fn start(
-        &self,
-        surroundings: &Surroundings,
-        name: &str,
-        id: &str,
-    ) -> Result<(), EngineError> {
+    async fn start(&self, surroundings: &Surroundings, name: &str, id: &str) -> Result<(), EngineError> {
         let operation = || format!("start container {name}");
         let request = || self.client.start_container(id, None::<StartContainerOptions>);
         let mut started = self.call(request).await;
@@ -275,7 +270,7 @@ impl Docker {
 }
 
 /// Whether the container was made from `image`: by what was asked for, or by what that was.
-pub(crate) fn runs_image(shown: &ContainerInspectResponse, image: &str) -> bool {
+fn runs_image(shown: &ContainerInspectResponse, image: &str) -> bool {
     let asked = shown.config.as_ref().and_then(|config| config.image.as_deref());
     [asked, shown.image.as_deref()].contains(&Some(image))
 }

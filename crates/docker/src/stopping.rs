@@ -51,13 +51,7 @@ impl Docker {
         stop_timeout: Duration,
         afterwards: Afterwards,
     ) -> Result<(), EngineError> {
-        let mut chosen = self.shown(Some(&selector.app)).await?;
-        chosen.retain(|shown| {
-            container::identity(shown).is_some_and(|identity| labels::takes(selector, &identity))
-                // The hooks of a release go with it.
-                || afterwards == Afterwards::Remove
-                    && container::hook(shown).is_some_and(|hook| hook.is_taken_by(selector))
-        });
+        let chosen = self.chosen(selector).await?;
         // All of them come to an end, also when one fails.
         let ends = join_all(chosen.iter().map(|shown| self.stop_one(shown, stop_timeout, afterwards))).await;
         ends.into_iter().collect()
@@ -76,10 +70,7 @@ impl Docker {
     }
 
     /// Everything that carries our labels, or one app's, as Docker shows it now.
-    pub(crate) async fn shown(
-        &self,
-        app: Option<&AppName>,
-    ) -> Result<Vec<ContainerInspectResponse>, EngineError> {
+    async fn shown(&self, app: Option<&AppName>) -> Result<Vec<ContainerInspectResponse>, EngineError> {
         let options = ListContainersOptionsBuilder::new().all(true).filters(&labels::filters(app)).build();
         let listed = self
             .call(|| self.client.list_containers(Some(options.clone())))
@@ -96,7 +87,7 @@ impl Docker {
         Ok(shown)
     }
 
-    pub(crate) async fn stop_one(
+    async fn stop_one(
         &self,
         shown: &ContainerInspectResponse,
         stop_timeout: Duration,

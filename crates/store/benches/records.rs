@@ -9,7 +9,6 @@
 mod cluster;
 
 use cluster::Cluster;
-use dockswap_core::hooks::HookLimits;
 use dockswap_core::limits::TrafficLimits;
 use dockswap_core::machine::{Event, Machine, Order, OrderReason, OrderTarget, Plan};
 use dockswap_core::ports::{Image, Store};
@@ -133,7 +132,6 @@ fn plan(config: ConfigId) -> Plan {
         },
         routes: Vec::<Route>::new(),
         limits: TrafficLimits::default(),
-        hooks: HookLimits::default(),
     }
 }
 

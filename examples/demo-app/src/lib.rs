@@ -8,7 +8,7 @@ mod settings;
 mod websocket;
 
 pub use answers::InFlight;
-pub use settings::{Settings, variables};
+pub use settings::Settings;
 
 use answers::{App, Stopping};
 use hyper::server::conn::http1;
@@ -35,12 +35,6 @@ pub async fn run(
     if let Some(lines) = &settings.print {
         say(lines);
     }
-    if let Some(path) = &settings.append
-        && let Err(error) = append(path)
-    {
-        say(&format!("demo-app: {path}: {error}"));
-        return 1;
-    }
     let (exit_after, exit_code) = (settings.exit_after, settings.exit_code);
     let ignores_sigterm = settings.ignores_sigterm;
     let stop = async {
@@ -55,12 +49,8 @@ pub async fn run(
     tokio::select! {
         biased;
         () = after(exit_after) => {
-            if exit_code == 0 {
-                say("demo-app: done");
-            } else {
-                say("demo-app: cannot reach the database at db.internal:5432: connection refused");
-                say(&format!("demo-app: giving up with exit code {exit_code}"));
-            }
+            say("demo-app: cannot reach the database at db.internal:5432: connection refused");
+            say(&format!("demo-app: giving up with exit code {exit_code}"));
             exit_code
         }
         served = serve(settings, listen, stop, in_flight, &say) => match served {
@@ -71,12 +61,6 @@ pub async fn run(
             }
         },
     }
-}
-
-fn append(path: &str) -> std::io::Result<()> {
-    use std::io::Write;
-    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
-    writeln!(file, "started")
 }
 
 async fn after(delay: Option<Duration>) {

@@ -1,6 +1,6 @@
 //! The demo app as a process: its environment, its signals, its exit code.
 
-use demo_app::{InFlight, Settings, run, variables};
+use demo_app::{InFlight, Settings, run};
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -8,9 +8,7 @@ use tokio::sync::mpsc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    // An argument says what a variable would, and wins over it: a container may run another command than the app's.
-    let arguments = std::env::args().skip(1).collect::<Vec<_>>();
-    let settings = match Settings::read(std::env::vars().chain(variables(&arguments))) {
+    let settings = match Settings::read(std::env::vars()) {
         Ok(settings) => settings,
         Err(problem) => {
             eprintln!("demo-app: {problem}");

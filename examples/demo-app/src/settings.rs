@@ -18,8 +18,6 @@ pub struct Settings {
     pub(crate) port: u16,
     /// `PRINT`: lines for the log, written at start.
     pub(crate) print: Option<String>,
-    /// `APPEND`: a file that gets a line at every start, so that starts can be counted.
-    pub(crate) append: Option<String>,
     /// `BOOT_MS`: how long before it listens.
     pub(crate) boot: Duration,
     /// `EXIT_AFTER_MS`: when it gives up; 0 is at once.
@@ -70,12 +68,6 @@ impl Environment {
     }
 }
 
-/// Those of `arguments` that say what a variable would: `NAME=value`.
-pub fn variables(arguments: &[String]) -> impl Iterator<Item = (String, String)> {
-    let pairs = arguments.iter().filter_map(|argument| argument.split_once('='));
-    pairs.map(|(name, value)| (name.to_owned(), value.to_owned()))
-}
-
 impl Settings {
     /// Reads an environment.
     ///
@@ -88,7 +80,6 @@ impl Settings {
             container: environment.text("HOSTNAME").unwrap_or_else(|| "localhost".to_owned()),
             port: environment.value("PORT")?.unwrap_or(8080),
             print: environment.text("PRINT"),
-            append: environment.text("APPEND"),
             boot: environment.millis("BOOT_MS")?.unwrap_or_default(),
             exit_after: environment.millis("EXIT_AFTER_MS")?,
             exit_code: environment.value("EXIT_CODE")?.unwrap_or(1),

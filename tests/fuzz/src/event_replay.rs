@@ -2,10 +2,9 @@
 //! same state, and a record that was damaged is an error.
 
 use crate::choices::Choices;
-use dockswap_core::hooks::{Hook, HookLimit, HookLimits};
 use dockswap_core::limits::TrafficLimits;
 use dockswap_core::machine::{
-    Event, Failure, Fallback, Machine, Observation, Order, OrderReason, OrderTarget, Plan, Stage, Transition,
+    Event, Failure, Fallback, Machine, Observation, Order, OrderReason, OrderTarget, Plan, Transition,
 };
 use dockswap_core::name::Version;
 use dockswap_core::ports::Image;
@@ -154,7 +153,7 @@ fn event(choices: &mut Choices<'_>, machine: &Machine, deployment: i64) -> Event
     };
     let live = machine.serving().map(|serving| &serving.live);
     let standby = machine.serving().and_then(|serving| serving.standby.as_ref());
-    match choices.below(36) {
+    match choices.below(32) {
         0 | 1 => order(deployment, OrderTarget::Config(plan(choices)), choices),
         2 => {
             let target =
@@ -210,17 +209,9 @@ fn event(choices: &mut Choices<'_>, machine: &Machine, deployment: i64) -> Event
         28 => Event::ExternalChange(failure(choices)),
         29 => Event::Healed { what: failure(choices).summary },
         30 => Event::GivenUp(failure(choices)),
-        31 => Event::HookCreated { hook: hook(choices) },
-        32 => Event::HookPassed { hook: hook(choices), lines: vec![String::new(); choices.below(3)] },
-        33 => Event::HookFailed { hook: hook(choices), failure: failure(choices) },
-        34 => Event::HookRemoved { hook: hook(choices) },
         // The one that such a phase most often waits for, so that histories get somewhere.
         _ => match machine.state() {
             "pulling" => Event::ImageReady(Image { id: ImageId("sha256:1".to_owned()), digest: None }),
-            "preparing" => match machine.stage() {
-                Stage::PreparingMaking => Event::HookCreated { hook: Hook::PreDeploy },
-                _ => Event::HookPassed { hook: Hook::PreDeploy, lines: Vec::new() },
-            },
             "starting" => Event::ContainerStarted,
             "health_check" => Event::HealthCheckPassed,
             "switching" => Event::TrafficSwitched { revision: 1 },
@@ -230,10 +221,6 @@ fn event(choices: &mut Choices<'_>, machine: &Machine, deployment: i64) -> Event
             _ => Event::ContainerStopped,
         },
     }
-}
-
-fn hook(choices: &mut Choices<'_>) -> Hook {
-    *choices.one_of(&Hook::ALL)
 }
 
 fn order(deployment: i64, target: OrderTarget, choices: &mut Choices<'_>) -> Event {
@@ -278,9 +265,5 @@ fn plan(choices: &mut Choices<'_>) -> Plan {
             tls: None,
         }],
         limits: TrafficLimits::default(),
-        hooks: HookLimits {
-            pre_deploy: choices.flag().then(|| HookLimit { timeout: duration(choices) }),
-            post_deploy: choices.flag().then(|| HookLimit { timeout: duration(choices) }),
-        },
     }
 }

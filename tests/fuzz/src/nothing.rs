@@ -7,8 +7,8 @@ use dockswap_core::Timestamp;
 use dockswap_core::name::{ContainerId, DeploymentId, ImageId};
 use dockswap_core::ports::{
     Container, ContainerGroup, ContainerState, DeploymentFilter, DockerHealth, Engine, EngineError, Exit,
-    Hint, HookContainer, HookId, HookRun, Image, ImageError, ImageRequest, Probe, Prober, PullProgress,
-    Router, RouterError, RouterStatus, Selector,
+    Hint, Image, ImageError, ImageRequest, Probe, Prober, PullProgress, Router, RouterError, RouterStatus,
+    Selector,
 };
 use dockswap_core::routes::{RouteTable, Upstream, UpstreamId, UpstreamLoad};
 use dockswap_core::spec::{HealthCheck, Protocol, RestartPolicy};
@@ -109,19 +109,6 @@ impl Engine for Nothing {
 
     async fn ensure_gone(&self, selector: &Selector, _: Duration) -> Result<(), EngineError> {
         lock(&self.containers).retain(|one| !selects(selector, one));
-        Ok(())
-    }
-
-    async fn ensure_hook_made(&self, _: &HookContainer) -> Result<(), EngineError> {
-        Ok(())
-    }
-
-    async fn ensure_hook_begun(&self, hook: &HookId) -> Result<Option<HookRun>, EngineError> {
-        let id = ContainerId(hook.container_name());
-        Ok(Some(HookRun { id, state: ContainerState::Exited(Exit::default()) }))
-    }
-
-    async fn ensure_hooks_gone(&self, _: &Selector, _: Duration) -> Result<(), EngineError> {
         Ok(())
     }
 

@@ -99,10 +99,6 @@ impl Container {
         let own = body["Env"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let own = own.filter_map(|pair| pair.split_once('='));
         environment.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        // The demo app takes what its command says for variables too.
-        let command = body["Cmd"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let command = command.filter_map(|pair| pair.split_once('='));
-        environment.extend(command.map(|(name, value)| (name.to_owned(), value.to_owned())));
         environment.push(("HOSTNAME".to_owned(), id[..12].to_owned()));
         let labels = body["Labels"].as_object().into_iter().flatten();
         let host = &body["HostConfig"];

@@ -63,7 +63,6 @@ pub(super) const DEMO: &[(&str, &[(&str, &str)])] = &[
     ("turns-unhealthy", &[("VERSION", "turns-unhealthy"), ("UNHEALTHY_AFTER_MS", "3000")]),
     ("flaps", &[("VERSION", "flaps"), ("UNHEALTHY_EVERY", "2")]),
     ("slow-boot", &[("VERSION", "slow-boot"), ("BOOT_MS", "3000")]),
-    ("hooks", &[("VERSION", "hooks")]),
     ("ignores-sigterm", &[("VERSION", "ignores-sigterm"), ("IGNORE_SIGTERM", "1")]),
     ("out-of-memory", &[("VERSION", "out-of-memory"), ("OUT_OF_MEMORY_AFTER_MS", "0")]),
 ];

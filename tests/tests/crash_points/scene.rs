@@ -11,8 +11,6 @@ use dockswap_tests::{AppFile, Kind, once};
 pub(crate) enum Scene {
     /// An edit of what serves.
     Edit,
-    /// An edit of what serves to a version with a hook before.
-    Preparation,
     /// An edit of what serves to what may not run beside it.
     Recreation,
     /// Such a deployment is cancelled when it has the traffic.
@@ -58,7 +56,6 @@ impl Scene {
             | Stage::Draining
             | Stage::Watching
             | Stage::Stopping => Self::Edit,
-            Stage::PreparingMaking | Stage::PreparingRunning => Self::Preparation,
             Stage::HoldingRouting | Stage::HoldingDraining | Stage::HoldingStopping => Self::Recreation,
             Stage::RollingBackRestarting | Stage::RollingBackProving | Stage::RollingBackReleasing => {
                 Self::WayBack
@@ -81,9 +78,7 @@ impl Scene {
     /// Sees to it that the scene can be played at all.
     pub(crate) fn set(self, track: &mut Track) {
         match self {
-            Self::Edit | Self::Preparation | Self::Gated | Self::Promotion | Self::Cancel => {
-                track.runs_beside();
-            }
+            Self::Edit | Self::Gated | Self::Promotion | Self::Cancel => track.runs_beside(),
             Self::Recreation
             | Self::WayBack
             | Self::Removal
@@ -98,7 +93,7 @@ impl Scene {
     /// Brings an app to where the scene begins; its name.
     pub(crate) fn prepare(self, track: &mut Track) -> String {
         match self {
-            Self::Edit | Self::Preparation | Self::Recreation | Self::Gated => track.web().to_owned(),
+            Self::Edit | Self::Recreation | Self::Gated => track.web().to_owned(),
             Self::WayBack => {
                 let web = track.web().to_owned();
                 track.edit(&web, |file| recreated(file).deployment("watch", "60s"));
@@ -155,10 +150,6 @@ impl Scene {
                 track.edit(app, |file| file);
                 End::Serves(track.edition())
             }
-            Self::Preparation => {
-                track.edit(app, prepared);
-                End::Serves(track.edition())
-            }
             Self::Recreation => {
                 track.edit(app, recreated);
                 track.goes_alone();
@@ -200,11 +191,6 @@ impl Scene {
             _ => None,
         }
     }
-}
-
-/// A version whose hook takes a while; one that is run again fails, and so does the deployment.
-fn prepared(file: AppFile) -> AppFile {
-    file.image("hooks").line("hooks: { pre_deploy: { command: [EXIT_AFTER_MS=150, EXIT_CODE=0] } }")
 }
 
 fn recreated(file: AppFile) -> AppFile {

@@ -23,7 +23,7 @@ impl Upkeeper {
         if self.crash_loop.in_words().is_none() {
             return false;
         }
-        let mut evidence = self.shared.evidence(machine.app(), live, &died.id).await;
+        let mut evidence = self.shared.evidence(machine.app(), live, died).await;
         let told = evidence.len().saturating_sub(LINES);
         self.crash_loop.lines = evidence.get(told..).unwrap_or_default().to_vec();
         // While another replica serves, the app does not fail for this one: it is started again, ever more rarely.

@@ -166,15 +166,6 @@ fn version(rng: &mut Rng, step: usize) -> Version {
         .watch(*rng.pick(&[0, 3, 10]))
         .window(*rng.pick(&[0, 10, 60]))
         .drain(*rng.pick(&[0, 2, 10]));
-    let version = match rng.below(16) {
-        0 => version.before("pass").after("slow"),
-        1 => version.before("slow"),
-        2 => version.before("fail"),
-        3 => version.before("hang"),
-        4 => version.after("pass"),
-        5 => version.after("fail"),
-        _ => version,
-    };
     match rng.below(8) {
         0 => version.replicas(2),
         1 => version.manual(),

@@ -2,7 +2,6 @@
 //! from watching.
 
 use super::release::Plan;
-use crate::hooks::Hook;
 use crate::name::{Color, ConfigId, DeploymentId, ImageId};
 use crate::ports::Image;
 use crate::time::millis;
@@ -20,31 +19,6 @@ pub enum Event {
     ImageReady(Image),
     /// The image is not to be had.
     ImageFailed(Failure),
-    /// The container of a hook is made. From now on it is started once and never made again.
-    HookCreated {
-        /// Which hook.
-        hook: Hook,
-    },
-    /// A hook's command has ended well.
-    HookPassed {
-        /// Which hook.
-        hook: Hook,
-        /// What it wrote last.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        lines: Vec<String>,
-    },
-    /// A hook's command has ended otherwise, or not in time, or could not be run.
-    HookFailed {
-        /// Which hook.
-        hook: Hook,
-        /// What was seen.
-        failure: Failure,
-    },
-    /// Nothing is left of a hook that runs beside the phases.
-    HookRemoved {
-        /// Which hook.
-        hook: Hook,
-    },
     /// Every replica of the candidate runs.
     ContainerStarted,
     /// The candidate cannot be started.
@@ -246,10 +220,6 @@ impl Event {
             Self::Deploy(_) => "deploy",
             Self::ImageReady(_) => "image_ready",
             Self::ImageFailed(_) => "image_failed",
-            Self::HookCreated { .. } => "hook_created",
-            Self::HookPassed { .. } => "hook_passed",
-            Self::HookFailed { .. } => "hook_failed",
-            Self::HookRemoved { .. } => "hook_removed",
             Self::ContainerStarted => "container_started",
             Self::ContainerFailed(_) => "container_failed",
             Self::HealthCheckPassed => "health_check_passed",
@@ -288,7 +258,6 @@ impl Event {
     pub const fn failure(&self) -> Option<&Failure> {
         match self {
             Self::ImageFailed(failure)
-            | Self::HookFailed { failure, .. }
             | Self::ContainerFailed(failure)
             | Self::HealthCheckFailed(failure)
             | Self::SwitchFailed(failure)
@@ -300,9 +269,6 @@ impl Event {
             | Self::GivenUp(failure) => Some(failure),
             Self::Deploy(_)
             | Self::ImageReady(_)
-            | Self::HookCreated { .. }
-            | Self::HookPassed { .. }
-            | Self::HookRemoved { .. }
             | Self::ContainerStarted
             | Self::HealthCheckPassed
             | Self::Promote

@@ -7,7 +7,6 @@
 #![allow(clippy::large_enum_variant, reason = "an app has one phase at a time: its size does not matter")]
 
 mod access;
-mod errand;
 mod event;
 mod owed;
 mod phase;
@@ -19,12 +18,10 @@ mod step;
 mod transition;
 
 pub use access::{Access, LONGEST_PAUSE};
-pub use errand::Errand;
 pub use event::{Event, Failure, Fallback, Observation, Order, OrderReason, OrderTarget};
 pub use owed::{Alarm, AlarmKind, Effect, Owed, RouteIntent, Upkeep, Watch};
 pub use phase::{
-    Attempt, Candidate, Cause, Failed, Ground, Healing, HoldStage, HookStage, Phase, RetireStage, Tried,
-    UndoStage,
+    Attempt, Candidate, Cause, Failed, Ground, Healing, HoldStage, Phase, RetireStage, Tried, UndoStage,
 };
 pub use refusal::Refusal;
 pub use release::{Plan, Release, Serving, Standby, Warmth};
@@ -46,8 +43,6 @@ pub struct Machine {
     considered: Option<ConfigId>,
     #[serde(default, skip_serializing_if = "Access::is_open")]
     access: Access,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    errand: Option<Errand>,
     phase: Phase,
 }
 
@@ -71,7 +66,6 @@ impl Machine {
             version: Version(0),
             considered: None,
             access: Access::Open,
-            errand: None,
             phase: Phase::Settled(Ground::Pending(None)),
         }
     }
@@ -126,13 +120,7 @@ impl Machine {
     /// What is owed to it.
     #[must_use]
     pub fn owed(&self) -> Owed {
-        self.phase.owed().and_errand(self.errand.as_ref()).and_paused(&self.access)
-    }
-
-    /// The command that is run since its last deployment succeeded.
-    #[must_use]
-    pub const fn errand(&self) -> Option<&Errand> {
-        self.errand.as_ref()
+        self.phase.owed().and_paused(&self.access)
     }
 
     /// Whether new requests pass, as an operator has ordered.
@@ -224,9 +212,7 @@ impl Machine {
             | Phase::Starting(_)
             | Phase::HealthCheck(_)
             | Phase::AwaitingPromotion(_) => Readiness::Superseding,
-            // A command that has begun is not cut off because somebody saved the file: a migration comes to its end.
-            Phase::Preparing(_)
-            | Phase::Switching(_)
+            Phase::Switching(_)
             | Phase::Draining(_)
             | Phase::Watching(_)
             | Phase::Stopping(_)
@@ -252,7 +238,6 @@ impl Phase {
             Self::Settled(Ground::Failed(_)) => "failed",
             Self::Settled(Ground::Retired { .. }) => "retired",
             Self::Pulling(_) => "pulling",
-            Self::Preparing(_) => "preparing",
             Self::Holding(_) => "holding",
             Self::Starting(_) => "starting",
             Self::HealthCheck(_) => "health_check",
@@ -273,7 +258,6 @@ impl Phase {
         match self {
             Self::Settled(ground) => Some(ground),
             Self::Pulling(pulling) => Some(&pulling.request().0.ground),
-            Self::Preparing(preparing) => Some(&preparing.attempt().ground),
             Self::Holding(holding) => Some(&holding.attempt().ground),
             Self::Starting(starting) => Some(&starting.attempt().ground),
             Self::HealthCheck(gate) => Some(&gate.attempt().ground),
@@ -297,7 +281,6 @@ impl Phase {
             Self::RollingBack(undoing) => undoing.recreates(),
             Self::Settled(_)
             | Self::Pulling(_)
-            | Self::Preparing(_)
             | Self::AwaitingPromotion(_)
             | Self::Draining(_)
             | Self::Watching(_)
@@ -321,7 +304,6 @@ impl Phase {
             _ if self.holds() => None,
             Self::Settled(_)
             | Self::Pulling(_)
-            | Self::Preparing(_)
             | Self::Starting(_)
             | Self::HealthCheck(_)
             | Self::AwaitingPromotion(_)
@@ -333,7 +315,6 @@ impl Phase {
         match self {
             Self::Settled(_) | Self::Stopping(_) | Self::Retiring(_) => None,
             Self::Pulling(pulling) => Some(pulling.request().0.deployment),
-            Self::Preparing(preparing) => Some(preparing.attempt().deployment),
             Self::Holding(holding) => Some(holding.attempt().deployment),
             Self::Starting(starting) => Some(starting.attempt().deployment),
             Self::HealthCheck(gate) => Some(gate.attempt().deployment),
@@ -351,7 +332,6 @@ impl Phase {
             Self::Stopping(stopping) => Some(stopping.serving().deployment),
             Self::Retiring(retiring) => Some(retiring.last()),
             Self::Pulling(_)
-            | Self::Preparing(_)
             | Self::Holding(_)
             | Self::Starting(_)
             | Self::HealthCheck(_)
@@ -365,7 +345,6 @@ impl Phase {
 
     fn releases(&self) -> Vec<&Release> {
         let candidate = match self {
-            Self::Preparing(preparing) => Some(preparing.candidate()),
             Self::Holding(holding) => Some(holding.candidate()),
             Self::Starting(starting) => Some(starting.candidate()),
             Self::HealthCheck(gate) => Some(gate.candidate()),
@@ -387,7 +366,6 @@ impl Phase {
             Self::Retiring(retiring) => retiring.serving(),
             Self::Settled(_)
             | Self::Pulling(_)
-            | Self::Preparing(_)
             | Self::Holding(_)
             | Self::Starting(_)
             | Self::HealthCheck(_)

@@ -2,10 +2,8 @@
 //! a crash the same question gives the same answer, and doing it again is always right.
 
 use super::access::Access;
-use super::errand::Errand;
-use super::phase::{Attempt, Candidate, Ground, HoldStage, HookStage, Phase, RetireStage, UndoStage};
+use super::phase::{Attempt, Candidate, Ground, HoldStage, Phase, RetireStage, UndoStage};
 use super::release::{Plan, Release, Serving, Warmth};
-use crate::hooks::Hook;
 use crate::limits::TrafficLimits;
 use crate::name::{Color, DeploymentId, ImageId};
 use crate::routes::Hold;
@@ -34,30 +32,6 @@ pub enum Effect {
         plan: Plan,
         /// The very image, for a rollback.
         pinned: Option<ImageId>,
-    },
-    /// Make the container of a hook, and do not start it: `hook_created` or `hook_failed`.
-    MakeHook {
-        /// Which hook.
-        hook: Hook,
-        /// Of which release.
-        release: Release,
-    },
-    /// Start it, unless it was ever started, and wait for its end: `hook_passed` or `hook_failed`. One that is
-    /// gone is not made again.
-    RunHook {
-        /// Which hook.
-        hook: Hook,
-        /// Of which release.
-        release: Release,
-        /// At the latest.
-        until: Timestamp,
-    },
-    /// Remove it: `hook_removed`, or `hook_failed` where it stays.
-    RemoveHook {
-        /// Which hook.
-        hook: Hook,
-        /// Of which release.
-        release: Release,
     },
     /// Clear the slot of everything else, and run the release: `container_started` or
     /// `container_failed`. After a rollback that failed, the proxy may still send requests to what
@@ -159,13 +133,6 @@ impl Phase {
                     pinned: pinned.cloned(),
                 })
             }
-            Self::Preparing(preparing) => {
-                let (hook, release) = (Hook::PreDeploy, preparing.candidate().clone());
-                Owed::effect(match preparing.stage() {
-                    HookStage::Making => Effect::MakeHook { hook, release },
-                    HookStage::Running { until } => Effect::RunHook { hook, release, until },
-                })
-            }
             Self::Holding(holding) => Owed::effect(match holding.stage() {
                 HoldStage::Routing => Effect::Route,
                 HoldStage::Draining { until } => Effect::Drain { release: holding.live().cloned(), until },
@@ -239,9 +206,6 @@ impl Phase {
                 let (attempt, _, plan, _) = pulling.request();
                 attempt.ground.route(&plan.routes)
             }
-            Self::Preparing(preparing) => {
-                preparing.attempt().ground.route(&preparing.candidate().plan.routes)
-            }
             Self::Holding(holding) => holding.route(),
             Self::Starting(starting) => starting.attempt().route(&starting.candidate().plan.routes),
             Self::HealthCheck(gate) => gate.attempt().route(&gate.candidate().plan.routes),
@@ -278,7 +242,6 @@ impl Phase {
         match self {
             Self::Settled(ground) => Upkeep::of(ground),
             Self::Pulling(pulling) => Upkeep::of(&pulling.request().0.ground),
-            Self::Preparing(preparing) => Upkeep::of(&preparing.attempt().ground),
             // From here on the slot is the candidate's; its own failure is the gate's business.
             Self::Starting(starting) => starting.attempt().upkeep(),
             Self::HealthCheck(gate) => gate.attempt().upkeep(),
@@ -309,12 +272,6 @@ impl Phase {
 impl Owed {
     fn effect(effect: Effect) -> Self {
         Self { effect: Some(effect), ..Self::default() }
-    }
-
-    /// With the command of a version that has succeeded, where the phase leaves time for it.
-    pub(super) fn and_errand(mut self, errand: Option<&Errand>) -> Self {
-        self.effect = self.effect.or_else(|| errand.map(Errand::owed));
-        self
     }
 
     /// With the alarm of a pause besides: of two the earlier rings first.
@@ -409,7 +366,6 @@ impl Phase {
         match self {
             Self::Settled(ground) => ground.serving().map(|serving| serving.live.color),
             Self::Pulling(pulling) => Some(pulling.request().1),
-            Self::Preparing(preparing) => Some(preparing.candidate().color),
             Self::Holding(holding) => Some(holding.candidate().color),
             Self::Starting(starting) => Some(starting.candidate().color),
             Self::HealthCheck(gate) => Some(gate.candidate().color),

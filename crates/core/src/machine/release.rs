@@ -1,6 +1,5 @@
 //! What can run and serve: a version of an app in one of its two slots.
 
-use crate::hooks::HookLimits;
 use crate::limits::TrafficLimits;
 use crate::name::{Color, ConfigId, DeploymentId, ImageId};
 use crate::ports::Container;
@@ -26,9 +25,6 @@ pub struct Plan {
     /// What its requests may take.
     #[serde(default, skip_serializing_if = "TrafficLimits::is_default")]
     pub limits: TrafficLimits,
-    /// What is run once for it.
-    #[serde(default, skip_serializing_if = "HookLimits::is_empty")]
-    pub hooks: HookLimits,
 }
 
 impl Plan {
@@ -43,13 +39,7 @@ impl Plan {
             policy: spec.deployment.clone(),
             routes: spec.routes.clone(),
             limits: spec.limits.clone(),
-            hooks: HookLimits::from(&spec.hooks),
         }
-    }
-
-    /// The same for a deployment that undoes another: going back runs nothing but the app.
-    pub(super) fn without_hooks(&self) -> Self {
-        Self { hooks: HookLimits::default(), ..self.clone() }
     }
 }
 

@@ -2,7 +2,7 @@
 //! What a test has to come through to have come through everything.
 
 use super::Machine;
-use super::phase::{Ground, HoldStage, HookStage, Phase, RetireStage, UndoStage};
+use super::phase::{Ground, HoldStage, Phase, RetireStage, UndoStage};
 
 /// Where an app stands, without any of its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,8 +13,6 @@ pub enum Stage {
     Failed,
     Retired,
     Pulling,
-    PreparingMaking,
-    PreparingRunning,
     HoldingRouting,
     HoldingDraining,
     HoldingStopping,
@@ -38,14 +36,12 @@ pub enum Stage {
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 24] = [
         Self::Pending,
         Self::Stable,
         Self::Failed,
         Self::Retired,
         Self::Pulling,
-        Self::PreparingMaking,
-        Self::PreparingRunning,
         Self::HoldingRouting,
         Self::HoldingDraining,
         Self::HoldingStopping,
@@ -76,8 +72,6 @@ impl Stage {
             Self::Failed => "failed",
             Self::Retired => "retired",
             Self::Pulling => "pulling",
-            Self::PreparingMaking => "preparing_making",
-            Self::PreparingRunning => "preparing_running",
             Self::HoldingRouting => "holding_routing",
             Self::HoldingDraining => "holding_draining",
             Self::HoldingStopping => "holding_stopping",
@@ -111,10 +105,6 @@ impl Machine {
             Phase::Settled(Ground::Failed(_)) => Stage::Failed,
             Phase::Settled(Ground::Retired { .. }) => Stage::Retired,
             Phase::Pulling(_) => Stage::Pulling,
-            Phase::Preparing(preparing) => match preparing.stage() {
-                HookStage::Making => Stage::PreparingMaking,
-                HookStage::Running { .. } => Stage::PreparingRunning,
-            },
             Phase::Holding(holding) => match holding.stage() {
                 HoldStage::Routing => Stage::HoldingRouting,
                 HoldStage::Draining { .. } => Stage::HoldingDraining,

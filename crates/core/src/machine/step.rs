@@ -3,12 +3,11 @@
 
 use super::event::{Event, Fallback, Observation, Order, OrderTarget};
 use super::phase::{
-    Cause, Draining, Failed, Ground, Healing, HoldStage, Holding, HookStage, Phase, Preparing, RetireStage,
-    Retiring, RollingBack, Taken, UndoStage, Watching,
+    Cause, Draining, Failed, Ground, Healing, HoldStage, Holding, Phase, RetireStage, Retiring, RollingBack,
+    Taken, UndoStage, Watching,
 };
 use super::refusal::Refusal;
-use super::release::{Plan, Release, Serving, Warmth};
-use crate::hooks::Hook;
+use super::release::{Release, Serving, Warmth};
 use crate::name::DeploymentId;
 use crate::records::DeploymentStatus;
 use crate::spec::{OnRegression, Promotion};
@@ -53,9 +52,6 @@ pub(super) fn step(phase: Phase, event: &Event, now: Timestamp) -> Result<Next, 
             Event::Resumed => Ok(Phase::Pulling(pulling.resume(now)).into()),
             _ => abandoned(event).map(|cause| Phase::RollingBack(pulling.undo(cause)).into()).ok_or(not_now),
         },
-        Phase::Preparing(preparing) => {
-            from_preparing(preparing, event, now).ok_or_else(|| busy(event, not_now))
-        }
         Phase::Holding(holding) => from_holding(holding, event, now).ok_or(not_now),
         Phase::Starting(starting) => match event {
             Event::ContainerStarted => Ok(Phase::HealthCheck(starting.started(now)).into()),
@@ -124,28 +120,6 @@ pub(super) fn step(phase: Phase, event: &Event, now: Timestamp) -> Result<Next, 
         }
         Phase::Retiring(retiring) => from_retiring(retiring, event, now, not_now),
     }
-}
-
-fn from_preparing(preparing: Preparing, event: &Event, now: Timestamp) -> Option<Next> {
-    Some(
-        match (event, preparing.stage()) {
-            (Event::HookCreated { hook: Hook::PreDeploy }, HookStage::Making) => {
-                Phase::Preparing(preparing.created(now))
-            }
-            (Event::HookPassed { hook: Hook::PreDeploy, .. }, HookStage::Running { .. }) => {
-                preparing.passed(now)
-            }
-            (Event::HookFailed { hook: Hook::PreDeploy, failure }, _) => {
-                Phase::RollingBack(preparing.undo(Cause::Failed(failure.clone())))
-            }
-            (Event::Resumed, _) => Phase::Preparing(preparing.resume(now)),
-            (Event::Cancel | Event::ManualRecovery(_), _) => {
-                Phase::RollingBack(preparing.undo(Cause::Cancelled))
-            }
-            _ => return None,
-        }
-        .into(),
-    )
 }
 
 fn from_holding(holding: Holding, event: &Event, now: Timestamp) -> Option<Next> {
@@ -398,11 +372,12 @@ fn from_rolling_back(undoing: RollingBack, event: &Event, now: Timestamp) -> Opt
 fn begin(ground: Ground, order: &Order, now: Timestamp) -> Result<Next, Refusal> {
     let undoes =
         if order.reason.undoes() { ground.serving().map(|serving| serving.deployment) } else { None };
-    let told = |plan: &Plan| if order.reason.undoes() { plan.without_hooks() } else { plan.clone() };
     Ok(match &order.target {
-        OrderTarget::Config(plan) => Phase::Pulling(ground.pull(order.deployment, undoes, told(plan), None)),
+        OrderTarget::Config(plan) => {
+            Phase::Pulling(ground.pull(order.deployment, undoes, plan.clone(), None))
+        }
         OrderTarget::Pinned { plan, image_id } => {
-            Phase::Pulling(ground.pull(order.deployment, undoes, told(plan), Some(image_id.clone())))
+            Phase::Pulling(ground.pull(order.deployment, undoes, plan.clone(), Some(image_id.clone())))
         }
         OrderTarget::Standby => {
             Phase::HealthCheck(ground.rewarm(order.deployment, undoes, now).ok_or(Refusal::NoWarmStandby)?)

@@ -3,7 +3,6 @@
 
 use super::Machine;
 use super::access::Access;
-use super::errand::{self, Errand};
 use super::event::{Event, OrderTarget};
 use super::phase::Phase;
 use super::refusal::Refusal;
@@ -124,7 +123,7 @@ impl Machine {
     /// # Errors
     /// The refusal, when the state has no arrow for it: record it with [`Machine::refused`].
     pub fn step(&self, event: &Event, now: Timestamp) -> Result<Transition, Refusal> {
-        let (next, access, errand) = self.next(event, now)?;
+        let (next, access) = self.next(event, now)?;
         let considered = match event {
             Event::Deploy(order) => match &order.target {
                 OrderTarget::Config(plan) => self.considered.max(Some(plan.config)),
@@ -138,7 +137,6 @@ impl Machine {
             version: Version(self.version.0 + 1),
             considered,
             access,
-            errand,
             phase: next.phase,
         };
         let mut deployments: Vec<DeploymentWrite> =
@@ -148,10 +146,8 @@ impl Machine {
         let deployment =
             after.deployment().ok_or(Refusal::NotNow { event: event.name(), state: self.state() })?;
         let about = self.in_flight().or_else(|| after.in_flight()).unwrap_or(deployment);
-        let about = match (event, &self.errand) {
-            (Event::Deploy(order), _) => order.deployment,
-            // Whatever else is in flight meanwhile, it is about the success that it belongs to.
-            (event, Some(errand)) if errand::is_about(event) => errand.release().origin,
+        let about = match event {
+            Event::Deploy(order) => order.deployment,
             _ => about,
         };
         let image = match event {
@@ -169,32 +165,25 @@ impl Machine {
         })
     }
 
-    fn next(&self, event: &Event, now: Timestamp) -> Result<(Next, Access, Option<Errand>), Refusal> {
+    fn next(&self, event: &Event, now: Timestamp) -> Result<(Next, Access), Refusal> {
         if let Some(access) = self.access.after(event, &self.phase, now) {
-            return Ok((self.phase.clone().into(), access?, self.errand.clone()));
+            return Ok((self.phase.clone().into(), access?));
         }
-        if let Some(errand) = errand::reported(self.errand.as_ref(), event, &self.phase, now) {
-            return Ok((self.phase.clone().into(), self.access.clone(), errand?));
-        }
-        let access = match event {
+        let stepped = step(self.phase.clone(), event, now);
+        match event {
             // What is taken out of service is kept from nobody.
-            Event::Retire { .. } => Access::Open,
-            Event::Resumed => self.access.resume(now),
-            _ => self.access.clone(),
-        };
-        let beside = |after: &Phase| errand::beside(self.errand.as_ref(), event, &self.phase, after, now);
-        let next = match step(self.phase.clone(), event, now) {
-            // After a restart what stands beside the phase may have changed alone.
-            Err(Refusal::NotNow { .. })
-                if *event == Event::Resumed
-                    && (access != self.access || beside(&self.phase) != self.errand) =>
-            {
-                self.phase.clone().into()
+            Event::Retire { .. } => Ok((stepped?, Access::Open)),
+            Event::Resumed => {
+                let access = self.access.resume(now);
+                match stepped {
+                    Err(Refusal::NotNow { .. }) if access != self.access => {
+                        Ok((self.phase.clone().into(), access))
+                    }
+                    stepped => Ok((stepped?, access)),
+                }
             }
-            stepped => stepped?,
-        };
-        let errand = beside(&next.phase);
-        Ok((next, access, errand))
+            _ => Ok((stepped?, self.access.clone())),
+        }
     }
 
     /// Decides about a report of an effect that was begun at version `answers`.

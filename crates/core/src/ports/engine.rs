@@ -1,9 +1,6 @@
 //! Docker as a port.
 
-use super::{
-    Container, ContainerGroup, Hint, HookContainer, HookId, HookRun, Image, ImageRequest, PullProgress,
-    Selector,
-};
+use super::{Container, ContainerGroup, Hint, Image, ImageRequest, PullProgress, Selector};
 use crate::name::{AppName, ContainerId, DeploymentId};
 use crate::spec::RestartPolicy;
 use async_trait::async_trait;
@@ -130,7 +127,7 @@ pub trait Engine: Send + Sync {
     /// What Docker said, when a container still runs. One that is gone is no error.
     async fn ensure_stopped(&self, selector: &Selector, stop_timeout: Duration) -> Result<(), EngineError>;
 
-    /// Stops as [`Engine::ensure_stopped`] does, and removes; the containers of hooks too.
+    /// Stops as [`Engine::ensure_stopped`] does, and removes.
     ///
     /// # Errors
     /// What Docker said, when a container still exists.
@@ -148,27 +145,7 @@ pub trait Engine: Send + Sync {
         deployments: &[DeploymentId],
     ) -> Result<Vec<DeploymentId>, EngineError>;
 
-    /// Makes the container of a hook and does not start it. One that is there under its name and labels is left as
-    /// it is, however it is.
-    ///
-    /// # Errors
-    /// What Docker said.
-    async fn ensure_hook_made(&self, hook: &HookContainer) -> Result<(), EngineError>;
-
-    /// Starts the container of a hook, unless it was ever started, and shows it as it is then; `None`: it is gone.
-    ///
-    /// # Errors
-    /// What Docker said.
-    async fn ensure_hook_begun(&self, hook: &HookId) -> Result<Option<HookRun>, EngineError>;
-
-    /// Stops and removes the containers of hooks that `selector` takes, and no other.
-    ///
-    /// # Errors
-    /// What Docker said, when one still exists.
-    async fn ensure_hooks_gone(&self, selector: &Selector, stop_timeout: Duration)
-    -> Result<(), EngineError>;
-
-    /// Every container of ours, or of one app, but for those of hooks, sorted by app, color, deployment, replica.
+    /// Every container of ours, or of one app, sorted by app, color, deployment, replica.
     ///
     /// # Errors
     /// What Docker said; never a partial list.

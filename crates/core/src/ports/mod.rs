@@ -7,7 +7,6 @@
 mod container;
 mod engine;
 mod files;
-mod hook;
 mod keyholder;
 mod prober;
 mod router;
@@ -19,7 +18,6 @@ pub use container::{
 };
 pub use engine::{Engine, EngineError, ImageError};
 pub use files::{AppFiles, ResolveError, Secret, SpecError};
-pub use hook::{HookContainer, HookId, HookRun};
 pub use keyholder::Keyholder;
 pub use prober::{Probe, Prober};
 pub use router::{Router, RouterError, RouterStatus};

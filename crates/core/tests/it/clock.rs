@@ -17,9 +17,7 @@ const LONGEST_WINDOW: Duration = Duration::from_secs(300);
 fn left(machine: &Machine, now: Timestamp) -> Option<Duration> {
     let owed = machine.owed();
     let until = match owed.effect {
-        Some(Effect::Probe { until, .. } | Effect::Drain { until, .. } | Effect::RunHook { until, .. }) => {
-            Some(until)
-        }
+        Some(Effect::Probe { until, .. } | Effect::Drain { until, .. }) => Some(until),
         _ => owed.alarm.map(|alarm| alarm.at),
     };
     until.map(|until| until.saturating_since(now))

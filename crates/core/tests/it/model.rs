@@ -198,26 +198,6 @@ fn manual_promotion_and_a_recorded_regression() {
         .exhaust("manual and record");
 }
 
-#[test]
-fn hooks_with_a_crash_and_a_failing_effect() {
-    let manners = &[Manner::Hooked];
-    Space {
-        budget: Budget { manners, crashes: 1, failures: 1, orders: 0, requests: 0, ..CALM },
-        brain: &Real,
-    }
-    .exhaust("hooks, crash and failure");
-}
-
-#[test]
-fn hooks_before_a_recreation_with_an_intervention_and_a_lost_answer() {
-    let manners = &[Manner::HookedAlone];
-    Space {
-        budget: Budget { manners, interventions: 1, mishaps: 1, orders: 0, requests: 0, ..CALM },
-        brain: &Real,
-    }
-    .exhaust("hooks, recreate, intervention and mishap");
-}
-
 /// 3.6 million states take minutes: in the long mode only.
 #[test]
 fn nearly_everything_at_once() {

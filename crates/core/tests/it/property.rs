@@ -12,16 +12,7 @@ use proptest::prelude::*;
 /// Everything may happen, often.
 const ANYTHING: Budget = Budget {
     edits: 20,
-    manners: &[
-        Manner::Auto,
-        Manner::Manual,
-        Manner::Record,
-        Manner::Brief,
-        Manner::Recreate,
-        Manner::Hooked,
-        Manner::HookedAlone,
-        Manner::HookedManual,
-    ],
+    manners: &[Manner::Auto, Manner::Manual, Manner::Record, Manner::Brief, Manner::Recreate],
     orders: 10,
     interventions: 10,
     gates: 10,

@@ -2,7 +2,7 @@
 
 use crate::world::fixture::{Manner, app, event};
 use dockswap_core::Timestamp;
-use dockswap_core::machine::{Effect, Event, Machine, Phase, Refusal, Stage, Transition, Warmth};
+use dockswap_core::machine::{Effect, Event, Machine, Phase, Refusal, Transition, Warmth};
 use dockswap_core::routes::Gate;
 use std::time::Duration;
 
@@ -30,8 +30,7 @@ impl Scripted {
 
     /// Follows `script`: words of [`event`], divided by commas. `auto`, `manual`, `record`,
     /// `brief` and `recreate` say how the configs after them are deployed, `wait 5s` moves the clock, `@live` stands for a whole
-    /// deployment, `@again` for one that recreates, `@hooked` for one with hooks, and `@live/hooked` for that with
-    /// the hook after it. A word that the machine refuses ends the test.
+    /// deployment, and `@again` for one that recreates. A word that the machine refuses ends the test.
     pub fn run(script: &str) -> Self {
         let mut scripted = Self::new();
         for word in script.split(',').map(str::trim).filter(|word| !word.is_empty()) {
@@ -45,29 +44,9 @@ impl Scripted {
         match word {
             "auto" => self.manner = Manner::Auto,
             "brief" => self.manner = Manner::Brief,
-            "hooked" => self.manner = Manner::Hooked,
-            "hooked alone" => self.manner = Manner::HookedAlone,
-            "hooked manual" => self.manner = Manner::HookedManual,
             "manual" => self.manner = Manner::Manual,
             "recreate" => self.manner = Manner::Recreate,
             "record" => self.manner = Manner::Record,
-            "@hooked" => {
-                for word in
-                    ["deploy", "image_ready", "hook_created/pre", "hook_passed/pre", "container_started"]
-                {
-                    self.follow(word)?;
-                }
-                for word in
-                    ["health_check_passed", "traffic_switched", "drain_complete", "wait 10s", "watch_passed"]
-                {
-                    self.follow(word)?;
-                }
-            }
-            "@live/hooked" => {
-                for word in ["@hooked", "hook_created/post", "hook_passed/post", "hook_removed"] {
-                    self.follow(word)?;
-                }
-            }
             "@again" => {
                 for word in [
                     "deploy",
@@ -135,11 +114,6 @@ pub fn tell(machine: &Machine) -> String {
             _ => "(removing)".to_owned(),
         });
     }
-    match machine.stage() {
-        Stage::PreparingMaking => words.push("(making)".to_owned()),
-        Stage::PreparingRunning => words.push("(running)".to_owned()),
-        _ => {}
-    }
     if let Some(serving) = machine.serving() {
         words.push(format!("{} {}", serving.live.color, serving.live.plan.image));
         if let Some(standby) = &serving.standby {
@@ -149,14 +123,6 @@ pub fn tell(machine: &Machine) -> String {
             };
             words.push(format!("+ {} {} {warmth}", standby.release.color, standby.release.plan.image));
         }
-    }
-    if let Some(effect) = machine.errand().map(|_| machine.owed().effect) {
-        words.push(match effect {
-            Some(Effect::MakeHook { .. }) => "hook to be made".to_owned(),
-            Some(Effect::RunHook { .. }) => "hook running".to_owned(),
-            Some(Effect::RemoveHook { .. }) => "hook to be removed".to_owned(),
-            _ => "hook beside".to_owned(),
-        });
     }
     match machine.gate() {
         Gate::Open => {}

@@ -4,31 +4,22 @@
 
 use crate::script::{Scripted, tell};
 use crate::world::fixture::WORDS;
-use dockswap_core::machine::{AlarmKind, Effect, Event, LONGEST_PAUSE, Machine, Refusal, Stage, Transition};
+use dockswap_core::machine::{AlarmKind, Event, LONGEST_PAUSE, Machine, Refusal, Stage, Transition};
 use dockswap_core::routes::{AppRoutes, Gate, Hold};
-use dockswap_core::{Color, DeploymentId, Timestamp};
+use dockswap_core::{Color, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
 /// One way into every state that differs in what it answers.
-pub const STATES: [(&str, &str); 65] = [
+pub const STATES: [(&str, &str); 56] = [
     ("pending", ""),
     ("pending, after a failed first deployment", "deploy, image_failed, rollback_complete"),
     ("pulling, first", "deploy"),
     ("pulling", "@live, deploy"),
     ("pulling, strategy: recreate", "recreate, @live, deploy"),
     ("pulling, promotion: manual beside what runs alone", "recreate, @live, manual, deploy"),
-    ("pulling, with a hook", "@live, hooked, deploy"),
-    ("awaiting_promotion, with a hook", "recreate, @live, hooked manual, deploy, image_ready"),
-    ("preparing, the hook is made", "hooked, @live/hooked, deploy, image_ready"),
-    ("preparing, first", "hooked, deploy, image_ready, hook_created/pre"),
-    ("preparing", "hooked, @live/hooked, deploy, image_ready, hook_created/pre"),
-    ("preparing, recreate", "@live, hooked alone, deploy, image_ready, hook_created/pre"),
-    ("stable, its hook is made", "hooked, @hooked"),
-    ("stable, its hook runs", "hooked, @hooked, hook_created/post"),
-    ("stable, its hook is removed", "hooked, @hooked, hook_created/post, hook_failed/post"),
     ("starting", "@live, deploy, image_ready"),
     ("health_check", "@live, deploy, image_ready, container_started"),
     ("health_check, promotion: manual", "@live, manual, deploy, image_ready, container_started"),
@@ -409,96 +400,6 @@ fn a_machine_of_an_earlier_version_is_open() {
     );
     let loaded: Machine = serde_json::from_value(stored).expect("a machine");
     assert_eq!(loaded.gate(), Gate::Open);
-}
-
-/// What comes before the candidate's containers are started.
-const PREPARED: &str = "image_ready, hook_created/pre, hook_passed/pre";
-
-#[test]
-fn a_hook_runs_before_anything_of_the_new_version_and_its_failure_leaves_the_old_one() {
-    let live = "hooked, @live/hooked";
-    check(&format!("{live}, deploy, image_ready"), "preparing (making) blue app:v1");
-    check(&format!("{live}, deploy, image_ready, hook_created/pre"), "preparing (running) blue app:v1");
-    check(&format!("{live}, deploy, {PREPARED}"), "starting blue app:v1");
-    for failed in ["hook_failed/pre", "hook_created/pre, hook_failed/pre", "hook_created/pre, cancel"] {
-        let undone = format!("{live}, deploy, image_ready, {failed}");
-        check(&undone, "rolling_back (removing) blue app:v1");
-        check(&format!("{undone}, rollback_complete"), "stable blue app:v1");
-    }
-}
-
-#[test]
-fn a_hook_runs_before_requests_wait_and_after_the_promotion() {
-    let recreating = "@live, hooked alone, deploy, image_ready";
-    check(&format!("{recreating}, hook_created/pre"), "preparing (running) blue app:v1");
-    check(&format!("{recreating}, hook_created/pre, hook_passed/pre"), "holding blue app:v1 held");
-    let promoted = "recreate, @live, hooked manual, deploy, image_ready";
-    check(promoted, "awaiting_promotion blue app:v1");
-    check(&format!("{promoted}, promote"), "preparing (making) blue app:v1");
-}
-
-#[test]
-fn a_hook_that_runs_is_not_cut_off_by_an_edit() {
-    let running = "hooked, @live/hooked, deploy, image_ready, hook_created/pre";
-    assert!(matches!(refused(running, "superseded"), Refusal::NotNow { .. }));
-    assert!(matches!(refused(running, "deploy"), Refusal::Busy { .. }));
-    check(&format!("{running}, hook_passed/pre, superseded"), "rolling_back (removing) blue app:v1");
-}
-
-#[test]
-fn going_back_runs_no_hook() {
-    check("hooked, @live/hooked, @live/hooked, rollback/warm", "health_check green app:v2");
-    let first = "hooked, deploy, image_ready, hook_failed/pre, rollback_complete";
-    check(&format!("{first}, auto, @live, rollback/pinned, image_ready"), "starting blue app:v2");
-}
-
-#[test]
-fn a_hook_after_the_success_runs_beside_what_comes_next() {
-    let live = "hooked, @hooked";
-    check(live, "stable blue app:v1 hook to be made");
-    check(&format!("{live}, hook_created/post"), "stable blue app:v1 hook running");
-    for ended in ["hook_passed/post", "hook_failed/post"] {
-        let over = format!("{live}, hook_created/post, {ended}");
-        check(&over, "stable blue app:v1 hook to be removed");
-        check(&format!("{over}, hook_removed"), "stable blue app:v1");
-        check(&format!("{over}, hook_failed/post"), "stable blue app:v1");
-    }
-    // A deployment goes on beside it, and the next success is followed by its own hook alone.
-    check(&format!("{live}, hook_created/post, deploy"), "pulling blue app:v1 hook beside");
-    check(
-        &format!("{live}, hook_created/post, @hooked"),
-        "stable green app:v2 + blue app:v1 warm hook to be made",
-    );
-    check(
-        &format!("{live}, hook_created/post, auto, @live"),
-        "stable green app:v2 + blue app:v1 warm hook to be removed",
-    );
-    check(&format!("{live}, hook_created/post, retire"), "draining blue app:v1");
-}
-
-#[test]
-fn what_a_hook_reports_is_on_the_record_of_its_own_deployment() {
-    let state = Scripted::run(
-        "hooked, @hooked, hook_created/post, auto, deploy, image_ready, container_started, \
-                               health_check_passed, traffic_switched, drain_complete",
-    );
-    let failed = state.machine.step(&state.event("hook_failed/post"), state.now).expect("it is awaited");
-    assert_eq!(failed.event().deployment_id, DeploymentId(1));
-    assert_eq!(failed.after().in_flight(), Some(DeploymentId(2)));
-}
-
-#[test]
-fn the_time_of_a_hook_begins_anew_with_the_next_controller() {
-    let mut state =
-        Scripted::run("hooked, @hooked, hook_created/post, deploy, image_ready, hook_created/pre");
-    let until = |machine: &Machine| match machine.owed().effect {
-        Some(Effect::RunHook { until, .. }) => until,
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(until(&state.machine), state.now + Duration::from_secs(300));
-    state.now = state.now + Duration::from_secs(400);
-    let resumed = state.machine.step(&Event::Resumed, state.now).expect("taken up").committed();
-    assert_eq!(until(&resumed), state.now + Duration::from_secs(300));
 }
 
 /// A state by its name in [`STATES`], and what it answers to each word.

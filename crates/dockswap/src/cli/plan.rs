@@ -9,7 +9,6 @@ use super::session::{Session, note};
 use super::text::{count, duration};
 use clap::Args;
 use dockswap_config::{Policy, parse_app};
-use dockswap_core::hooks::HookSpec;
 use dockswap_core::spec::{OnRegression, Promotion, PullPolicy};
 use dockswap_core::{AppName, AppSpec, Color, ConfigId};
 use serde::Serialize;
@@ -137,11 +136,7 @@ fn steps(spec: &AppSpec, standing: Option<&Standing>) -> Vec<String> {
         PullPolicy::Never => format!("find {} on the host", spec.image),
     };
     let containers = count(u64::from(spec.replicas), "container");
-    let mut steps = vec![fetch];
-    if let Some(hook) = &spec.hooks.pre_deploy {
-        steps.push(format!("{}; if it fails, that is all", run_once(hook)));
-    }
-    steps.push(format!("start {containers} as {color}"));
+    let mut steps = vec![fetch, format!("start {containers} as {color}")];
     let gate = of_gate(&spec.health_check);
     steps
         .push(format!("wait until {color} is healthy, at most {}: {gate}", duration(policy.startup_timeout)));
@@ -167,21 +162,12 @@ fn steps(spec: &AppSpec, standing: Option<&Standing>) -> Vec<String> {
         let window = duration(policy.rollback_window);
         steps.push(format!("keep {live} running for {window}, for an instant rollback; then stop it"));
     }
-    if let Some(hook) = &spec.hooks.post_deploy {
-        steps.push(run_once(hook));
-    }
     if let Some(standing) = standing
         .filter(|standing| !["stable", "pending", "failed", "retired"].contains(&standing.state.as_str()))
     {
         steps.insert(0, format!("end or await what is in flight (state {})", standing.state));
     }
     steps
-}
-
-/// A hook, as a step.
-fn run_once(hook: &HookSpec) -> String {
-    let command = hook.command.join(" ");
-    format!("run `{command}` once in a container of its own, at most {}", duration(hook.timeout))
 }
 
 impl Plan {
@@ -233,17 +219,6 @@ mod tests {
                 "watch blue for 10.0 s: record it if blue turns unhealthy",
             ]
         );
-    }
-
-    #[test]
-    fn hooks_come_before_the_start_and_at_the_end() {
-        let hooks = "hooks: { pre_deploy: { command: bin/migrate --all }, post_deploy: { command: [notify], timeout: 30s } }\n";
-        let steps = steps(&spec(hooks), None);
-        assert_eq!(
-            steps[1],
-            "run `bin/migrate --all` once in a container of its own, at most 5 min 0 s; if it fails, that is all"
-        );
-        assert_eq!(steps.last().unwrap(), "run `notify` once in a container of its own, at most 30.0 s");
     }
 
     #[test]

@@ -4,8 +4,7 @@ use super::text::{bytes, count, duration};
 use crate::api::wire;
 use dockswap_controller::{GateView, Progress};
 use dockswap_core::Timestamp;
-use dockswap_core::hooks::Hook;
-use dockswap_core::machine::{Event, Failure, Order, OrderReason, OrderTarget};
+use dockswap_core::machine::{Event, Order, OrderReason, OrderTarget};
 use dockswap_core::ports::RouterStatus;
 use dockswap_core::routes::{Hold, InFlight};
 use dockswap_core::spec::HealthCheck;
@@ -75,16 +74,6 @@ fn sentence(decoded: &Event, color: &str, event: &wire::Event) -> String {
             };
             format!("the image is here: {what}{waits}")
         }
-        Event::HookCreated { hook } => format!("the {hook} hook is begun"),
-        Event::HookPassed { hook, lines } => {
-            let ended =
-                Failure { summary: format!("the {hook} hook has ended well"), evidence: lines.clone() };
-            ended.to_string()
-        }
-        Event::HookFailed { hook: Hook::PostDeploy, failure } => {
-            format!("{failure}\n  (what serves is not touched by that)")
-        }
-        Event::HookRemoved { hook } => format!("nothing is left of the {hook} hook"),
         Event::ContainerStarted => format!("the containers of {color} run"),
         Event::HealthCheckPassed if event.to.as_deref() == Some("awaiting_promotion") => {
             format!("{color} is healthy and waits for `dockswap promote {}`", event.app)
@@ -127,7 +116,6 @@ fn sentence(decoded: &Event, color: &str, event: &wire::Event) -> String {
         Event::MaintenanceEnded => "an operator opens the app again".to_owned(),
         Event::Healed { what } => format!("healed: {what}"),
         Event::ImageFailed(failure)
-        | Event::HookFailed { failure, .. }
         | Event::ContainerFailed(failure)
         | Event::HealthCheckFailed(failure)
         | Event::SwitchFailed(failure)
@@ -327,16 +315,6 @@ mod tests {
                 "container_failed",
                 json!({"event": {"type": "container_failed", "summary": "web-green-7 exited", "evidence": ["boom"]}}),
                 "web-green-7 exited\n  | boom",
-            ),
-            (
-                "hook_passed",
-                json!({"event": {"type": "hook_passed", "hook": "pre_deploy", "lines": ["3 migrations"]}}),
-                "the pre_deploy hook has ended well\n  | 3 migrations",
-            ),
-            (
-                "hook_failed",
-                json!({"event": {"type": "hook_failed", "hook": "post_deploy", "failure": {"summary": "hooks.post_deploy: no"}}}),
-                "hooks.post_deploy: no\n  (what serves is not touched by that)",
             ),
             (
                 "cancel",

@@ -15,11 +15,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// The states, as the machine names them.
-const STATES: [&str; 15] = [
+const STATES: [&str; 14] = [
     "pending",
     "stable",
     "pulling",
-    "preparing",
     "holding",
     "starting",
     "health_check",

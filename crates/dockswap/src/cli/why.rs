@@ -90,9 +90,6 @@ fn meaning(view: &AppView) -> &'static str {
         "pending" => "it has never served",
         "stable" => "it serves, and nothing is in flight",
         "pulling" => "the image of the new version is being fetched; the old version, if any, serves",
-        "preparing" => {
-            "the pre_deploy hook of the new version is being run; nothing of either version is touched before it has ended"
-        }
         "holding" => "requests wait; the old version is being stopped, for it may not run beside the new one",
         "starting" => "the containers of the new version are being started",
         "health_check" => "the new version must prove that it can serve, before it gets any traffic",

@@ -6,7 +6,6 @@ use crate::write::{Unit, Write};
 use crate::writer::Scribe;
 use crate::{Database, Holder, connect};
 use dockswap_core::audit::{AuditRecord, AuditResult};
-use dockswap_core::hooks::HookLimits;
 use dockswap_core::limits::TrafficLimits;
 use dockswap_core::machine::Plan;
 use dockswap_core::ports::{Image, Store};
@@ -208,7 +207,6 @@ pub(crate) fn plan(config: ConfigId) -> Plan {
         },
         routes: Vec::new(),
         limits: TrafficLimits::default(),
-        hooks: HookLimits::default(),
     }
 }
 

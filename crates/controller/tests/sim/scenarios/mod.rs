@@ -7,7 +7,6 @@ mod drift;
 mod edits;
 mod fault;
 mod gates;
-mod hooks;
 mod orders;
 mod proxy;
 mod pruning;

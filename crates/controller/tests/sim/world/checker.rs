@@ -8,7 +8,6 @@ use super::tally::Promise;
 use dockswap_core::invariants::{self, AT_REST, ReleaseId, Stop, Traffic, View};
 use dockswap_core::machine::{Machine, Phase};
 use dockswap_core::name::ContainerId;
-use dockswap_core::ports::HookId;
 use dockswap_core::records::{DeploymentStatus, EventRecord};
 use dockswap_core::spec::Strategy;
 use dockswap_core::{AppName, Timestamp};
@@ -319,14 +318,6 @@ impl State {
             let debris = self.docker.of(app).find(|c| !used.contains(&(c.shown.color, c.shown.deployment)));
             if let Some(debris) = debris.map(|shell| shell.shown.name.clone()) {
                 self.violated(Promise::Leak, format!("{app}: {debris} is left over"));
-            }
-            let hook = self
-                .hooks
-                .containers
-                .keys()
-                .find(|id| id.app == *app && !used.contains(&(id.color, id.deployment)));
-            if let Some(hook) = hook.map(HookId::container_name) {
-                self.violated(Promise::Leak, format!("{app}: {hook} is left over"));
             }
             let open = self.database.deployments.values().filter(|row| row.app_name == *app);
             let open =

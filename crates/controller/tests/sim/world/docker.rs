@@ -464,7 +464,6 @@ impl State {
     }
 
     fn create(&mut self, name: &str, group: &ContainerGroup, replica: u8) {
-        self.judge_start(&group.app, group.deployment);
         self.docker.next += 1;
         self.docker.created += 1;
         let shown = Container {

@@ -8,8 +8,8 @@ use super::tally::Promise;
 use async_trait::async_trait;
 use dockswap_core::name::{ContainerId, ImageId};
 use dockswap_core::ports::{
-    Container, ContainerGroup, Engine, EngineError, Hint, HookContainer, HookId, HookRun, Image, ImageError,
-    ImageRequest, Probe, Prober, PullProgress, Selector,
+    Container, ContainerGroup, Engine, EngineError, Hint, Image, ImageError, ImageRequest, Probe, Prober,
+    PullProgress, Selector,
 };
 use dockswap_core::routes::Upstream;
 use dockswap_core::spec::{HealthCheck, RestartPolicy};
@@ -115,38 +115,11 @@ impl Engine for World {
                 for name in state.selected(selector) {
                     state.docker.containers.remove(&name);
                 }
-                state.remove_hooks(selector);
                 Ok(())
             })
             .await;
         self.hand(&selector.app, -1);
         result
-    }
-
-    async fn ensure_hook_made(&self, hook: &HookContainer) -> Result<(), EngineError> {
-        let about = format!("make {}", hook.id().container_name());
-        self.call(Call::Hook, about, lost, |state, _| {
-            state.make_hook(hook);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn ensure_hook_begun(&self, hook: &HookId) -> Result<Option<HookRun>, EngineError> {
-        let about = format!("begin {}", hook.container_name());
-        self.call(Call::Hook, about, lost, |state, fault| state.begin_hook(hook, fault)).await
-    }
-
-    async fn ensure_hooks_gone(&self, selector: &Selector, _: Duration) -> Result<(), EngineError> {
-        let about = format!("hooks of {}", brief(selector));
-        self.call(Call::Hook, about, lost, |state, fault| {
-            if fault == Some(Fault::Refused) {
-                return Err(refused("remove container", "removal is already in progress"));
-            }
-            state.remove_hooks(selector);
-            Ok(())
-        })
-        .await
     }
 
     async fn ensure_unpinned(

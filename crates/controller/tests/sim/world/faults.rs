@@ -9,7 +9,6 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Call {
     Image,
-    Hook,
     Run,
     Stop,
     Remove,
@@ -41,13 +40,7 @@ impl Call {
 
     pub(crate) const fn side(self) -> Side {
         match self {
-            Self::Image
-            | Self::Hook
-            | Self::Run
-            | Self::Stop
-            | Self::Remove
-            | Self::Observe
-            | Self::Lines => Side::Docker,
+            Self::Image | Self::Run | Self::Stop | Self::Remove | Self::Observe | Self::Lines => Side::Docker,
             Self::Apply | Self::Status | Self::Drained | Self::Close => Side::Proxy,
             Self::Read | Self::Commit | Self::Refusal | Self::Insert => Side::Database,
         }

@@ -3,7 +3,6 @@
 use super::World;
 use async_trait::async_trait;
 use dockswap_controller::Offer;
-use dockswap_core::hooks::{HookSpec, Hooks};
 use dockswap_core::limits::TrafficLimits;
 use dockswap_core::name::ConfigSha;
 use dockswap_core::ports::{AppFiles, ResolveError, Secret, SpecError};
@@ -77,16 +76,6 @@ impl Version {
         self.with("strategy", &"recreate")
     }
 
-    /// A command before, which does as this word says: pass, fail, slow, hang.
-    pub(crate) fn before(self, command: &str) -> Self {
-        self.with("pre_deploy", &command)
-    }
-
-    /// The same, after the success.
-    pub(crate) fn after(self, command: &str) -> Self {
-        self.with("post_deploy", &command)
-    }
-
     /// How many good probes in a row the gate asks for, a second apart.
     pub(crate) fn threshold(self, probes: u8) -> Self {
         self.with("threshold", &probes)
@@ -132,10 +121,6 @@ pub(crate) fn read(app: &AppName, bytes: &[u8]) -> AppSpec {
     let fields: BTreeMap<&str, &str> = text.lines().filter_map(|line| line.split_once('=')).collect();
     let number = |key: &str, default: u64| fields.get(key).and_then(|n| n.parse().ok()).unwrap_or(default);
     let seconds = |key: &str, default: u64| Duration::from_secs(number(key, default));
-    let hook = |key: &str| {
-        let command = fields.get(key)?.to_string();
-        Some(HookSpec { command: vec![command], entrypoint: None, timeout: Duration::from_secs(20) })
-    };
     AppSpec {
         name: app.clone(),
         description: None,
@@ -188,7 +173,6 @@ pub(crate) fn read(app: &AppName, bytes: &[u8]) -> AppSpec {
             }),
         }],
         limits: TrafficLimits::default(),
-        hooks: Hooks { pre_deploy: hook("pre_deploy"), post_deploy: hook("post_deploy") },
     }
 }
 

@@ -8,7 +8,6 @@ pub(crate) mod docker;
 mod engine;
 pub(crate) mod faults;
 pub(crate) mod files;
-pub(crate) mod hooks;
 pub(crate) mod proxy;
 pub(crate) mod tally;
 
@@ -19,7 +18,6 @@ use docker::Docker;
 use dockswap_core::Timestamp;
 use dockswap_core::ports::Clock;
 use faults::{Absence, Call, Fate, Fault, Faults, Moment};
-use hooks::Hooks;
 use proxy::Proxy;
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -55,7 +53,6 @@ pub(crate) struct State {
     pub(crate) rng: Rng,
     pub(crate) faults: Faults,
     pub(crate) docker: Docker,
-    pub(crate) hooks: Hooks,
     pub(crate) proxy: Proxy,
     pub(crate) database: Database,
     pub(crate) checker: Checker,
@@ -101,7 +98,6 @@ impl World {
             rng: Rng::new(seed),
             faults: Faults::new(),
             docker: Docker::new(),
-            hooks: Hooks::default(),
             proxy: Proxy::default(),
             database: Database::default(),
             checker: Checker::default(),

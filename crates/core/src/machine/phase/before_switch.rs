@@ -1,8 +1,8 @@
 //! The arrows up to the switch: from the ground to a confirmed route.
 
 use super::{
-    Attempt, AwaitingPromotion, Candidate, Cause, Draining, Ground, HealthCheck, Phase, Pulling, Readiness,
-    RollingBack, Starting, Switching, Taken, UndoStage,
+    Attempt, AwaitingPromotion, Candidate, Cause, Draining, Ground, HealthCheck, Holding, Phase, Pulling,
+    Readiness, RollingBack, Starting, Switching, Taken, UndoStage,
 };
 use crate::machine::release::{Plan, Release, Serving, Standby, Warmth};
 use crate::name::{Color, DeploymentId, ImageId};
@@ -50,13 +50,15 @@ impl Pulling {
         // Its slot is needed now.
         attempt.ground.take_standby();
         let candidate = Release { origin: attempt.deployment, color, image_id: image.id, plan };
-        // A rollback does not wait for a promotion: somebody has just asked for it.
-        let waits = candidate.plan.policy.promotion == Promotion::Manual && attempt.undoes.is_none();
-        if waits && attempt.ground.excluded_by(&candidate).is_some() {
-            let readiness = Readiness::Pulled;
-            return Phase::AwaitingPromotion(AwaitingPromotion { attempt, candidate, readiness });
+        match attempt.ground.excluded_by(&candidate) {
+            // A rollback does not wait for a promotion: somebody has just asked for it.
+            Some(_) if candidate.plan.policy.promotion == Promotion::Manual && attempt.undoes.is_none() => {
+                let readiness = Readiness::Pulled;
+                Phase::AwaitingPromotion(AwaitingPromotion { attempt, candidate, readiness })
+            }
+            Some(live) => Phase::Holding(Holding::begin(attempt, candidate, &live, now)),
+            None => Phase::Starting(Starting { attempt, candidate }),
         }
-        attempt.prepare(candidate, now)
     }
 
     pub(in crate::machine) fn undo(self, cause: Cause) -> RollingBack {
@@ -110,9 +112,14 @@ impl HealthCheck {
 
 impl AwaitingPromotion {
     pub(in crate::machine) fn promoted(self, now: Timestamp) -> Phase {
-        match self.readiness {
-            Readiness::Pulled => self.attempt.prepare(self.candidate, now),
-            Readiness::Proven => {
+        match (self.readiness, self.attempt.ground.excluded_by(&self.candidate)) {
+            (Readiness::Pulled, Some(live)) => {
+                Phase::Holding(Holding::begin(self.attempt, self.candidate, &live, now))
+            }
+            (Readiness::Pulled, None) => {
+                Phase::Starting(Starting { attempt: self.attempt, candidate: self.candidate })
+            }
+            (Readiness::Proven, _) => {
                 Phase::Switching(Switching { attempt: self.attempt, candidate: self.candidate })
             }
         }

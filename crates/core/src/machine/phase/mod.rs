@@ -3,7 +3,6 @@
 
 mod after_switch;
 mod before_switch;
-mod preparing;
 mod recreating;
 mod retiring;
 mod undoing;
@@ -25,8 +24,6 @@ pub enum Phase {
     Settled(Ground),
     /// The image is being fetched.
     Pulling(Pulling),
-    /// The command that comes before everything else of the new version is run.
-    Preparing(Preparing),
     /// New requests wait, and what serves is drained and stopped: the candidate may not run beside it.
     Holding(Holding),
     /// The candidate's containers are being started.
@@ -212,27 +209,6 @@ pub struct Pulling {
     color: Color,
     plan: Plan,
     pinned: Option<ImageId>,
-}
-
-/// The command that comes before everything else of the new version is run.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Preparing {
-    attempt: Attempt,
-    candidate: Release,
-    stage: HookStage,
-}
-
-/// How far a command in a container of its own is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HookStage {
-    /// Its container is made, and not started: it may be made again.
-    Making,
-    /// It is started, unless it was, and waited for. A container that is gone now may have run.
-    Running {
-        /// At the latest.
-        until: Timestamp,
-    },
 }
 
 /// What serves is taken out of traffic and stopped, while requests wait.

@@ -105,7 +105,6 @@ impl Hash for Disk {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.machine.phase().hash(state);
         self.machine.access().hash(state);
-        self.machine.errand().hash(state);
         self.machine.considered().hash(state);
         (self.replayed == self.machine).hash(state);
         if let Some(row) = &self.current {

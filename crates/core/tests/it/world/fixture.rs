@@ -1,6 +1,5 @@
 //! The things that the proofs are about: one app, its configs, and a short way to say events.
 
-use dockswap_core::hooks::{Hook, HookLimit, HookLimits};
 use dockswap_core::limits::TrafficLimits;
 use dockswap_core::machine::{
     Event, Failure, Fallback, Machine, Observation, Order, OrderReason, OrderTarget, Plan,
@@ -25,12 +24,6 @@ pub enum Manner {
     Brief,
     /// `strategy: recreate`.
     Recreate,
-    /// With a command before, and one after.
-    Hooked,
-    /// With both, and `strategy: recreate`.
-    HookedAlone,
-    /// With both, and `promotion: manual`.
-    HookedManual,
 }
 
 /// What the deadlines of a policy are.
@@ -50,8 +43,6 @@ pub fn app() -> AppName {
 
 /// The plan of a config: its image is `app:vN`.
 pub fn plan(config: i64, manner: Manner, pace: Pace) -> Plan {
-    let hooked = matches!(manner, Manner::Hooked | Manner::HookedAlone | Manner::HookedManual);
-    let recreates = matches!(manner, Manner::Recreate | Manner::HookedAlone);
     let (startup, drain, watch, window) = match pace {
         Pace::Real => (60_000, 30_000, 10_000, 300_000),
         Pace::Instant => (0, 0, 0, 1),
@@ -74,18 +65,23 @@ pub fn plan(config: i64, manner: Manner, pace: Pace) -> Plan {
             stop_timeout: Duration::from_secs(15),
             watch: Duration::from_millis(watch),
             on_regression: match manner {
+                Manner::Auto | Manner::Manual | Manner::Brief | Manner::Recreate => OnRegression::RollBack,
                 Manner::Record => OnRegression::Record,
-                _ => OnRegression::RollBack,
             },
             rollback_window: match manner {
+                Manner::Auto | Manner::Manual | Manner::Record | Manner::Recreate => {
+                    Duration::from_millis(window)
+                }
                 Manner::Brief => Duration::ZERO,
-                _ => Duration::from_millis(window),
             },
             promotion: match manner {
-                Manner::Manual | Manner::HookedManual => Promotion::Manual,
-                _ => Promotion::Auto,
+                Manner::Auto | Manner::Record | Manner::Brief | Manner::Recreate => Promotion::Auto,
+                Manner::Manual => Promotion::Manual,
             },
-            strategy: if recreates { Strategy::Recreate } else { Strategy::BlueGreen },
+            strategy: match manner {
+                Manner::Recreate => Strategy::Recreate,
+                Manner::Auto | Manner::Manual | Manner::Record | Manner::Brief => Strategy::BlueGreen,
+            },
         },
         routes: vec![Route {
             host: HostPattern::Exact("web.localhost".to_owned()),
@@ -95,17 +91,7 @@ pub fn plan(config: i64, manner: Manner, pace: Pace) -> Plan {
             tls: None,
         }],
         limits: TrafficLimits::default(),
-        hooks: if hooked { hooks(pace) } else { HookLimits::default() },
     }
-}
-
-fn hooks(pace: Pace) -> HookLimits {
-    let timeout = match pace {
-        Pace::Real => Duration::from_secs(300),
-        Pace::Instant => Duration::ZERO,
-    };
-    let limit = Some(HookLimit { timeout });
-    HookLimits { pre_deploy: limit, post_deploy: limit }
 }
 
 /// The image that a plan resolves to.
@@ -141,8 +127,6 @@ pub fn event(word: &str, machine: &Machine, deployment: i64, manner: Manner) -> 
         failure: failure("GET / answered 500"),
         fallback,
     };
-    let passed = |hook| Event::HookPassed { hook, lines: vec!["migrated".to_owned()] };
-    let failed = |hook| Event::HookFailed { hook, failure: failure("exited with code 1") };
     match word {
         "deploy" => order(deployment, OrderTarget::Config(newer()), OrderReason::Edit),
         "rollback/warm" => order(deployment, OrderTarget::Standby, OrderReason::Rollback),
@@ -156,13 +140,6 @@ pub fn event(word: &str, machine: &Machine, deployment: i64, manner: Manner) -> 
             Event::ImageReady(image(&plan(machine.considered().map_or(1, |c| c.0), manner, Pace::Real)))
         }
         "image_failed" => Event::ImageFailed(failure("no such image")),
-        "hook_created/pre" => Event::HookCreated { hook: Hook::PreDeploy },
-        "hook_passed/pre" => passed(Hook::PreDeploy),
-        "hook_failed/pre" => failed(Hook::PreDeploy),
-        "hook_created/post" => Event::HookCreated { hook: Hook::PostDeploy },
-        "hook_passed/post" => passed(Hook::PostDeploy),
-        "hook_failed/post" => failed(Hook::PostDeploy),
-        "hook_removed" => Event::HookRemoved { hook: Hook::PostDeploy },
         "container_started" => Event::ContainerStarted,
         "container_failed" => Event::ContainerFailed(failure("exited with code 1")),
         "health_check_passed" => Event::HealthCheckPassed,
@@ -201,20 +178,13 @@ pub fn event(word: &str, machine: &Machine, deployment: i64, manner: Manner) -> 
 }
 
 /// Every word that [`event`] knows, in the order of a deployment.
-pub const WORDS: [&str; 46] = [
+pub const WORDS: [&str; 39] = [
     "deploy",
     "rollback/warm",
     "rollback/pinned",
     "switch",
     "image_ready",
     "image_failed",
-    "hook_created/pre",
-    "hook_passed/pre",
-    "hook_failed/pre",
-    "hook_created/post",
-    "hook_passed/post",
-    "hook_failed/post",
-    "hook_removed",
     "container_started",
     "container_failed",
     "health_check_passed",

@@ -9,17 +9,15 @@ pub mod actions;
 pub mod brain;
 pub mod disk;
 pub mod fixture;
-mod hooks;
 pub mod perform;
 pub mod rest;
 
 use brain::Brain;
 use disk::Disk;
-use dockswap_core::hooks::Hook;
+use dockswap_core::Timestamp;
 use dockswap_core::invariants::{ReleaseId, Stop, Traffic, View};
 use dockswap_core::machine::{Event, Machine, Phase, Release, Transition};
 use dockswap_core::name::Version;
-use dockswap_core::{DeploymentId, Timestamp};
 use fixture::{Manner, Pace};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
@@ -37,8 +35,6 @@ pub struct World {
     pub controller: Option<Controller>,
     /// The containers, by release; all replicas are one here.
     pub docker: BTreeMap<ReleaseId, Container>,
-    /// The containers of hooks.
-    pub hooks: BTreeMap<HookId, HookContainer>,
     /// The data plane.
     pub proxy: Proxy,
     /// What effects have answered and the controller has not heard yet.
@@ -71,25 +67,6 @@ pub enum Container {
     Sick,
     /// Ended.
     Stopped,
-}
-
-/// A hook of a deployment.
-pub type HookId = (DeploymentId, Hook);
-
-/// The container of a hook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum HookContainer {
-    /// Created, and never started.
-    Created,
-    /// Its command has ended, well or not.
-    Ended(Ended),
-}
-
-/// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Ended {
-    Well,
-    Ill,
 }
 
 /// The data plane: a process of its own, which outlives the controller.
@@ -125,8 +102,6 @@ pub struct Past {
     pub alone: BTreeSet<ReleaseId>,
     /// Stopped by the last action.
     pub stops: Vec<Stop>,
-    /// The commands that have been run. None may be a second time.
-    pub ran: BTreeSet<HookId>,
     /// The proxy had confirmed traffic since the app was last out of service.
     pub has_served: bool,
 }
@@ -186,7 +161,6 @@ impl World {
             disk,
             controller,
             docker: BTreeMap::new(),
-            hooks: BTreeMap::new(),
             proxy: Proxy::default(),
             answers: Vec::new(),
             past: Past::default(),
@@ -287,7 +261,6 @@ impl World {
         self.past.trusted.remove(&release);
         self.past.harmed.remove(&release);
         self.past.alone.remove(&release);
-        self.hooks.retain(|hook, _| hook.0 != release.1);
     }
 
     fn start(&mut self, release: ReleaseId) {
@@ -307,19 +280,15 @@ impl World {
 /// Equal as far as the future goes. Versions only ever matter as "this one" or "an earlier one".
 impl Hash for World {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { now, disk, controller, docker, hooks, proxy, answers, past, left, pace } = self;
-        (now, disk, docker, hooks, proxy, past, left, pace).hash(state);
+        let Self { now, disk, controller, docker, proxy, answers, past, left, pace } = self;
+        (now, disk, docker, proxy, past, left, pace).hash(state);
         let version = controller.as_ref().map(|controller| {
             controller.machine.phase().hash(state);
             controller.machine.access().hash(state);
-            controller.machine.errand().hash(state);
             controller
                 .decided
                 .as_ref()
-                .map(|next| {
-                    let after = next.after();
-                    (next.event().event_type, after.phase(), after.access(), after.errand())
-                })
+                .map(|next| (next.event().event_type, next.after().phase(), next.after().access()))
                 .hash(state);
             controller.machine.version()
         });

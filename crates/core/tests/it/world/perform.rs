@@ -2,7 +2,6 @@
 
 use super::brain::{Brain, Clearing};
 use super::fixture::{failure, image};
-use super::hooks;
 use super::{Answer, Container, World, release_id};
 use dockswap_core::invariants::ReleaseId;
 use dockswap_core::machine::{Effect, Event, Machine, Phase, Release};
@@ -54,18 +53,10 @@ impl World {
             {
                 vec![Outcome::Fails]
             }
-            Effect::RunHook { hook, release, .. } => self.endings((release.origin, hook)),
-            Effect::Pull { .. } | Effect::Probe { .. } | Effect::RemoveHook { .. }
-                if self.left.failures > 0 =>
-            {
+            Effect::Pull { .. } | Effect::Probe { .. } if self.left.failures > 0 => {
                 vec![Outcome::Works, Outcome::Fails]
             }
-            Effect::MakeHook { .. }
-            | Effect::Run(_)
-            | Effect::Route
-            | Effect::Stop(_)
-            | Effect::Undo(_)
-            | Effect::RemoveAll
+            Effect::Run(_) | Effect::Route | Effect::Stop(_) | Effect::Undo(_) | Effect::RemoveAll
                 if self.left.failures > 0 =>
             {
                 vec![Outcome::Works, Outcome::Fails, Outcome::Deceives]
@@ -95,24 +86,7 @@ impl World {
                 image.digest = None;
                 if good { Event::ImageReady(image) } else { Event::ImageFailed(failure("no such image")) }
             }
-            Effect::MakeHook { hook, release } => {
-                if done {
-                    self.make_hook((release.origin, *hook));
-                }
-                hooks::made(*hook, good)
-            }
-            Effect::RunHook { hook, release, .. } => {
-                self.run_hook((release.origin, *hook), outcome);
-                hooks::ended(*hook, good)
-            }
-            Effect::RemoveHook { hook, release } => {
-                if done {
-                    self.hooks.remove(&(release.origin, *hook));
-                }
-                hooks::removed(*hook, good)
-            }
             Effect::Run(release) => {
-                self.past_its_hook(&machine, release);
                 self.clear_slot(brain, &machine, release);
                 self.run(release, done);
                 if good {
@@ -154,7 +128,6 @@ impl World {
             }
             Effect::Undo(release) => {
                 if let (Some(release), true) = (release, done) {
-                    self.hooks.retain(|hook, _| hook.0 != release.origin);
                     self.remove(release_id(release));
                 }
                 if good {
@@ -165,7 +138,6 @@ impl World {
             }
             Effect::RemoveAll => {
                 if done {
-                    self.hooks.clear();
                     for release in self.releases_where(|_| true) {
                         self.vacate(brain, release);
                     }

@@ -5,8 +5,8 @@ use super::perform::Outcome;
 use super::{Action, Budget, World};
 use dockswap_core::invariants::{AT_REST, Violation, check};
 
-/// More steps than any two deployments need to come to their ends, with their hooks and the cleaning up.
-const BOUND: usize = 100;
+/// More steps than any deployment needs to come to its end, with its cleaning up.
+const BOUND: usize = 60;
 
 impl World {
     /// Invariant 6: left alone, the world comes to rest within a bounded number of steps, and no
