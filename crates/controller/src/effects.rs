@@ -263,9 +263,6 @@ impl Work {
         let Some(release) = self.machine.route().to else {
             return Ok(AppRoutes::of(&self.machine, &[]));
         };
-        if self.machine.given_up() == Some(release) {
-            return Ok(AppRoutes::of(&self.machine, &[]));
-        }
         let routable = || {
             AppRoutes::of(&self.machine, &self.containers.all())
                 .filter(|routes| routes.target.as_ref().is_some_and(|target| !target.upstreams.is_empty()))
@@ -273,7 +270,8 @@ impl Work {
         if let Some(routes) = routable() {
             return Ok(Some(routes));
         }
-        if self.machine.has_surrendered() || self.machine.route().hold.is_some() {
+        let is_given_up = self.machine.given_up() == Some(release);
+        if is_given_up || self.machine.has_surrendered() || self.machine.route().hold.is_some() {
             // Who waits is to be told that there is nothing to wait for; or is about to wait, for better.
             return Ok(AppRoutes::of(&self.machine, &self.containers.all()));
         }
